@@ -1,0 +1,162 @@
+"""The service's error codes: number, its own words, the kind of failure, and what a person should do.
+
+`KIND_OF` decides how batchrec treats a code; `batchrec errors` prints the table. Texts of the service are from its
+error pages (2019-06 to 2024-12); `error_code` comes with HTTP status 200 in all of them.
+"""
+
+from dataclasses import dataclass
+
+from .model import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One error code. `message` is the service's own spelling, `advice` what helps."""
+
+    number: int
+    message: str
+    kind: Kind
+    advice: str
+
+
+_AGAIN = "batchrec asks again by itself; if it persists, open a ticket with the log_id"
+_TOKEN = "batchrec fetches a new token and repeats the call"
+_BASE64 = "batchrec encodes the image itself, so this is not expected: report it"
+_FORMAT = "the service takes JPG, PNG and BMP; leave input.repair on"
+
+CODES: dict[int, Code] = {
+    code.number: code
+    for code in (
+        Code(1, "Unknown error", Kind.TRANSIENT, _AGAIN),
+        Code(2, "Service temporarily unavailable", Kind.TRANSIENT, _AGAIN),
+        Code(3, "Unsupported openapi method", Kind.REQUEST, "the address is wrong: check account.endpoint"),
+        Code(
+            4, "Open api request limit reached", Kind.THROTTLED, "the whole cluster is busy; batchrec pauses"
+        ),
+        Code(
+            6,
+            "No permission to access data",
+            Kind.REFUSED,
+            "tick the service for your application in the console; for EasyDL bind the model to it",
+        ),
+        Code(13, "Get service token failed", Kind.TOKEN, _TOKEN),
+        Code(14, "IAM Certification failed", Kind.REFUSED, "the key or secret is wrong: `batchrec login`"),
+        Code(
+            15, "app not exsits or create failed", Kind.REFUSED, "the application was deleted: make a new one"
+        ),
+        Code(
+            17,
+            "Open api daily request limit reached",
+            Kind.EXHAUSTED,
+            "the day's quota is used up; it is assumed to open again at 00:00 Beijing time. Set limits.daily",
+        ),
+        Code(
+            18,
+            "Open api qps request limit reached",
+            Kind.THROTTLED,
+            "too many calls a second: set limits.qps to what the account has. Persisting without any load: the "
+            "free quota of this service was never claimed in the console, or somebody else uses the account",
+        ),
+        Code(
+            19,
+            "Open api total request limit reached",
+            Kind.EXHAUSTED,
+            "the pack is used up: buy or claim more, then `batchrec quota open`",
+        ),
+        Code(23, "IAM API-KEY authentication failed", Kind.REFUSED, "the API Key (bearer) is wrong"),
+        Code(100, "Invalid parameter", Kind.TOKEN, _TOKEN),
+        Code(110, "Access token invalid or no longer valid", Kind.TOKEN, _TOKEN),
+        Code(111, "Access token expired", Kind.TOKEN, _TOKEN),
+        Code(216100, "invalid param", Kind.REQUEST, "check the step's options"),
+        Code(216101, "not enough param", Kind.REQUEST, "check the step's options"),
+        Code(216102, "service not support", Kind.REQUEST, "the address is wrong: check account.endpoint"),
+        Code(216103, "param too long", Kind.REQUEST, "check the step's options"),
+        Code(216110, "appid not exist", Kind.REQUEST, "the application was deleted: make a new one"),
+        Code(216200, "empty image", Kind.IMAGE, "the file holds no picture"),
+        Code(216201, "image format error", Kind.IMAGE, _FORMAT),
+        Code(216202, "image size error", Kind.IMAGE, "bytes, sides or proportions are outside the limits"),
+        Code(216203, "image size error", Kind.IMAGE, _BASE64),
+        Code(216630, "recognize error", Kind.TRANSIENT, _AGAIN),
+        Code(216634, "detect error", Kind.TRANSIENT, _AGAIN),
+        Code(282000, "internal error", Kind.TRANSIENT, _AGAIN),
+        Code(282003, "missing parameters", Kind.REQUEST, "check the step's options"),
+        Code(282100, "image transcode error", Kind.IMAGE, "the service cannot decode the picture"),
+        Code(282101, "image split limit reached", Kind.IMAGE, "the picture is too long"),
+        Code(282102, "target detect error", Kind.IMAGE, "the service detects nothing in the picture"),
+        Code(282103, "target recognize error", Kind.IMAGE, "the service recognizes nothing in the picture"),
+        Code(282112, "url download timeout", Kind.TRANSIENT, _AGAIN),
+        Code(282810, "image recognize error", Kind.IMAGE, "the service cannot recognize the picture"),
+        Code(283300, "Invalid argument", Kind.REQUEST, "check the step's options"),
+        Code(336000, "Internal error", Kind.TRANSIENT, _AGAIN),
+        Code(336001, "Invalid Argument", Kind.REQUEST, "check the step's options and model"),
+        Code(336002, "invalid JSON", Kind.REQUEST, "check account.endpoint: something changes the request"),
+        Code(336003, "base64 decoding failed", Kind.IMAGE, _BASE64),
+        Code(336004, "image size is not allowed", Kind.IMAGE, "the image is larger than 4 MB"),
+        Code(336005, "image decoding failed", Kind.IMAGE, _FORMAT),
+        Code(336006, "missing required parameter", Kind.REQUEST, "check the step's options"),
+        Code(
+            336100,
+            "model temporarily unavailable",
+            Kind.TRANSIENT,
+            "the model is starting; batchrec asks again",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A failure that batchrec itself names, since the service did not speak."""
+
+    word: str
+    kind: Kind
+    meaning: str
+
+
+WORDS: dict[str, Word] = {
+    word.word: word
+    for word in (
+        Word(
+            "unreadable",
+            Kind.IMAGE,
+            "the file cannot be read: missing, no permission, or its name is not UTF-8",
+        ),
+        Word("empty", Kind.IMAGE, "the file has no bytes"),
+        Word(
+            "not_an_image",
+            Kind.IMAGE,
+            "the content is no picture, whatever the name says (an HTML page, text ...)",
+        ),
+        Word("torn", Kind.IMAGE, "the picture ends early or is damaged"),
+        Word("unsupported", Kind.IMAGE, "a format the service does not take, and input.repair is off"),
+        Word("too_small", Kind.IMAGE, "a side is under the service's minimum; batchrec never enlarges"),
+        Word("too_long", Kind.IMAGE, "longer than 3:1; batchrec never crops or pads"),
+        Word("too_large", Kind.IMAGE, "too many pixels or bytes to send, or to decode safely"),
+        Word("timeout", Kind.TRANSIENT, "no answer within limits.timeout seconds"),
+        Word("connection", Kind.TRANSIENT, "no connection could be made"),
+        Word("tls", Kind.TRANSIENT, "the server's certificate was not accepted"),
+        Word("disconnected", Kind.TRANSIENT, "the connection broke before the answer was whole"),
+        Word("not_json", Kind.TRANSIENT, "the reply is not the service's JSON"),
+        Word("no_result", Kind.TRANSIENT, "the reply lacks the service's result"),
+        Word("http_429", Kind.THROTTLED, "a gateway refused the call: too many"),
+        Word("http_413", Kind.IMAGE, "a gateway refused the request as too large"),
+        Word("http_4xx", Kind.REQUEST, "a gateway refused the request; the status stands in the code"),
+        Word("http_5xx", Kind.TRANSIENT, "a gateway failed; the status stands in the code"),
+    )
+}
+
+
+def kind_of(number: int) -> Kind:
+    """How a code is treated. 2161xx are all faults of the request; what nobody documented is UNKNOWN."""
+    if number in CODES:
+        return CODES[number].kind
+    return Kind.REQUEST if number // 100 == 2161 else Kind.UNKNOWN
+
+
+def kind_of_status(status: int) -> Kind:
+    """How an HTTP status without the service's JSON is treated."""
+    if status == 429:
+        return Kind.THROTTLED
+    if status == 413:
+        return Kind.IMAGE
+    return Kind.REQUEST if 400 <= status < 500 else Kind.TRANSIENT

@@ -1,0 +1,56 @@
+"""batchrec's own exceptions: what ends a run or a command. Each carries the exit code of the contract.
+
+    BatchrecError
+    ├── JobError               2   the command line, the job file, a manifest or the credentials file is wrong
+    ├── DirectoryBusy         73   another run holds the output directory
+    ├── OutputFailed          74   an output cannot be written
+    ├── ResultsDamaged        74   results.jsonl is shorter than what was committed
+    ├── CredentialsRefused    77   the service does not take the key
+    └── ServiceUnavailable    69   the service cannot be reached, or fails or refuses for everybody
+
+An image's failure is none of these: it is a value (`model.Failure`).
+"""
+
+
+class BatchrecError(Exception):
+    """Base of all; its text is for the user as it stands. `exit_code` is what the command ends with."""
+
+    exit_code = 70
+
+
+class JobError(BatchrecError):
+    """What the user wrote is wrong; nothing was sent. `complaints` are the lines to show, each complete."""
+
+    exit_code = 2
+
+    def __init__(self, *complaints: str) -> None:
+        super().__init__("\n".join(complaints))
+        self.complaints = complaints
+
+
+class DirectoryBusy(BatchrecError):
+    """Another run holds the output directory. Wait for it, or stop it."""
+
+    exit_code = 73
+
+
+class OutputFailed(BatchrecError):
+    """An output cannot be written: the disk is full, or the folder is read-only. What was committed is safe."""
+
+    exit_code = 74
+
+
+class ResultsDamaged(OutputFailed):
+    """results.jsonl lacks answers that were committed. Put the file back, or run again with --rebuild."""
+
+
+class CredentialsRefused(BatchrecError):
+    """The service does not take the key and secret, or the API Key. Check them with `batchrec login`."""
+
+    exit_code = 77
+
+
+class ServiceUnavailable(BatchrecError):
+    """The service cannot be reached, or fails or refuses for everybody. Run again later; answers are saved."""
+
+    exit_code = 69

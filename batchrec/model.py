@@ -1,0 +1,146 @@
+"""The values that travel through batchrec: frozen, and knowing nothing of each other's makers."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+Row = dict[str, Any]
+"""One line of results.jsonl, keys as the README lists them."""
+
+
+class Kind(StrEnum):
+    """What sort of failure it was. The word is what `failures.jsonl` and `--retry-kind` use."""
+
+    THROTTLED = "throttled"
+    EXHAUSTED = "exhausted"
+    TOKEN = "token"
+    REFUSED = "refused"
+    TRANSIENT = "transient"
+    IMAGE = "image"
+    REQUEST = "request"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a call, or an image before any call, did not give an answer.
+
+    `code` is the service's number, or a batchrec word (`unreadable`, `timeout` ...) where the service did not
+    speak. `counted` says whether the service may have counted the call: False only where no connection was made.
+    """
+
+    kind: Kind
+    code: int | str
+    message: str
+    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels of the picture as displayed; the origin is the top left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def scaled(self, x: float, y: float) -> "Box":
+        """The same rectangle in a picture `x` times as wide and `y` times as high, to the nearest pixel."""
+        if x == y == 1:
+            return self
+        return Box(round(self.left * x), round(self.top * y), round(self.width * x), round(self.height * y))
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One thing the service saw. What the service does not say is None."""
+
+    name: str | None
+    score: float | None = None
+    root: str | None = None
+    calorie: float | None = None
+    year: str | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An image that the service will take.
+
+    `data` is what is sent (bytes before base64), `scale_x` and `scale_y` how many pixels of the picture as
+    displayed one pixel of what is sent stands for, `repaired` what was done to it, in words, in order.
+    """
+
+    data: bytes
+    repaired: tuple[str, ...] = ()
+    scale_x: float = 1.0
+    scale_y: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One input as a source names it.
+
+    `key` is the `image` of its rows; `source` (index of the path or manifest) and `position` (row in a manifest, 0
+    elsewhere) give the input order, with the key last. `size` in bytes (-1: there is no such file), `mtime_ns` in
+    nanoseconds. `problem`, where set, is why it cannot be read, known without opening it.
+    """
+
+    key: str
+    source: int
+    position: int
+    size: int
+    mtime_ns: int
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A file in an input folder that is not an image by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the inputs that a person should read, such as a glob without a match."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One image and step that is to be answered. `image` and `step` are the journal's numbers for them.
+
+    `sha256` is the digest of the file when the journal knows it already, else None.
+    """
+
+    image: int
+    step: int
+    key: str
+    position: int
+    sha256: bytes | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What `summary.json` holds. `answered` counts rows; the first five are of the job, the others of this run.
+
+    `seconds` and `rate` (answers per second) are of this run, `resume_at` is ISO 8601 with offset, or None.
+    `exit_code` is what the command line returns; it is not written to the file.
+    """
+
+    images: int
+    answered: int
+    failed: int
+    duplicates: int
+    ignored: int
+    calls: int = 0
+    throttled: int = 0
+    retries: int = 0
+    token_refreshes: int = 0
+    outcome_unknown: int = 0
+    seconds: float = 0.0
+    rate: float = 0.0
+    stopped_by: str | None = None
+    resume_at: str | None = None
+    exit_code: int = 0

@@ -1,0 +1,298 @@
+"""The catalogue: one row per service. What differs between services is data here, and nowhere else.
+
+Facts are Baidu's own pages and SDKs unless a row says otherwise: paths and options from the Python SDK 4.16.13
+(2023-11), reply fields from the API pages (2019-06 to 2024-09) and the typed models of the SDK of 2026-09.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .model import Box, Label
+
+OptionValue = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A request parameter of a service. `default` is what the service takes when it is not sent (None: unknown)."""
+
+    name: str
+    type: type[bool] | type[int] | type[float]
+    default: OptionValue | None
+    meaning: str
+
+    def accepts(self, value: object) -> bool:
+        """Whether `value` is of this option's type; an int does for a float, a bool for nothing but a bool."""
+        if self.type is float:
+            return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return type(value) is self.type
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What images a service takes. Sides in pixels, `base64_bytes` of base64 text, `formats` in Pillow's names."""
+
+    base64_bytes: int = 4_000_000
+    min_side: int = 15
+    max_side: int = 4096
+    max_ratio: float = 3.0
+    formats: tuple[str, ...] = ("JPEG", "PNG", "BMP")
+
+
+LIMITS_2024 = ImageLimits()
+"""As of 2024-09: 4 MB of base64, 15 to 4,096 px a side, 3:1, for every service.
+
+"4 MB" may be 4,000,000 or 4 x 1024 x 1024 bytes (unconfirmed), so the smaller is kept to. The 8 MB and 8,192 px that
+one page gives for advanced_general are not relied on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a reply becomes labels.
+
+    `shape` is what stands under `key`: a "list" of labels, one "object" that is a label, or a "box". The other names
+    are the service's keys for a label's fields; `box` is looked up in the label, `shared_box` beside the list.
+    `nothing` are the names by which the service says that it saw none of its things.
+    """
+
+    key: str = "result"
+    shape: Literal["list", "object", "box"] = "list"
+    name: str = "name"
+    score: str | None = "score"
+    root: str | None = None
+    calorie: str | None = None
+    year: str | None = None
+    box: str | None = None
+    shared_box: str | None = None
+    nothing: frozenset[str] = frozenset()
+
+    @property
+    def boxes(self) -> bool:
+        """Whether labels have boxes, so that an image must be sent the way it is displayed."""
+        return self.shape == "box" or self.box is not None or self.shared_box is not None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The keys of a label in results.jsonl."""
+        extra = (
+            ("root", self.root),
+            ("calorie", self.calorie),
+            ("year", self.year),
+            ("box", self.boxes or None),
+        )
+        return ("name", "score", *(name for name, key in extra if key is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A row of the catalogue. `path` may hold `{model}`; `body` is how the request is encoded."""
+
+    name: str
+    title: str
+    path: str
+    reading: Reading
+    options: tuple[Option, ...] = ()
+    body: Literal["form", "json"] = "form"
+    limits: ImageLimits = field(default=LIMITS_2024)
+
+    @property
+    def custom(self) -> bool:
+        """Whether it answers with a model of the user's own, so that a step must name one."""
+        return "{model}" in self.path
+
+    def option(self, name: str) -> Option | None:
+        """The option of that name, if the service has it."""
+        return next((option for option in self.options if option.name == name), None)
+
+
+_BAIKE = Option("baike_num", int, 0, "how many of the labels carry baike_info (encyclopaedia text)")
+
+
+def _top(default: int) -> Option:
+    return Option("top_num", int, default, "at most this many labels")
+
+
+_CLASSIFY = "/rest/2.0/image-classify"
+_CUSTOM = "/rpc/2.0/ai_custom/v1"
+
+SERVICES: dict[str, Service] = {
+    service.name: service
+    for service in (
+        Service(
+            "advanced_general",
+            "general objects and scenes · 通用物体和场景识别",
+            f"{_CLASSIFY}/v2/advanced_general",
+            Reading(name="keyword", root="root"),
+            (_BAIKE,),
+        ),
+        Service(
+            "object_detect",
+            "the main subject's box · 图像主体检测",
+            f"{_CLASSIFY}/v1/object_detect",
+            Reading(shape="box", score=None),
+            (Option("with_face", int, 1, "0: the box leaves the person's face out; anything else: with it"),),
+        ),
+        Service(
+            "dish",
+            "dishes, with calories · 菜品识别",
+            f"{_CLASSIFY}/v2/dish",
+            Reading(score="probability", calorie="calorie", nothing=frozenset({"非菜", "非菜品"})),
+            (
+                _top(5),
+                Option("filter_threshold", float, 0.95, "a first label above this score is returned alone"),
+                _BAIKE,
+            ),
+        ),
+        Service(
+            "car",
+            "car models · 车型识别",
+            f"{_CLASSIFY}/v1/car",
+            Reading(year="year", shared_box="location_result", nothing=frozenset({"非车类"})),
+            (_top(5), _BAIKE, Option("output_brand", bool, False, "the reply names the brand as well")),
+        ),
+        Service(
+            "logo",
+            "brand logos · logo 商标识别",
+            f"{_CLASSIFY}/v2/logo",
+            Reading(score="probability", box="location"),
+            (Option("custom_lib", bool, False, "search only the account's own logos"),),
+        ),
+        Service(
+            "animal",
+            "animals · 动物识别",
+            f"{_CLASSIFY}/v1/animal",
+            Reading(nothing=frozenset({"非动物"})),
+            (_top(6), _BAIKE),
+        ),
+        Service(
+            "plant",
+            "plants · 植物识别",
+            f"{_CLASSIFY}/v1/plant",
+            Reading(nothing=frozenset({"非植物", "非花"})),
+            (_BAIKE,),
+        ),
+        Service(
+            "easydl_classification",
+            "your own EasyDL classification model · EasyDL 图像分类",
+            f"{_CUSTOM}/classification/{{model}}",
+            Reading(key="results"),
+            (_top(6),),
+            body="json",
+        ),
+        Service(
+            "easydl_detection",
+            "your own EasyDL detection model · EasyDL 物体检测",
+            f"{_CUSTOM}/detection/{{model}}",
+            Reading(key="results", box="location"),
+            (Option("threshold", float, None, "only boxes above this score; default: the model's own"),),
+            body="json",
+        ),
+        Service(
+            "multi_object_detect",
+            "several objects with boxes · 图像多主体检测",
+            f"{_CLASSIFY}/v1/multi_object_detect",
+            Reading(box="location"),
+        ),
+        Service(
+            "ingredient",
+            "fruit and vegetables · 果蔬识别",
+            f"{_CLASSIFY}/v1/classify/ingredient",
+            Reading(nothing=frozenset({"非果蔬食材"})),
+            (_top(5),),
+        ),
+        Service(
+            "landmark",
+            "landmarks · 地标识别",
+            f"{_CLASSIFY}/v1/landmark",
+            Reading(shape="object", name="landmark", score=None),
+        ),
+        Service(
+            "currency",
+            "banknotes and coins · 货币识别",
+            f"{_CLASSIFY}/v1/currency",
+            Reading(shape="object", name="currencyName", score=None),
+        ),
+        Service(
+            "redwine",
+            "red wine labels · 红酒识别",
+            f"{_CLASSIFY}/v1/redwine",
+            Reading(shape="object", name="wineNameCn", score=None),
+        ),
+    )
+}
+
+
+def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...] | None:
+    """The labels of a reply, best first; empty where it saw nothing; None without a result.
+
+    A list that is empty stands for nothing seen even where an object is expected: that is how some of the
+    service's languages write an empty object.
+    """
+    result = reply.get(reading.key)
+    if result == []:
+        return ()
+    if reading.shape == "list":
+        if not isinstance(result, list) or not all(isinstance(entry, dict) for entry in result):
+            return None
+        return _ranked(reading, result, _box(reply.get(reading.shared_box or "")))
+    if not isinstance(result, dict):
+        return None
+    if reading.shape == "box":
+        return _subject(result)
+    name = result.get(reading.name)
+    return (Label(name),) if isinstance(name, str) and name else ()
+
+
+def _ranked(reading: Reading, entries: list[dict[str, Any]], shared: Box | None) -> tuple[Label, ...]:
+    labels = [label for entry in entries if (label := _label(reading, entry, shared)) is not None]
+    labels.sort(key=lambda label: -math.inf if label.score is None else label.score, reverse=True)
+    if labels and labels[0].name in reading.nothing:
+        return ()
+    return tuple(label for label in labels if label.name not in reading.nothing)
+
+
+def _label(reading: Reading, entry: dict[str, Any], shared: Box | None) -> Label | None:
+    name = entry.get(reading.name)
+    if not isinstance(name, str) or not name:
+        return None
+    return Label(
+        name,
+        score=_number(entry.get(reading.score or "")),
+        root=_text(entry.get(reading.root or "")),
+        calorie=_number(entry.get(reading.calorie or "")),
+        year=_text(entry.get(reading.year or "")),
+        box=_box(entry.get(reading.box)) if reading.box else shared,
+    )
+
+
+def _subject(result: dict[str, Any]) -> tuple[Label, ...] | None:
+    box = _box(result)
+    if box is None:
+        return None
+    return (Label(None, box=box),) if box.width > 0 and box.height > 0 else ()
+
+
+def _number(value: object) -> float | None:
+    """A number that may have come as text; None for what is none ("肉蟹煲" was seen as a calorie)."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _box(value: object) -> Box | None:
+    if not isinstance(value, dict):
+        return None
+    sides = [value.get(side) for side in ("left", "top", "width", "height")]
+    if not all(isinstance(side, int | float) and not isinstance(side, bool) for side in sides):
+        return None
+    return Box(*sides)  # type: ignore[arg-type]
