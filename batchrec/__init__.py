@@ -11,3 +11,15 @@ and, without a job file,
 """
 
 __version__ = "0.1.0"
+__all__ = ["load_job", "recognize", "run"]
+
+_WHERE = {"load_job": "loading", "run": "assembly", "recognize": "oneoff"}
+
+
+def __getattr__(name: str) -> object:
+    """The engine is imported when it is used: `batchrec --help` does without it."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_WHERE[name]}", __name__), name)

@@ -30,9 +30,7 @@ CODES: dict[int, Code] = {
         Code(1, "Unknown error", Kind.TRANSIENT, _AGAIN),
         Code(2, "Service temporarily unavailable", Kind.TRANSIENT, _AGAIN),
         Code(3, "Unsupported openapi method", Kind.REQUEST, "the address is wrong: check account.endpoint"),
-        Code(
-            4, "Open api request limit reached", Kind.THROTTLED, "the whole cluster is busy; batchrec pauses"
-        ),
+        Code(4, "Open api request limit reached", Kind.THROTTLED, "the whole cluster is busy; batchrec pauses"),
         Code(
             6,
             "No permission to access data",
@@ -41,9 +39,7 @@ CODES: dict[int, Code] = {
         ),
         Code(13, "Get service token failed", Kind.TOKEN, _TOKEN),
         Code(14, "IAM Certification failed", Kind.REFUSED, "the key or secret is wrong: `batchrec login`"),
-        Code(
-            15, "app not exsits or create failed", Kind.REFUSED, "the application was deleted: make a new one"
-        ),
+        Code(15, "app not exsits or create failed", Kind.REFUSED, "the application was deleted: make a new one"),
         Code(
             17,
             "Open api daily request limit reached",

@@ -6,7 +6,8 @@
     ├── OutputFailed          74   an output cannot be written
     ├── ResultsDamaged        74   results.jsonl is shorter than what was committed
     ├── CredentialsRefused    77   the service does not take the key
-    └── ServiceUnavailable    69   the service cannot be reached, or fails or refuses for everybody
+    ├── ServiceUnavailable    69   the service cannot be reached, or fails or refuses for everybody
+    └── Interrupted          130   a signal came before anything was sent
 
 An image's failure is none of these: it is a value (`model.Failure`).
 """
@@ -54,3 +55,9 @@ class ServiceUnavailable(BatchrecError):
     """The service cannot be reached, or fails or refuses for everybody. Run again later; answers are saved."""
 
     exit_code = 69
+
+
+class Interrupted(BatchrecError):
+    """A signal came while the inputs were being listed. Nothing was sent."""
+
+    exit_code = 130

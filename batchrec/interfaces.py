@@ -1,9 +1,9 @@
 """What the parts expect of each other: a handful of tiny protocols."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from .model import Failure, Found, Ignored, Notice, Row
+from .model import Authorization, Failure, Found, Ignored, Notice, Reply, Row
 
 
 class Source(Protocol):
@@ -35,22 +35,27 @@ class Output(Protocol):
 class Transport(Protocol):
     """Sends one request; the network's errors come back as values."""
 
-    async def post(
-        self, url: str, body: bytes, content_type: str, headers: dict[str, str]
-    ) -> "Reply | Failure":
-        """The reply's status and body (at most `MAX_REPLY` bytes), or why there is none."""
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
+        """The reply, or why there is none. Never raises for what a network or a server does."""
         ...
 
 
-class Reply(Protocol):
-    """What came back over the wire."""
+class Account(Protocol):
+    """Who pays for the calls, and how a call says so."""
 
     @property
-    def status(self) -> int:
-        """The HTTP status."""
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written anywhere."""
         ...
 
-    @property
-    def body(self) -> bytes:
-        """The whole body."""
+    async def authorize(self) -> Authorization:
+        """What the next call carries. Raises CredentialsRefused or ServiceUnavailable."""
+        ...
+
+    def refused(self, authorization: Authorization) -> None:
+        """The service did not take it. Raises CredentialsRefused when another one would not help."""
+        ...
+
+    def accepted(self, authorization: Authorization) -> None:
+        """The service answered a call that carried it."""
         ...

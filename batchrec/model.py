@@ -1,6 +1,6 @@
 """The values that travel through batchrec: frozen, and knowing nothing of each other's makers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -33,6 +33,32 @@ class Failure:
     code: int | str
     message: str
     counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back over the wire: the HTTP status and the whole body."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """What a call carries to say who pays. `query` goes into the address, so the address is a secret too."""
+
+    query: str = field(default="", repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A call that the service answered. `reply` is its JSON, `latency_ms` from sending to the last byte."""
+
+    reply: dict[str, Any]
+    labels: tuple["Label", ...]
+    latency_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +136,14 @@ class Notice:
 class Task:
     """One image and step that is to be answered. `image` and `step` are the journal's numbers for them.
 
-    `sha256` is the digest of the file when the journal knows it already, else None.
+    `size` is the file's, in bytes (-1: there is none); `sha256` its digest when the journal knows it already.
     """
 
     image: int
     step: int
     key: str
     position: int
+    size: int
     sha256: bytes | None = None
     problem: str | None = None
 

@@ -1,0 +1,5 @@
+from .assembly import run as run
+from .loading import load_job as load_job
+from .oneoff import recognize as recognize
+
+__version__: str

@@ -1,0 +1,25 @@
+"""The way in: `batchrec` and `python -m batchrec`. The last line of defence for exit codes and secrets is here."""
+
+import sys
+import traceback
+
+
+def main() -> None:
+    """Run the command line. A defect ends with 70 and a traceback without secrets; anything else has its own code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a console may not be UTF-8; labels and file names are
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    from .cli import app
+
+    try:
+        app()
+    except Exception:
+        from .redact import redact
+
+        print(redact(traceback.format_exc()), file=sys.stderr)
+        print("This is a defect in batchrec. Please report the lines above.", file=sys.stderr)
+        sys.exit(70)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Who pays: credentials, and the token that stands for them. One refresh for everybody, kept between runs.
+
+Token facts (API pages, 2024-02): valid 30 days; old ones stay valid when a new one is fetched; `expires_in` in seconds.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import random
+import stat
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from .errors import CredentialsRefused, JobError, ServiceUnavailable
+from .interfaces import Transport
+from .model import Authorization, Failure, Kind, Reply
+from .redact import redact, remember
+from .retry import Breaker
+from .state import config_directory, write_private
+
+_log = logging.getLogger(__name__)
+
+TOKEN_PATH = "/oauth/2.0/token"
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_DAY = 86_400
+_REFUSALS = 3
+_HINT = "check the key and secret with `batchrec login`"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """One profile: an API Key and Secret Key (OAuth), or a bearer API Key. `account` names who shares its counts."""
+
+    api_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+    account: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The account's name in quota counts: what the profile says, or a digest of its key."""
+        return self.account or _digest(self.bearer or self.api_key)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written anywhere."""
+        return tuple(secret for secret in (self.api_key, self.secret_key, self.bearer) if secret)
+
+
+def credentials_file(environ: Mapping[str, str]) -> Path:
+    """Where profiles are kept; it need not exist."""
+    return config_directory(environ) / "credentials.toml"
+
+
+def load_credentials(profile: str, environ: Mapping[str, str]) -> Credentials:
+    """The credentials of a profile; for "default" the environment wins over the file. Raises JobError."""
+    key, secret = environ.get("BAIDU_API_KEY"), environ.get("BAIDU_SECRET_KEY")
+    if profile == "default" and (key or secret):
+        if not (key and secret):
+            raise JobError("BAIDU_API_KEY and BAIDU_SECRET_KEY: set both, or neither")
+        return Credentials(key, secret)
+    path = credentials_file(environ)
+    profiles = read_profiles(path)
+    if profile not in profiles:
+        known = ", ".join(sorted(profiles)) or "none yet"
+        raise JobError(
+            f"{path}: there is no profile {profile!r} (there are: {known}). Run `batchrec login`, "
+            'set BAIDU_API_KEY and BAIDU_SECRET_KEY, or try the job with account.endpoint = "embedded"'
+        )
+    return _credentials(path, profile, profiles[profile])
+
+
+def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a credentials file, empty where there is none. Raises JobError if others may read it."""
+    try:
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise JobError(f"{path}: others can read it; run: chmod 600 '{path}'")
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as exc:
+        raise JobError(f"{path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise JobError(f"{path}: is not TOML in UTF-8 (its content is not shown)") from None
+    return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+
+def _credentials(path: Path, profile: str, table: Mapping[str, object]) -> Credentials:
+    known = {"api_key", "secret_key", "bearer", "account"}
+    wrong = [name for name, value in table.items() if name not in known or not isinstance(value, str)]
+    if wrong:
+        raise JobError(f"{path}: [{profile}] has {', '.join(wrong)}; expected text for {', '.join(sorted(known))}")
+    credentials = Credentials(**{name: str(value) for name, value in table.items()})
+    if not credentials.bearer and not (credentials.api_key and credentials.secret_key):
+        raise JobError(f"{path}: [{profile}] needs api_key and secret_key, or bearer")
+    return credentials
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class BearerAccount:
+    """An account that signs with an API Key: nothing to fetch, nothing to renew."""
+
+    refreshes = 0
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.secrets = credentials.secrets
+        self._authorization = Authorization(headers=(("Authorization", f"Bearer {credentials.bearer}"),))
+
+    async def authorize(self) -> Authorization:
+        """What every call carries."""
+        return self._authorization
+
+    def refused(self, authorization: Authorization) -> None:
+        """There is no other key to try."""
+        raise CredentialsRefused("the service does not take the API Key (bearer) of this profile")
+
+    def accepted(self, authorization: Authorization) -> None:
+        """Nothing to remember."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str = field(repr=False)
+    obtained: float
+    expires: float
+
+    def renew_at(self) -> float:
+        return self.expires - min(_DAY, (self.expires - self.obtained) / 10)
+
+
+class TokenAccount:
+    """An account that signs with an OAuth token, fetched once for everybody and kept in `cache` (None: in memory).
+
+    `now` gives Unix seconds, `time` monotonic seconds; `patience` is how many seconds an unreachable token endpoint
+    is waited for.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        credentials: Credentials,
+        transport: Transport,
+        *,
+        cache: Path | None,
+        patience: float,
+        now: Callable[[], float],
+        time: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self._url = endpoint + TOKEN_PATH
+        self._credentials = credentials
+        self._transport = transport
+        name = _digest(f"{endpoint}\0{credentials.api_key}\0{credentials.secret_key}")
+        self._cache = cache / "tokens" / f"{name}.json" if cache else None
+        self._patience = patience
+        self._now, self._time, self._rng = now, time, rng
+        self._lock = asyncio.Lock()
+        self._token: _Token | None = None
+        self._authorization = Authorization()
+        self._refusals = 0
+        self.refreshes = 0
+        """How many tokens of this run were replaced by a new one."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key, the secret, and the token once there is one."""
+        return (*self._credentials.secrets, *((self._token.text,) if self._token else ()))
+
+    async def authorize(self) -> Authorization:
+        """The token of now, fetched or renewed if need be. Raises CredentialsRefused or ServiceUnavailable."""
+        if not self._usable():
+            async with self._lock:
+                if not self._usable():
+                    await self._renew()
+        return self._authorization
+
+    def refused(self, authorization: Authorization) -> None:
+        """Drop the token that was sent, unless it was replaced since. Raises CredentialsRefused at the third."""
+        if authorization is not self._authorization or self._token is None:
+            return
+        self._token = None
+        if authorization.fresh:
+            self._refusals += 1
+        if self._refusals >= _REFUSALS:
+            raise CredentialsRefused(f"the service refused {_REFUSALS} fresh tokens in a row; {_HINT}")
+
+    def accepted(self, authorization: Authorization) -> None:
+        """A call with this token was answered, so that tokens are not what is wrong."""
+        self._refusals = 0
+
+    def _usable(self) -> bool:
+        return self._token is not None and self._now() < self._token.renew_at()
+
+    async def _renew(self) -> None:
+        cached = self._cached()
+        if cached is not None and cached.text not in self._authorization.query:
+            self._use(cached, fresh=False)
+            return
+        replaced = bool(self._authorization.query)
+        token = await self._fetch_patiently()
+        self._use(token, fresh=True)
+        self._store(token)
+        self.refreshes += replaced
+
+    def _use(self, token: _Token, *, fresh: bool) -> None:
+        remember(token.text)
+        self._token = token
+        self._authorization = Authorization(query=urlencode({"access_token": token.text}), fresh=fresh)
+
+    async def _fetch_patiently(self) -> _Token:
+        breaker = Breaker(self._patience)
+        while isinstance(outcome := await self._fetch(), Failure):
+            breaker.failed("token", self._time(), suspect=False)
+            if breaker.expired(self._time()):
+                raise ServiceUnavailable(f"no token from {self._url}: {outcome.message}")
+            _log.warning("no token yet: %s", outcome.message)
+            await asyncio.sleep(breaker.probe_delay(self._rng))
+        return outcome
+
+    async def _fetch(self) -> _Token | Failure:
+        # In the body, where the official samples put it too: an address ends up in the logs of proxies.
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self._credentials.api_key,
+            "client_secret": self._credentials.secret_key,
+        }
+        reply = await self._transport.post(self._url, urlencode(form).encode(), _FORM)
+        return reply if isinstance(reply, Failure) else read_token(reply, self._now())
+
+    def _cached(self) -> _Token | None:
+        if self._cache is None:
+            return None
+        try:
+            stored = orjson.loads(self._cache.read_bytes())
+            token = _Token(str(stored["access_token"]), float(stored["obtained"]), float(stored["expires"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return token if self._now() < token.renew_at() else None
+
+    def _store(self, token: _Token) -> None:
+        if self._cache is None:
+            return
+        content = {"access_token": token.text, "obtained": token.obtained, "expires": token.expires}
+        with contextlib.suppress(OSError):  # the next run fetches another one: no reason to end this one
+            write_private(self._cache, orjson.dumps(content))
+
+
+def read_token(reply: Reply, now: float) -> _Token | Failure:
+    """The token in a reply of the token endpoint, or a failure that may pass. Raises CredentialsRefused.
+
+    A wrong key is answered with HTTP 401 and `{"error": "invalid_client", ...}` (seen 2022 to 2026).
+    """
+    try:
+        content = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        content = None
+    if not isinstance(content, dict):
+        return Failure(Kind.TRANSIENT, f"http_{reply.status}", f"the token endpoint answered HTTP {reply.status}")
+    if isinstance(content.get("error"), str) and reply.status < 500:
+        told = f"{content['error']}: {content.get('error_description')}"
+        raise CredentialsRefused(f"the token endpoint does not take the key or secret ({redact(told)}); {_HINT}")
+    text, life = content.get("access_token"), content.get("expires_in")
+    if not isinstance(text, str) or not text or not isinstance(life, int | float) or life <= 0:
+        return Failure(Kind.TRANSIENT, "no_token", f"the token endpoint answered HTTP {reply.status} without a token")
+    return _Token(text, now, now + life)

@@ -1,0 +1,433 @@
+"""The commands: they print, map outcomes to exit codes, and decide nothing. What a command needs is imported by it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+_T = TypeVar("_T")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Recognize thousands to millions of images with Baidu AI Cloud, exactly once.\n\n"
+    "Example: `batchrec run jobs/demo.toml`",
+)
+quota_app = typer.Typer(
+    invoke_without_command=True,
+    help="Show what each account has used of its quota, and correct it.\n\nExample: `batchrec quota`",
+)
+app.add_typer(quota_app, name="quota")
+
+
+class Progress(StrEnum):
+    """How `run` shows how far it is."""
+
+    AUTO = "auto"
+    RICH = "rich"
+    PLAIN = "plain"
+    NONE = "none"
+
+
+class LogLevel(StrEnum):
+    """How much is logged to standard error."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+LATER = {
+    "plan": "what a run would do, without sending anything",
+    "status": "how far a job is, from its journal",
+    "verify": "whether results and journal agree",
+    "report": "a gallery of the results",
+}
+"""Commands of the contract that this version does not have."""
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.toml", show_default=False)]
+Level = Annotated[LogLevel, typer.Option("--log-level", help="What is logged to standard error.")]
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        from . import __version__
+
+        print(f"batchrec {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    job: JobFile,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again for all that has failed.")] = False,
+    retry_kind: Annotated[
+        list[str] | None, typer.Option("--retry-kind", metavar="KIND", help="Ask again for failures of this kind.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N unanswered images.")] = None,
+    progress: Annotated[Progress, typer.Option(help="How far it is: live, plain lines, or nothing.")] = Progress.AUTO,
+    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Take no answer from an earlier job.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Ask again for what results.jsonl has lost.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the job file.")
+    ] = None,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Run a job, or resume it where it stopped.
+
+    Example: `batchrec run jobs/demo.toml --set limits.qps=10`
+    """
+    with _told():
+        from .assembly import Options
+        from .assembly import run as run_job
+        from .loading import load_job
+        from .resume import Wishes
+
+        _log_to_stderr(log_level)
+        kinds = _kinds(retry_kind)
+        wishes = Wishes(retry_failed or kinds is not None, None if retry_failed else kinds, rebuild)
+        loaded = load_job(job, set_ or [])
+        options = Options(wishes, limit, progress.value, signals=True)
+        summary = _run(lambda: run_job(loaded, options))
+        if progress is not Progress.NONE:
+            _err(_ended(summary, loaded.directory))
+        raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def recognize(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", show_default=False)],
+    service: Annotated[str, typer.Option(help="What is asked; see `batchrec services`.")] = "advanced_general",
+    option: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A request parameter of the service.")] = None,
+    model: Annotated[str | None, typer.Option(help="Your EasyDL model.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="`embedded`, or the address of the service.")] = None,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Recognize a few files: rows as in results.jsonl, to standard output.
+
+    Example: `batchrec recognize cat.jpg --service animal --option top_num=3 --endpoint embedded`
+    """
+    with _told():
+        from .exact_json import dumps
+        from .oneoff import ImagesFailed
+        from .oneoff import recognize as recognize_files
+
+        _log_to_stderr(log_level)
+        options = dict(_pair(text) for text in option or [])
+
+        async def show() -> int:
+            try:
+                async for row in recognize_files(
+                    files, service=service, model=model, options=options, endpoint=endpoint, signals=True
+                ):
+                    sys.stdout.buffer.write(dumps(row) + b"\n")
+                    sys.stdout.flush()
+            except ImagesFailed as error:
+                for failure in error.failures:
+                    _err(f"{failure['image']}: {failure['message']} ({failure['code']})")
+                return error.exit_code
+            return 0
+
+        raise typer.Exit(_run(show))
+
+
+@app.command()
+def services(
+    name: Annotated[str | None, typer.Argument(show_default=False, help="A service, for its options.")] = None,
+) -> None:
+    """List the services, or the options and limits of one.
+
+    Example: `batchrec services dish`
+    """
+    with _told():
+        from .errors import JobError
+        from .services import SERVICES
+        from .spec import did_you_mean
+        from .tables import show_service, show_services
+
+        if name is None:
+            show_services()
+        elif name in SERVICES:
+            show_service(SERVICES[name])
+        else:
+            hint = did_you_mean(name, SERVICES) or "there are:"
+            raise JobError(f"{name!r} is not a service; {hint} {', '.join(SERVICES)}")
+
+
+@app.command()
+def errors(
+    code: Annotated[str | None, typer.Argument(show_default=False, help="A number of the service, or a word.")] = None,
+) -> None:
+    """Say what an error code means, and what batchrec does about it.
+
+    Example: `batchrec errors 18`
+    """
+    with _told():
+        from .tables import show_error, show_errors
+
+        if code is None:
+            show_errors()
+        else:
+            show_error(code)
+
+
+@app.command()
+def emulator(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8087,
+    qps: Annotated[float | None, typer.Option(min=0, help="Calls per second and service; none: no limit.")] = None,
+    daily: Annotated[int | None, typer.Option(min=0, help="Calls per service and day.")] = None,
+    total: Annotated[int | None, typer.Option(min=0, help="Calls per service in all.")] = None,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds that every answer takes.")] = 0.0,
+    faults: Annotated[Path | None, typer.Option(metavar="FILE", help="A fault plan, JSON.")] = None,
+    token_life: Annotated[int, typer.Option(min=1, help="Seconds that a token lives.")] = 2_592_000,
+    key: Annotated[str | None, typer.Option(help="The only API Key accepted; none: any.")] = None,
+    secret: Annotated[str | None, typer.Option(help="The only Secret Key accepted; none: any.")] = None,
+) -> None:
+    """Serve the emulator: the service's wire protocol without an account. Its first line is its URL.
+
+    Example: `batchrec emulator --port 0 --qps 10 --daily 500`
+    """
+    with _told():
+        from .emulator import FaultPlan, FaultPlanError, Settings, serve_forever
+        from .errors import JobError
+
+        try:
+            plan = FaultPlan.load(faults) if faults else None
+            settings = Settings(
+                api_key=key,
+                secret_key=secret,
+                qps=qps,
+                daily=daily,
+                total=total,
+                latency=latency,
+                token_life=token_life,
+            )
+        except (FaultPlanError, ValueError, OSError) as exc:
+            raise JobError(str(exc)) from exc
+        try:
+            _run(lambda: serve_forever(settings, host, port, plan, lambda url: print(url, flush=True)))
+        except OSError as exc:
+            raise JobError(f"{host}:{port}: {exc.strerror}; another --port, or 0 for any that is free") from exc
+
+
+@app.command()
+def login(
+    profile: Annotated[str, typer.Option(help="The name under which it is kept.")] = "default",
+    endpoint: Annotated[str, typer.Option(help="Where the key is tried.")] = "https://aip.baidubce.com",
+    account: Annotated[str, typer.Option(help="Profiles of one account share its counts under this name.")] = "",
+) -> None:
+    """Ask for a key and a secret, try them with one token call, and keep them for this user alone.
+
+    Example: `batchrec login --profile shop`
+    """
+    with _told():
+        from .login import try_and_keep
+
+        api_key = typer.prompt("API Key", hide_input=True).strip()
+        secret_key = typer.prompt("Secret Key", hide_input=True).strip()
+        path = _run(lambda: try_and_keep(profile, api_key, secret_key, account, endpoint))
+        _err(f"the key works; kept as profile {profile!r} in {path}")
+
+
+@app.command()
+def init(job: Annotated[Path, typer.Argument(metavar="[JOB.toml]")] = Path("job.toml")) -> None:
+    """Write a commented job file to start from. It refers to the JSON Schema, so that editors complete it.
+
+    Example: `batchrec init furniture.toml`
+    """
+    with _told():
+        from .errors import JobError
+        from .spec import template
+
+        try:
+            with job.open("x", encoding="utf-8") as file:
+                file.write(template())
+        except OSError as exc:
+            raise JobError(f"{job}: {exc.strerror}; nothing was written") from exc
+        _err(f"wrote {job}; set input.paths, then: batchrec run {job}")
+
+
+@quota_app.callback()
+def quota(ctx: typer.Context) -> None:
+    """Show what each account has used of its quota, and correct it."""
+    if ctx.invoked_subcommand is None:
+        with _told(), _quota() as counts:
+            from .tables import show_quota
+
+            show_quota(counts.usage())
+
+
+@quota_app.command("set")
+def quota_set(
+    service: Annotated[str, typer.Argument(help="As `batchrec quota` lists it.")],
+    today: Annotated[int | None, typer.Option(min=0, help="Calls of the Beijing day.")] = None,
+    total: Annotated[int | None, typer.Option(min=0, help="Calls in all.")] = None,
+    account: Annotated[str | None, typer.Option(help="Needed where several accounts are listed.")] = None,
+) -> None:
+    """Correct a count, to what the console says.
+
+    Example: `batchrec quota set dish --today 120 --total 3400`
+    """
+    with _told(), _quota() as counts:
+        from .errors import JobError
+
+        if today is None and total is None:
+            raise JobError("nothing to set: give --today, --total or both")
+        counts.correct(_account(counts, account), service, today=today, total=total)
+
+
+@quota_app.command("open")
+def quota_open(
+    service: Annotated[str, typer.Argument(help="As `batchrec quota` lists it.")],
+    account: Annotated[str | None, typer.Option(help="Needed where several accounts are listed.")] = None,
+) -> None:
+    """Forget that a service was used up, after buying or claiming more.
+
+    Example: `batchrec quota open dish`
+    """
+    with _told(), _quota() as counts:
+        from .errors import JobError
+
+        if not counts.open(_account(counts, account), service):
+            raise JobError(f"{service} is not closed")
+
+
+def _refuse_later(name: str, does: str) -> None:
+    @app.command(
+        name,
+        help=f"Not in this version yet: {does}.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    def refused(ctx: typer.Context) -> None:
+        from . import __version__
+
+        _err(f"batchrec {name}: version {__version__} does not have this command yet")
+        raise typer.Exit(2)
+
+
+for _name, _does in LATER.items():
+    _refuse_later(_name, _does)
+
+
+# -- shared by the commands
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What batchrec has to say to the user goes to standard error, and its exit code to the shell."""
+    from .errors import BatchrecError
+    from .redact import redact
+
+    try:
+        yield
+    except BatchrecError as error:
+        _err(redact(str(error)))
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _err(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Run it on the fastest event loop there is here."""
+    import asyncio
+
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with suppress(ImportError):  # Windows, PyPy
+        import uvloop
+
+        new_loop = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(main())
+
+
+def _log_to_stderr(level: LogLevel) -> None:
+    import logging
+
+    from .redact import RedactingFormatter
+
+    class ToStderr(logging.Handler):
+        """Looks standard error up anew each time: a live progress display replaces it."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            _err(self.format(record))
+
+    handler = ToStderr()
+    handler.setFormatter(RedactingFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=level.value.upper(), handlers=[handler])
+
+
+def _kinds(words: list[str] | None) -> tuple[str, ...] | None:
+    from .errors import JobError
+    from .model import Kind
+
+    wrong = [word for word in words or () if word not in list(Kind)]
+    if wrong:
+        raise JobError(f"--retry-kind: {', '.join(wrong)} is no kind of failure; there are: {', '.join(Kind)}")
+    return tuple(words) if words else None
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """`k=v` with v as TOML has it, or else as text."""
+    import tomllib
+
+    from .errors import JobError
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise JobError(f"--option {text!r}: expected K=V, for example top_num=3")
+    try:
+        return name, tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        return name, value
+
+
+def _ended(summary: Any, directory: Path) -> str:
+    parts = [f"{summary.images:,} images: {summary.answered:,} answered, {summary.failed:,} failed"]
+    parts.append(f"{summary.calls:,} calls in {summary.seconds:.1f} s")
+    if summary.stopped_by:
+        parts.append(f"stopped by {summary.stopped_by}")
+    if summary.resume_at:
+        parts.append(f"run again after {summary.resume_at}")
+    return "; ".join(parts) + f"\n{directory}"
+
+
+@contextmanager
+def _quota() -> Iterator[Any]:
+    import os
+    import time
+    from contextlib import closing
+
+    from .quota import Quota
+    from .state import state_directory
+
+    with closing(Quota(state_directory(os.environ), time.time)) as counts:
+        yield counts
+
+
+def _account(counts: Any, account: str | None) -> str:
+    from .errors import JobError
+
+    known = sorted({usage.account for usage in counts.usage()})
+    if account is not None:
+        return account
+    if len(known) != 1:
+        raise JobError(f"--account: name one of {', '.join(known) or 'none yet'}")
+    return str(known[0])

@@ -1,0 +1,111 @@
+"""One call: its body, its address, and what the reply means."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+import pybase64
+
+from .codes import kind_of, kind_of_status
+from .exact_json import loads
+from .interfaces import Transport
+from .model import Answer, Authorization, Failure, Kind, Reply
+from .redact import redact
+from .services import OptionValue, Reading, Service, read_labels
+
+_log = logging.getLogger(__name__)
+
+_CONTENT_TYPES = {"form": "application/x-www-form-urlencoded", "json": "application/json"}
+_MESSAGE_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is the same in every call of a step: the path, and the body but for the image."""
+
+    path: str
+    content_type: str
+    head: bytes
+    tail: bytes
+    json: bool
+    reading: Reading
+
+    def body(self, image: bytes) -> bytes:
+        """The whole body for an image (bytes before base64).
+
+        base64's only characters that a form must escape are `+`, `/` and `=`: three replacements cost 65 us for
+        100 KB where urllib's quoting costs 3.7 ms.
+        """
+        text = pybase64.b64encode(image)
+        if not self.json:
+            text = text.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D")
+        return b"".join((self.head, text, self.tail))
+
+
+def make_request(service: Service, model: str | None, options: Mapping[str, OptionValue]) -> Request:
+    """The request of a step. Booleans are written `true` and `false`; how the service reads others is unconfirmed."""
+    path = service.path.format(model=quote(model or "", safe=""))
+    content_type = _CONTENT_TYPES[service.body]
+    if service.body == "json":
+        tail = b'"' + (b"," + orjson.dumps(dict(options))[1:] if options else b"}")
+        return Request(path, content_type, b'{"image":"', tail, True, service.reading)
+    words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
+    tail = b"&" + urlencode(words).encode() if words else b""
+    return Request(path, content_type, b"image=", tail, False, service.reading)
+
+
+class Client:
+    """Sends calls to one endpoint. `time` is monotonic, in seconds."""
+
+    def __init__(self, endpoint: str, transport: Transport, time: Callable[[], float]) -> None:
+        self._endpoint = endpoint
+        self._transport = transport
+        self._time = time
+
+    async def call(self, request: Request, image: bytes, authorization: Authorization) -> Answer | Failure:
+        """Post one image and read what comes back."""
+        query = f"?{authorization.query}" if authorization.query else ""
+        headers = dict(authorization.headers)
+        headers["Content-Type"] = request.content_type
+        sent = self._time()
+        reply = await self._transport.post(f"{self._endpoint}{request.path}{query}", request.body(image), headers)
+        if isinstance(reply, Failure):
+            return reply
+        return judge(reply, request.reading, (self._time() - sent) * 1000)
+
+
+def judge(reply: Reply, reading: Reading, latency_ms: float = 0.0) -> Answer | Failure:
+    """What a reply means. The JSON's `error_code` is read before the HTTP status."""
+    try:
+        content = loads(reply.body)
+    except ValueError:
+        content = None
+    if isinstance(content, dict):
+        code = _number(content.get("error_code"))
+        if code:
+            return _told(code, content)
+        if reply.status < 400:
+            labels = read_labels(reading, content)
+            if labels is None:
+                return Failure(Kind.TRANSIENT, "no_result", f"the reply has no {reading.key} that can be read")
+            return Answer(content, labels, latency_ms)
+    if reply.status >= 300:
+        return Failure(kind_of_status(reply.status), f"http_{reply.status}", f"HTTP {reply.status}")
+    return Failure(Kind.TRANSIENT, "not_json", f"HTTP {reply.status} with a body that is not the service's JSON")
+
+
+def _told(code: int, content: dict[str, Any]) -> Failure:
+    kind = kind_of(code)
+    message = redact(str(content.get("error_msg", "")))[:_MESSAGE_CHARACTERS]
+    if kind is Kind.UNKNOWN:
+        _log.warning("the service answered with code %d, which nobody has documented: %s", code, message)
+    return Failure(kind, code, message)
+
+
+def _number(code: object) -> int:
+    if isinstance(code, int) and not isinstance(code, bool):
+        return code
+    return int(code) if isinstance(code, str) and code.isdecimal() else 0

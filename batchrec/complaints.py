@@ -1,0 +1,283 @@
+"""What is wrong with a job file, in words that say what was given and what would be right.
+
+Faults within a key are found by the models of `spec.py` and put into words here; faults between keys (a step's options
+and its service, two steps of one name) are found here, on what was written, so that neither hides the other.
+A value that may be a secret is never shown.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from .services import SERVICES, Option, Service
+from .spec import Account, Input, Job, Limits, OutputSpec, Step, Table, When, did_you_mean, nearest
+
+Loc = tuple[str | int, ...]
+StepLoc = tuple[str, int]
+Raw = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: the keys and indices that lead to it, and the sentence about it."""
+
+    loc: Loc
+    text: str
+
+
+def find_faults(raw: Raw, within: ValidationError | None) -> list[Fault]:
+    """Every fault of the job file `raw`, one for each place, in the order of its tables.
+
+    `within` is what the models had to say of it, if anything.
+    """
+    errors = within.errors(include_url=False) if within is not None else []
+    faults: dict[Loc, Fault] = {}
+    for fault in (*map(_fault, errors), *_between(raw)):
+        faults.setdefault(fault.loc, fault)
+    return sorted(faults.values(), key=_reading_order)
+
+
+def _reading_order(fault: Fault) -> tuple[int, int]:
+    """The table's place in the file, and for a step its number."""
+    tables = list(Job.model_fields)
+    table, index = (*fault.loc, 0)[:2]
+    place = tables.index(table) if isinstance(table, str) and table in tables else len(tables)
+    return place, index if isinstance(index, int) else 0
+
+
+# What was given, and where
+
+HIDDEN: Final = "(not shown)"
+_SECRET = re.compile(r"(key|secret|token|password|bearer|credentials?)$|^[as]k$", re.IGNORECASE)
+_SECRET_TEXT = re.compile(r"^bce-|//[^/]*@|access_token")
+_LONGEST = 60  # characters or digits
+
+
+def secret(key: str | int) -> bool:
+    """Whether a key sounds as if it held a secret."""
+    return isinstance(key, str) and _SECRET.search(key) is not None
+
+
+def shown(value: object, *loc: str | int) -> str:
+    """`value` for a complaint, much as TOML writes it: shortened, on one line, and hidden where it may be secret."""
+    if any(map(secret, loc)) or (isinstance(value, str) and _SECRET_TEXT.search(value)):
+        return HIDDEN
+    match value:
+        case str():
+            cut = value if len(value) <= _LONGEST else value[:_LONGEST] + "…"
+            return json.dumps(cut, ensure_ascii=not cut.isprintable()).replace("\x7f", "\\u007f")
+        case bool():
+            return str(value).lower()
+        case int() if abs(value) >= 10**_LONGEST:
+            return "a number of very many digits"
+        case list():
+            return "a list" if value else "[]"
+        case dict():
+            return "a table" if value else "{}"
+        case _:
+            return str(value)
+
+
+def _toml(value: object) -> str:
+    """An example, as TOML writes it on one line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def key_path(loc: Sequence[str | int]) -> str:
+    """`recognize[0].options.top_num`; a key that TOML would quote is quoted."""
+    path = ""
+    for part in loc:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            bare = re.fullmatch(r"[\w-]+", part) is not None
+            path += ("." if path else "") + (part if bare else shown(part))
+    return path
+
+
+# Faults within a key
+
+TABLES: dict[str, type[Table]] = {
+    "": Job,
+    "input": Input,
+    "recognize": Step,
+    "when": When,
+    "account": Account,
+    "limits": Limits,
+    "output": OutputSpec,
+}
+
+RIGHT: dict[str, str] = {
+    "string_type": "text in quotes",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "finite_number": "a finite number",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than_equal": "at most {le:,.0f}",
+    "string_unicode": "Unicode text",
+    "string_too_short": "text with something in it",
+}
+"""By pydantic's error type, the end of the sentence "<what was given> is not ...\""""
+
+
+def _fault(error: ErrorDetails) -> Fault:
+    """A pydantic error in our words."""
+    loc = tuple(part for part in error["loc"] if part != "[key]")
+    kind, ctx = error["type"], error.get("ctx", {})
+    given = shown(error["input"], *loc)
+    if secret(loc[-1]):
+        return Fault(loc, SECRET_KEY)
+    if kind == "extra_forbidden":
+        return Fault(loc, _unknown_key(loc))
+    if kind == "missing":
+        return Fault(loc, f"is missing{_example(loc)}")
+    if kind == "value_error":
+        return Fault(loc, f"{given} {ctx['error']}")
+    if kind == "literal_error":
+        choices = re.findall(r"'(.*?)'", ctx["expected"])
+        meant = did_you_mean(error["input"], choices) if isinstance(error["input"], str) else ""
+        return Fault(loc, f"{given} is not {' or '.join(map(shown, choices))}{meant and f'; {meant}'}")
+    if kind in RIGHT:
+        return Fault(loc, f"{given} is not {RIGHT[kind].format(**ctx)}{_example(loc)}")
+    return Fault(loc, f"{given} will not do: {error['msg']}")
+
+
+def _fields(loc: Loc) -> Mapping[str, FieldInfo]:
+    """The keys of the table in which `loc` ends."""
+    tables = [part for part in loc[:-1] if isinstance(part, str)]
+    return TABLES[tables[-1] if tables else ""].model_fields
+
+
+def _example(loc: Loc) -> str:
+    """How the key at `loc` may look; for an entry of a list or of `prices`, how that entry may."""
+    *outer, last = loc
+    entry = isinstance(last, int) or outer[-1:] == ["prices"]
+    holder = tuple(outer) if entry else loc
+    (example,) = _fields(holder)[str(holder[-1])].examples or [""]
+    if entry:
+        example = next(iter(example.values() if isinstance(example, dict) else example))
+    return f"; for example: {_toml(example)}"
+
+
+def _unknown_key(loc: Loc) -> str:
+    key = str(loc[-1])
+    known = _fields(loc)
+    if hint := did_you_mean(key, known):
+        return f"unknown key, {hint}"
+    homes = [name for name, table in TABLES.items() if key in table.model_fields and name]
+    if homes:
+        return f"unknown key here; it belongs under {' or '.join(homes)}"
+    return f"unknown key; here may stand: {', '.join(known)}"
+
+
+SECRET_KEY: Final = "never a key in a job file; `batchrec login` keeps it"
+
+# Faults between keys, looked for in what was written, whatever else is wrong with it
+
+
+def _between(raw: Raw) -> Iterator[Fault]:
+    yield from _nothing_named(raw.get("input"))
+    steps = raw.get("recognize")
+    steps = steps if isinstance(steps, list) else []
+    names = [_name(step) for step in steps]
+    for index, step in enumerate(steps):
+        if isinstance(step, dict):
+            loc = ("recognize", index)
+            yield from _name_faults(loc, names)
+            yield from _service_faults(loc, step)
+            yield from _when_faults(loc, step.get("when"), names)
+
+
+def _nothing_named(table: object) -> Iterator[Fault]:
+    if isinstance(table, dict) and table.get("paths", []) == [] and "manifest" not in table:
+        yield Fault(("input", "paths"), 'is missing, and so is a manifest; for example: ["photos"]')
+
+
+def _name(step: object) -> str | None:
+    """What a step is called, or would be if its service were spelt right; None where there is no telling."""
+    if not isinstance(step, dict):
+        return None
+    service = step.get("service")
+    if isinstance(service, str) and service not in SERVICES:
+        service = nearest(service, SERVICES) or service
+    name = step.get("step", service)
+    return name if isinstance(name, str) else None
+
+
+def _name_faults(loc: StepLoc, names: list[str | None]) -> Iterator[Fault]:
+    name = names[loc[1]]
+    first = names.index(name)
+    if name is not None and first != loc[1]:
+        other = f"{name}-{loc[1] + 1}"
+        text = f"{shown(name)} is already the name of {key_path((loc[0], first))}; for example: {shown(other)}"
+        yield Fault((*loc, "step"), text)
+
+
+def _service_faults(loc: StepLoc, step: Raw) -> Iterator[Fault]:
+    """What depends on the service: whether it takes a model, and its options."""
+    name, options = step.get("service"), step.get("options")
+    service = SERVICES.get(name) if isinstance(name, str) else None
+    if service is not None and service.custom and "model" not in step:
+        text = f'is missing: {service.name} answers with a model of yours; for example: "itcast_fruit"'
+        yield Fault((*loc, "model"), text)
+    if service is not None and not service.custom and "model" in step:
+        given = shown(step["model"])
+        yield Fault((*loc, "model"), f"{given} is one too many: {service.name} takes no model; leave it out")
+    for key, value in options.items() if isinstance(options, dict) else ():
+        if wrong := _option_fault(service, key, value):
+            yield Fault((*loc, "options", key), wrong)
+
+
+def _option_fault(service: Service | None, key: str, value: object) -> str | None:
+    if secret(key):
+        return SECRET_KEY
+    if service is None:
+        return None
+    option = service.option(key)
+    if option is None:
+        known = [option.name for option in service.options]
+        hint = did_you_mean(key, known)
+        takes = f"(it takes: {', '.join(known)})" if known else "(it takes none)"
+        return f"{service.name} has no such option{hint and f'; {hint}'} {takes}"
+    if not option.accepts(value):
+        return f"{shown(value)} is not {OPTION_TYPES[option.type]}: {option.meaning}; for example: {_usual(option)}"
+    return None
+
+
+OPTION_TYPES = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def _usual(option: Option) -> str:
+    return shown(0.5 if option.default is None else option.default)
+
+
+def _when_faults(loc: StepLoc, when: object, names: list[str | None]) -> Iterator[Fault]:
+    wanted = when.get("step") if isinstance(when, dict) else None
+    earlier = [name for name in names[: loc[1]] if name is not None]
+    if not isinstance(wanted, str) or wanted == "" or wanted in earlier:
+        return
+    if wanted == names[loc[1]]:
+        text = "is this step itself; it takes one that stands earlier in the file"
+    elif wanted in names:
+        text = "stands later in the file; put it before this step"
+    elif earlier:
+        hint = did_you_mean(wanted, earlier) or "earlier in the file stand"
+        text = f"is no step of this file; {hint} ({', '.join(earlier)})"
+    else:
+        text = "is no step of this file; no step stands before the first one"
+    yield Fault((*loc, "when", "step"), f"{shown(wanted)} {text}")

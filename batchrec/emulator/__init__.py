@@ -1,0 +1,29 @@
+"""The service's twin: Baidu AI Cloud image recognition on a local socket, without an account.
+
+Written from what is publicly known of the service and from nothing of the client, so that a mistake in the
+client is not repeated in its own test double. ``rules`` decides and knows no socket, ``server`` speaks HTTP,
+``answers`` says what is on a picture. What nobody could confirm about the live service is a switch in
+`Settings`.
+"""
+
+from batchrec.emulator.answers import Answers, Box, Guess
+from batchrec.emulator.counters import Counters
+from batchrec.emulator.faults import Fault, FaultPlan, FaultPlanError
+from batchrec.emulator.images import Picture
+from batchrec.emulator.server import Emulator, serve, serve_forever
+from batchrec.emulator.settings import Settings
+
+__all__ = [
+    "Answers",
+    "Box",
+    "Counters",
+    "Emulator",
+    "Fault",
+    "FaultPlan",
+    "FaultPlanError",
+    "Guess",
+    "Picture",
+    "Settings",
+    "serve",
+    "serve_forever",
+]

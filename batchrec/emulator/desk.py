@@ -1,0 +1,149 @@
+"""One emulated account: from the parts of a call to its answer. Knows the rules and the clock, but no socket."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from random import Random
+
+import orjson
+from pydantic import TypeAdapter
+
+from batchrec.emulator import bodies
+from batchrec.emulator.answers import Answers
+from batchrec.emulator.bodies import Fields
+from batchrec.emulator.counters import Counters
+from batchrec.emulator.images import CLASSIC, EASYDL, Picture, inspect
+from batchrec.emulator.rules import Limits, LogIds, Tokens, authorize, client_error, error_body
+from batchrec.emulator.services import Service
+from batchrec.emulator.settings import Settings
+
+JSON = "application/json;charset=UTF-8"
+_SETTINGS = TypeAdapter(Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back, and the word it is counted under."""
+
+    outcome: str
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One recognition call as it arrived; absent credentials are empty."""
+
+    service: Service
+    model: str | None
+    access_token: str
+    authorization: str
+    raw: bytes
+
+
+class Desk:
+    """Answers calls by the rules and keeps the books."""
+
+    def __init__(self, settings: Settings, answers: Answers, now: Callable[[], float]) -> None:
+        random = Random(settings.seed)
+        self.settings = settings
+        self.counters = Counters()
+        self.tokens = Tokens(random)
+        self._answers = answers
+        self._now = now
+        self._limits = Limits()
+        self._log_ids = LogIds(random)
+
+    def configure(self, changes: Mapping[str, object]) -> None:
+        """Other settings from the next call on; ValueError names what is wrong, and then nothing changes."""
+        if unknown := sorted(changes.keys() - {field.name for field in fields(Settings)}):
+            raise ValueError(f"unknown settings: {', '.join(unknown)}")
+        self.settings = _SETTINGS.validate_python(asdict(self.settings) | dict(changes))
+
+    def now(self) -> float:
+        """The emulated time, Unix seconds."""
+        return self._now() + self.settings.clock_offset
+
+    async def pause(self) -> None:
+        """What every answer takes."""
+        if self.settings.latency:
+            await asyncio.sleep(self.settings.latency)
+
+    def error(self, code: int, message: str | None = None) -> Answer:
+        """The answer with an error code, in the shape and under the HTTP status that its layer uses."""
+        body = error_body(code, self._log_ids.mint(self.now()), message)
+        status = 200 if "log_id" in body else self.settings.gateway_status
+        return Answer(str(code), orjson.dumps(body), status, self.settings.error_content_type)
+
+    def bare(self) -> Answer:
+        """A reply that lacks its result."""
+        return Answer("no_result", orjson.dumps({"log_id": self._log_ids.mint(self.now())}))
+
+    async def token(self, parameters: Mapping[str, str]) -> Answer:
+        """The token endpoint. 401 and its texts are captured; the reply to other grants is assumed."""
+        at = self.now()
+        await self.pause()
+        if parameters.get("grant_type") != "client_credentials":
+            return _refusal(400, "unsupported_grant_type", "The authorization grant type is not supported")
+        api_key, secret_key = parameters.get("client_id", ""), parameters.get("client_secret", "")
+        if wrong := client_error(self.settings, api_key, secret_key):
+            return _refusal(401, "invalid_client", wrong)
+        self.counters.tokens_issued += 1
+        return Answer("ok", orjson.dumps(self.tokens.issue(self.settings, at)), content_type="application/json")
+
+    async def recognise(self, call: Call) -> Answer:
+        """One recognition call, from the gateway to the reply."""
+        service, settings, at = call.service, self.settings, self.now()
+        code = self._gate(call, at)
+        await self.pause()
+        if code:
+            return self.error(code)
+        picture, options = _read(call, settings)
+        if not isinstance(picture, Picture):
+            if not settings.failed_calls_take_quota:
+                self._limits.give_back(service.name, settings, at)
+            return self.error(picture)
+        guesses = await self._answers.answer(service.name, picture, options)
+        self.counters.recognised(service.name, picture.sha256)
+        return Answer("ok", self._signed(service.compose(guesses, options)))
+
+    def _gate(self, call: Call, at: float) -> int:
+        """0, or the code of the first gate that is closed: credentials, permission, limits."""
+        settings, name = self.settings, call.service.name
+        code = authorize(settings, self.tokens, call.access_token, call.authorization, at)
+        if code:
+            return code
+        barred = settings.services is not None and name not in settings.services
+        unbound = call.model is not None and settings.models is not None and call.model not in settings.models
+        if barred or unbound:
+            return 6
+        code = self._limits.admit(name, settings, at)
+        self.counters.judged(name, at, admitted=not code)
+        return code
+
+    def _signed(self, body: dict[str, object]) -> bytes:
+        """With a log id, before or after the rest: the service keeps no order (captured replies)."""
+        log_id = self._log_ids.mint(self.now())
+        return orjson.dumps({"log_id": log_id, **body} if log_id % 2 else {**body, "log_id": log_id})
+
+
+def _read(call: Call, settings: Settings) -> tuple[Picture | int, dict[str, str]]:
+    """The picture and the parameters of a call, or the code that refuses the body.
+
+    ``image`` wins over ``url``; a ``url`` alone is never fetched and gets 282112, as if it had not answered
+    in time.
+    """
+    easydl = call.service.body == "json"
+    found: Fields | int = bodies.easydl(call.raw) if easydl else bodies.form(call.raw)
+    if isinstance(found, int):
+        return found, {}
+    if found.image is None and found.options.get("url"):
+        return 282112, found.options
+    general = call.service.name == "advanced_general"
+    return inspect(found.image, settings, EASYDL if easydl else CLASSIC, general=general), found.options
+
+
+def _refusal(status: int, error: str, description: str) -> Answer:
+    body = orjson.dumps({"error": error, "error_description": description})
+    return Answer(error, body, status, "application/json")

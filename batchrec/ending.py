@@ -1,0 +1,56 @@
+"""How a run ended: exit code, reason, and when to run again. Where several hold, the first row of `_REASONS` wins."""
+
+from dataclasses import dataclass
+from signal import Signals
+
+from .errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
+from .quota import DAILY, TOTAL, Closure, iso_beijing
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What happened: the error that stopped the run, closures and a missing permission of services with images left,
+    the signal, and how many images are failed now."""
+
+    error: BatchrecError | None = None
+    forbidden: bool = False
+    closures: tuple[Closure, ...] = ()
+    signal: Signals | None = None
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """`stopped_by` is a word for summary.json, None where everything was asked; `resume_at` is ISO 8601 or None."""
+
+    exit_code: int
+    stopped_by: str | None = None
+    resume_at: str | None = None
+
+
+_REASONS: tuple[tuple[type[BatchrecError], int, str], ...] = (
+    (OutputFailed, OutputFailed.exit_code, "output"),
+    (CredentialsRefused, CredentialsRefused.exit_code, "credentials"),
+)
+
+
+def ending(facts: Facts) -> Ending:
+    """The exit code in the contract's order: output, credentials, permission, service, limits, signals, failures."""
+    for error, code, word in _REASONS:
+        if isinstance(facts.error, error):
+            return Ending(code, word)
+    if facts.forbidden:
+        return Ending(CredentialsRefused.exit_code, "permission")
+    if isinstance(facts.error, ServiceUnavailable):
+        return Ending(ServiceUnavailable.exit_code, "service")
+    if facts.closures:
+        return _limited(facts.closures)
+    if facts.signal is not None:
+        return Ending(128 + facts.signal, facts.signal.name)
+    return Ending(1 if facts.failed else 0)
+
+
+def _limited(closures: tuple[Closure, ...]) -> Ending:
+    resets = [closure.until for closure in closures if closure.until is not None]
+    word = {DAILY: "daily_limit", TOTAL: "total_limit"}[DAILY if resets else TOTAL]
+    return Ending(75, word, iso_beijing(min(resets)) if resets else None)

@@ -1,0 +1,297 @@
+"""The pool: images off the journal's lists, through the gates, to the recorder. Stopping is asked for, not thrown."""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import images
+from .client import Client, Request
+from .errors import BatchrecError
+from .follow import Conditions, asked, labels_of
+from .gate import Gate, GateClosed
+from .journal import Journal
+from .model import Answer, Failure, Kind, Prepared, Task
+from .outputs.files import ResultFiles
+from .quota import iso_utc
+from .record import Asked, Outcome, Recorder, answered, copied, failed
+from .retry import Action, Tries, backoff, decide
+
+_log = logging.getLogger(__name__)
+
+_INLINE_BYTES = 256 * 1024
+_LAST_WAIT = 1.0
+_USUAL = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step made ready: how its requests look, what its images must be, and which steps may follow."""
+
+    asked: Asked
+    request: Request
+    attempts: int
+    repair: bool
+    follow: Conditions = ()
+
+
+@dataclass(slots=True)
+class Lane:
+    """One service at one account: its gate, the numbers of its steps, and so many workers."""
+
+    gate: Gate
+    steps: tuple[int, ...]
+    workers: int
+    ready: deque[Task] = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this run has done so far."""
+
+    calls: int = 0
+    throttled: int = 0
+    retries: int = 0
+    answered: int = 0
+    failed: int = 0
+    added: int = 0
+
+
+class Engine:
+    """Asks everything that is on the journal's lists up to the input at `horizon`. `time` is monotonic, `now` Unix."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        files: ResultFiles,
+        client: Client,
+        steps: dict[int, Step],
+        lanes: Sequence[Lane],
+        base: Path,
+        horizon: int,
+        *,
+        now: Callable[[], float],
+        rng: random.Random,
+        on_rows: Callable[[Sequence[Outcome]], None] | None = None,
+    ) -> None:
+        self._journal = journal
+        self._files = files
+        self._client = client
+        self._steps = steps
+        self.lanes = tuple(lanes)
+        self._base = base
+        self._horizon = horizon
+        self._now, self._rng = now, rng
+        self._on_rows = on_rows
+        self.tally = Tally()
+        self.error: BatchrecError | None = None
+        self._recorder = Recorder(journal, files, lambda: self.tally.calls, self._committed)
+        self._stopping = False
+        self._outstanding = 0
+        self._changed = asyncio.Event()
+        self._leading: dict[tuple[int, bytes], _Leader] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self._paid: set[asyncio.Task[None] | None] = set()
+
+    async def run(self) -> None:
+        """Work until nothing is left that may be asked, or until stopped. Raises OutputFailed; see also `error`."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                recorder = group.create_task(self._recorder.run())
+                for lane in self.lanes:
+                    for _ in range(lane.workers):
+                        self._workers.add(group.create_task(self._work(lane)))
+                await asyncio.wait(self._workers)
+                self._recorder.close()
+                await recorder
+        except BaseExceptionGroup as group_error:
+            ours, others = group_error.split(BatchrecError)
+            if ours is None or others is not None:
+                raise
+            raise ours.exceptions[0] from None
+
+    def stop(self, error: BatchrecError | None = None) -> None:
+        """No new call leaves; calls that have left are finished and recorded, then `run` returns."""
+        self.error = self.error or error
+        self._stopping = True
+        for worker in self._workers - self._paid:
+            worker.cancel()
+
+    # -- a worker
+
+    async def _work(self, lane: Lane) -> None:
+        me = asyncio.current_task()
+        while (task := await self._next(lane)) is not None:
+            try:
+                outcome = await self._attend(lane, task)
+            except GateClosed:
+                self._release(task)
+                return
+            except BatchrecError as error:
+                self.stop(error)
+                return
+            if outcome is not None:
+                await self._recorder.add(outcome)
+            self._paid.discard(me)
+
+    async def _next(self, lane: Lane) -> Task | None:
+        """The next image of the lane; None when there is none and will be none."""
+        while not self._stopping and not (lane.gate.closed and not lane.gate.opens):
+            if not lane.ready:
+                lane.ready.extend(self._journal.claim(lane.steps, self._horizon, lane.workers))
+                self._outstanding += len(lane.ready)
+            if lane.ready:
+                return lane.ready.popleft()
+            if not self._outstanding and not self._more():
+                self._changed.set()
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        # What was taken off the list for a gate that has closed is nobody's any more.
+        self._finished(len(lane.ready))
+        lane.ready.clear()
+        return None
+
+    def _more(self) -> bool:
+        steps = [step for lane in self.lanes if not lane.gate.closed or lane.gate.opens for step in lane.steps]
+        return self._journal.unfinished(steps, self._horizon, unclaimed=True)
+
+    def _release(self, task: Task) -> None:
+        """Nothing will be asked for this image in this run; its copies may find another way, or none."""
+        for key, leader in list(self._leading.items()):
+            if leader.image == task.image and key[0] == task.step:
+                self._follow_leader(key)
+        self._finished(1)
+
+    async def _attend(self, lane: Lane, task: Task) -> Outcome | None:
+        """One image from its file to its outcome. None: it is a copy, set aside until its leader is finished."""
+        step = self._steps[task.step]
+        if task.problem:
+            return self._failed(task, None, Failure(Kind.IMAGE, "unreadable", task.problem))
+        if task.sha256 is not None and (outcome := self._known(task, task.sha256)) is not None:
+            return outcome
+        data = await self._read(task)
+        if isinstance(data, Failure):
+            return self._failed(task, None, data)
+        sha256 = images.digest(data)
+        leader = self._leading.get((task.step, sha256))
+        if leader is not None:
+            self._park(task, sha256, leader)
+            return None
+        if sha256 != task.sha256 and (outcome := self._known(task, sha256)) is not None:
+            return outcome
+        self._leading[task.step, sha256] = _Leader(task.image)
+        prepared = await self._prepare(step, data)
+        if isinstance(prepared, Failure):
+            return self._failed(task, sha256, prepared)
+        answer, attempts = await self._ask(lane, step, task, prepared)
+        if isinstance(answer, Failure):
+            return self._failed(task, sha256, answer, attempts)
+        outcome = answered(step.asked, task, sha256, prepared, answer, attempts, iso_utc(self._now()))
+        return outcome.followed_by(asked(step.follow, answer.labels))
+
+    def _known(self, task: Task, sha256: bytes) -> Outcome | None:
+        """What this job already has for these bytes: an answer, or a failure that is the image's own fault."""
+        known = self._journal.known(task.step, sha256)
+        if known is None:
+            return None
+        if known.failure is not None:
+            return failed(task, sha256, known.failure, 0, iso_utc(self._now()), leader=known.image)
+        outcome = copied(task, sha256, known, self._files.read(known.start, known.length))
+        return outcome.followed_by(asked(self._steps[task.step].follow, labels_of(outcome.row or {})))
+
+    def _park(self, task: Task, sha256: bytes, leader: "_Leader") -> None:
+        leader.copies = True
+        self._journal.park(task, sha256, leader.image)
+        self._finished(1)
+
+    async def _read(self, task: Task) -> bytes | Failure:
+        path = str(self._base / task.key)
+        return images.read(path) if task.size <= _INLINE_BYTES else await asyncio.to_thread(images.read, path)
+
+    async def _prepare(self, step: Step, data: bytes) -> Prepared | Failure:
+        """A look at a usual, small picture is cheaper than a thread; what may be decoded must not hold up the loop."""
+        limits, upright = step.asked.service.limits, step.asked.service.reading.boxes
+        if len(data) <= _INLINE_BYTES and data.startswith(_USUAL):
+            return images.prepare(data, limits, repair=step.repair, upright=upright)
+        return await asyncio.to_thread(images.prepare, data, limits, repair=step.repair, upright=upright)
+
+    async def _ask(self, lane: Lane, step: Step, task: Task, image: Prepared) -> tuple[Answer | Failure, int]:
+        """Call until there is an answer or the attempts are spent. Raises GateClosed, or what ends the run."""
+        me = asyncio.current_task()
+        tries = Tries(step.attempts)
+        first = False
+        while not self._stopping:
+            ticket = await lane.gate.enter(first=first)
+            self._paid.add(me)
+            self._journal.sent(task)
+            self.tally.calls += 1
+            result = await self._client.call(step.request, image.data, ticket.authorization)
+            if isinstance(result, Answer):
+                lane.gate.settle(ticket, task.key, None)
+                return result, tries.spent + 1
+            self._journal.settled(task)
+            lane.gate.settle(ticket, task.key, result, suspect=tries.suspect)
+            action = decide(result)
+            if action is Action.FAIL:
+                return result, tries.spent + 1
+            self._paid.discard(me)
+            first = action is Action.REPEAT
+            self.tally.throttled += result.kind is Kind.THROTTLED
+            if action is Action.AGAIN and not await self._worth_another(lane, tries, result, task):
+                return result, tries.spent
+        raise GateClosed
+
+    async def _worth_another(self, lane: Lane, tries: Tries, failure: Failure, task: Task) -> bool:
+        """Wait the backoff; then, knowing how the others fared meanwhile, judge whether an attempt is left."""
+        _log.info("%s: %s (%s), asking again", task.key, failure.message, failure.code)
+        tries.failed(lane.gate.breaker)
+        wait = backoff(tries.spent, self._rng)
+        await asyncio.sleep(wait if tries.spent + 1 < tries.limit else min(wait, _LAST_WAIT))
+        if not tries.judge(lane.gate.breaker):
+            return False
+        self.tally.retries += 1
+        return True
+
+    # -- bookkeeping
+
+    def _failed(self, task: Task, sha256: bytes | None, failure: Failure, attempts: int = 0) -> Outcome:
+        return failed(task, sha256, failure, attempts, iso_utc(self._now()))
+
+    def _committed(self, group: Sequence[Outcome]) -> None:
+        for outcome in group:
+            finished = outcome.finished
+            if finished.failure is None:
+                self.tally.answered += 1
+            else:
+                self.tally.failed += 1
+            self.tally.added += len(finished.follow)
+            if finished.sha256 is not None:
+                self._follow_leader((finished.task.step, finished.sha256), finished.task.image)
+        self._finished(len(group))
+        if self._on_rows is not None:
+            self._on_rows(group)
+
+    def _follow_leader(self, key: tuple[int, bytes], image: int | None = None) -> None:
+        """A leader is done: put its copies back on the list, where they find what it has become."""
+        leader = self._leading.get(key)
+        if leader is None or (image is not None and leader.image != image):
+            return
+        del self._leading[key]
+        if leader.copies:
+            self._journal.unpark(key[0], leader.image)
+
+    def _finished(self, count: int) -> None:
+        self._outstanding -= count
+        self._changed.set()
+
+
+@dataclass(slots=True)
+class _Leader:
+    """An image whose call is under way, and whether copies of it wait."""
+
+    image: int
+    copies: bool = False

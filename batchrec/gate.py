@@ -1,0 +1,248 @@
+"""The gate before one service at one account: rate, health, counts. A call leaves when all three say so."""
+
+import asyncio
+import heapq
+import itertools
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from .errors import CredentialsRefused, ServiceUnavailable
+from .interfaces import Account
+from .model import Authorization, Failure, Kind
+from .pacing import Pacer
+from .quota import Closure, Quota
+from .retry import PERMISSION_DENIED, Breaker, counts
+
+_log = logging.getLogger(__name__)
+
+_CLUSTER_BUSY = 4
+_LOOK_AT_THE_CLOCK = 30.0
+
+
+class GateClosed(Exception):
+    """No further call may leave through this gate in this run; `closure` or a missing permission is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A call that may leave: when (monotonic seconds), what it carries, and the Beijing day it is counted on."""
+
+    sent_at: float
+    authorization: Authorization
+    day: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What an account allows for a service: calls per second, per Beijing day, and in all."""
+
+    qps: float
+    daily: int | None = None
+    total: int | None = None
+
+
+class Gate:
+    """Lets calls of one service leave. `service` is its name in counts, with the model where there is one.
+
+    `payer` is the account's name in counts; `slots` bounds the calls in flight of all gates together. `time` is
+    monotonic, in seconds. With `wait` a closure that has an end is waited for; `now` (Unix seconds) is looked at
+    twice a minute, so that a sleeping laptop or a corrected clock does not matter.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        account: Account,
+        payer: str,
+        caps: Caps,
+        quota: Quota,
+        slots: asyncio.Semaphore,
+        *,
+        patience: float,
+        wait: bool,
+        time: Callable[[], float],
+        now: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self.service = service
+        self._account = account
+        self._payer = payer
+        self._caps = caps
+        self._quota = quota
+        self._slots = slots
+        self._patience = patience
+        self._wait = wait
+        self._time, self._now, self._rng = time, now, rng
+        self.pacer = Pacer(caps.qps, time)
+        self.breaker = Breaker(patience)
+        self.closure: Closure | None = None
+        self.forbidden = False
+        self.in_flight = 0
+        self._settled = asyncio.Event()
+        self._line = _Line()
+        self._remembered = quota.closure(payer, service)
+        self._refused_since: float | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether no call may leave any more."""
+        return self.forbidden or self.closure is not None
+
+    @property
+    def opens(self) -> bool:
+        """Whether a closed gate opens by itself, and may be waited for."""
+        return self._wait and not self.forbidden and self.closure is not None and self.closure.until is not None
+
+    async def enter(self, *, first: bool = False) -> Ticket:
+        """Wait until a call may leave, and count it. `first` goes before everybody else who waits.
+
+        Raises GateClosed, CredentialsRefused, ServiceUnavailable, and OutputFailed when the count cannot be kept.
+        """
+        async with self._line.turn(first=first):
+            while True:
+                await self._until_open()
+                await self._until_healthy()
+                # Before the pacer, or the calls that wait for a new token would all leave at once.
+                authorization = await self._account.authorize()
+                await self._slots.acquire()
+                reserved: Closure | str | None = None
+                try:
+                    await self.pacer.turn()
+                    reserved = self._quota.reserve(self._payer, self.service, self._caps.daily, self._caps.total)
+                finally:
+                    if not isinstance(reserved, str):
+                        self._slots.release()
+                if isinstance(reserved, str):
+                    self.in_flight += 1
+                    return Ticket(self._time(), authorization, reserved)
+                # A call in flight may yet be refused and give its place back: only after that is the limit reached.
+                if self.in_flight:
+                    await self._next_settled()
+                else:
+                    self.closure = reserved
+
+    def settle(self, ticket: Ticket, image: object, failure: Failure | None, *, suspect: bool = False) -> None:
+        """Learn from how a call ended. Raises CredentialsRefused or ServiceUnavailable when the run must end."""
+        self.in_flight -= 1
+        self._slots.release()
+        self._settled.set()
+        if failure is None:
+            self._answered(ticket)
+            return
+        if not counts(failure):
+            self._quota.give_back(self._payer, self.service, ticket.day)
+        match failure.kind:
+            case Kind.THROTTLED:
+                self._throttled(ticket, failure)
+            case Kind.EXHAUSTED:
+                self._remembered = self.closure = self._quota.shut(self._payer, self.service, int(failure.code))
+            case Kind.TOKEN:
+                self._account.refused(ticket.authorization)
+            case Kind.REFUSED:
+                self._refused(failure)
+            case Kind.TRANSIENT | Kind.UNKNOWN:
+                self.breaker.failed(image, self._time(), suspect=suspect)
+                if self.breaker.expired(self._time()):
+                    raise ServiceUnavailable(
+                        f"{self.service}: {_told(failure)}, for {self._patience:g} s and every call"
+                    )
+            case Kind.REQUEST:
+                self.breaker.malformed()
+                if self.breaker.misconfigured:
+                    raise ServiceUnavailable(
+                        f"{self.service}: every request is refused, so the job is misconfigured: {_told(failure)}"
+                    )
+
+    def _answered(self, ticket: Ticket) -> None:
+        self._account.accepted(ticket.authorization)
+        self.breaker.answered()
+        self.pacer.answered()
+        self._refused_since = None
+        if self._remembered is not None:
+            self._remembered = None
+            self._quota.open(self._payer, self.service)
+
+    def _throttled(self, ticket: Ticket, failure: Failure) -> None:
+        now = self._time()
+        if self._refused_since is None:
+            self._refused_since = now
+        if failure.code == _CLUSTER_BUSY:
+            self.pacer.hold(ticket.sent_at)
+        else:
+            self.pacer.refused(ticket.sent_at)
+        if now - self._refused_since >= self._patience and (failure.code == _CLUSTER_BUSY or self.pacer.slowest):
+            raise ServiceUnavailable(
+                f"{self.service}: every call is refused ({_told(failure)}) at {self.pacer.rate:.3g} calls/s. Either "
+                "limits.qps is more than the account has, or somebody else uses the account, or its free quota was "
+                "never claimed in the console (since 2021 that is answered with 18)"
+            )
+
+    def _refused(self, failure: Failure) -> None:
+        if failure.code != PERMISSION_DENIED:
+            raise CredentialsRefused(f"{self.service}: {_told(failure)}")
+        self.forbidden = True
+        _log.error("%s: %s; see `batchrec errors 6`", self.service, _told(failure))
+
+    async def _until_open(self) -> None:
+        """Go on where the service is open, or will be by itself and may be waited for. Raises GateClosed."""
+        while self.closed:
+            closure = self.closure
+            if closure is None or closure.until is None or not self._wait:
+                raise GateClosed
+            if (remaining := closure.until - self._now()) > 0:
+                await asyncio.sleep(min(_LOOK_AT_THE_CLOCK, remaining))
+            else:
+                self.closure = None
+
+    async def _until_healthy(self) -> None:
+        """While the service is down, or was used up when it was last asked, one call at a time probes it."""
+        while (self.breaker.down or self._remembered) and self.in_flight:
+            await self._next_settled()
+            await self._until_open()
+        if self.breaker.down:
+            await asyncio.sleep(self.breaker.probe_delay(self._rng))
+
+    async def _next_settled(self) -> None:
+        self._settled.clear()
+        await self._settled.wait()
+
+
+def _told(failure: Failure) -> str:
+    return f"{failure.message} ({failure.code})" if failure.message else f"error {failure.code}"
+
+
+class _Line:
+    """A lock whose waiters are served in the order of their coming, those who ask to be first before the others."""
+
+    def __init__(self) -> None:
+        self._busy = False
+        self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
+        self._count = itertools.count()
+
+    @asynccontextmanager
+    async def turn(self, *, first: bool) -> AsyncIterator[None]:
+        if self._busy:
+            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (not first, next(self._count), place))
+            try:
+                await place
+            except asyncio.CancelledError:
+                if place.done() and not place.cancelled():
+                    self._pass_on()
+                raise
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            _, _, place = heapq.heappop(self._waiting)
+            if not place.done():
+                place.set_result(None)  # stays busy: the place is handed over
+                return
+        self._busy = False

@@ -1,0 +1,150 @@
+"""Look, judge, repair, encode: an image's bytes in, what the service will take out, or why it cannot.
+
+Plain functions that may run in any thread. `judge` says what a file is and what is wrong with it, from its content
+and never from its name; `repair` makes the picture into one that the service takes. Nothing here raises for what a
+file may hold: Pillow's exceptions become a `Failure` in `prepare`, and nowhere else.
+
+Usual pictures are sent as they are, byte for byte, after a look at header and end (about 25 µs). A repair decodes and
+encodes (10 ms to seconds), so it belongs in a thread.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+import struct
+import zlib
+
+import pybase64
+from PIL import Image
+
+from ..model import Failure, Prepared
+from ..services import ImageLimits
+from .judge import MAX_DECODED_PIXELS, hopeless, look, quiet, refuse, unfit, unusual, verify
+from .repair import mend
+
+__all__ = ["MAX_DECODED_PIXELS", "MAX_FILE_BYTES", "digest", "encode", "prepare", "read"]
+
+MAX_FILE_BYTES = 256 * 1024 * 1024
+"""Larger files are refused without reading them: no picture worth 4 MB of base64 is this heavy."""
+
+_ERRNO = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file: a part of its path is not a folder",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ELOOP: "its links go round in a circle",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ENXIO: "is not a regular file",
+    errno.EIO: "the disk reports an error",
+}
+
+# What Pillow is known to raise for bytes that are no sound picture. Not `Exception`: StopIteration, ImportError and
+# the like would be a bug, and should look like one.
+_DAMAGED = (
+    OSError,  # short reads, every C decoder, UnidentifiedImageError
+    SyntaxError,  # a plugin that does not know the file after all
+    ValueError,  # sizes, Unicode, text chunks that unpack to megabytes
+    LookupError,  # unknown tables, modes and offsets
+    ArithmeticError,  # zero denominators, overflowing sizes
+    TypeError,  # tags of another type than expected
+    AttributeError,  # tags that are missing
+    AssertionError,  # what a plugin took for granted
+    EOFError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Warning,  # only where somebody turned warnings into errors in another thread
+)
+
+
+def read(path: str) -> bytes | Failure:
+    """The file's bytes, or why not. Never waits: a FIFO or a device is refused. The path is not in any message."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except ValueError:
+        return refuse("unreadable", "its name holds a character that no file name can")
+    except OSError as error:
+        return _unreadable(error)
+    try:
+        return _regular(handle)
+    except OSError as error:
+        return _unreadable(error)
+    finally:
+        os.close(handle)
+
+
+def _regular(handle: int) -> bytes | Failure:
+    status = os.fstat(handle)
+    if stat.S_ISDIR(status.st_mode):
+        return refuse("unreadable", "is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        return refuse("unreadable", "is not a regular file")
+    if status.st_size > MAX_FILE_BYTES:
+        return refuse("too_large", f"{status.st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+    data = os.read(handle, status.st_size)
+    # A network file system may give less than was asked for.
+    while len(data) < status.st_size and (more := os.read(handle, status.st_size - len(data))):
+        data += more
+    return data or _empty()
+
+
+def _unreadable(error: OSError) -> Failure:
+    number = error.errno or 0
+    return refuse("unreadable", _ERRNO.get(number) or os.strerror(number).lower())
+
+
+def _empty() -> Failure:
+    return refuse("empty", "the file has no bytes")
+
+
+def digest(data: bytes) -> bytes:
+    """The SHA-256 by which equal contents are recognized (32 bytes)."""
+    return hashlib.sha256(data).digest()
+
+
+def encode(data: bytes) -> bytes:
+    """The bytes as base64 text without line breaks."""
+    return pybase64.b64encode(data)
+
+
+def prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> Prepared | Failure:
+    """What to send for these bytes, or why nothing can be.
+
+    `repair` allows to convert, shrink and re-encode; without it, whatever the service is known to refuse is refused
+    here, and what it may take (CMYK, alpha, 16 bit) is sent as it is. `upright`, for services that return boxes,
+    also turns a picture the way its EXIF orientation says. Elsewhere pixels stay as they lie, and a re-encoded
+    picture keeps its orientation tag, so that they agree as before. The same bytes prepared again come back as they
+    are, with nothing repaired.
+    """
+    if not data:
+        return _empty()
+    quiet()
+    try:
+        return _prepare(data, limits, repair=repair, upright=upright)
+    except (MemoryError, Image.DecompressionBombError):
+        return refuse("too_large", "it needs more memory than there is to decode: a decompression bomb?")
+    except _DAMAGED as error:
+        return refuse("torn", f"the picture ends early or is damaged{_words_of(error)}")
+
+
+def _prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> Prepared | Failure:
+    picture = look(data)
+    if isinstance(picture, Failure):
+        return picture
+    if (failure := hopeless(picture, limits)) is not None:
+        return failure
+    failure = unfit(picture, limits)
+    if repair and (failure is not None or unusual(picture, upright=upright)):
+        return mend(picture, limits, upright=upright)
+    if failure is not None:
+        return failure
+    verify(picture)
+    return Prepared(data)
+
+
+def _words_of(error: BaseException) -> str:
+    """The reader's own words where they are meant for people, such as "image file is truncated"."""
+    spoken = isinstance(error, OSError | SyntaxError | ValueError) and error.__cause__ is None
+    words = " ".join(str(error).split()) if spoken else ""
+    return f" ({words[:100]})" if words and "<" not in words else ""

@@ -1,0 +1,309 @@
+"""What a file is, by its content, and what is wrong with it. Decides; decodes only to see whether it is whole.
+
+Pillow's readers are called directly, never through `Image.open`: that one tries every format it knows (among them
+PostScript, which starts a program), and warns about large pictures by means of state that all threads share.
+"""
+
+import codecs
+import contextlib
+import ctypes
+import functools
+import io
+import logging
+import re
+import struct
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    IcoImagePlugin,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+    _imaging,
+)
+from PIL.ImageFile import ImageFile
+
+from ..model import Failure, Kind
+from ..services import ImageLimits
+
+MAX_DECODED_PIXELS = 100_000_000
+"""Larger pictures are not decoded. One of this size takes 400 MB, and 1.3 GB for the moment of flattening its alpha."""
+
+MAX_SEQUENTIAL_PIXELS = 4 * MAX_DECODED_PIXELS
+"""The same for sequential JPEGs (200 megapixel phones), since these can be decoded straight to a half or less.
+A progressive JPEG needs all its coefficients at once, so it counts like any other format."""
+
+PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
+"""Pillow's names for black and white, grey, palette and colour of 8 bits: what every service decodes."""
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A picture format: what its files start with, who reads it, whether it is lossless, and a cheap look at its end.
+
+    `ended` saves decoding where it is True; where it is False only decoding can tell.
+    """
+
+    name: str
+    start: re.Pattern[bytes]
+    reader: Callable[[io.BytesIO], ImageFile]
+    lossless: bool = True
+    ended: Callable[["Picture"], bool] = lambda picture: False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A file that began like a picture: its bytes and Pillow's view of its header, nothing decoded yet."""
+
+    data: bytes
+    format: Format
+    image: ImageFile
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels, as the header has them."""
+        return self.image.size
+
+    @property
+    def deep(self) -> bool:
+        """Whether it has more than 8 bits a channel. Pillow narrows PNG colours by itself, so the header is asked."""
+        if self.format is _PNG:
+            return self.data[24] == 16
+        return self.image.mode.startswith(("I", "F"))
+
+    @property
+    def lossless(self) -> bool:
+        """Whether its pixels are the original ones, so that they deserve PNG."""
+        if self.format is _WEBP:
+            return b"VP8L" in self.data[:4096]
+        return self.format.lossless and self.image.info.get("compression") != "jpeg"
+
+    @property
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8; 1 is upright. Pillow turns TIFF by itself, so that counts as upright."""
+        exif = self.image.info.get("exif", b"")
+        if self.format is _PNG and not exif:
+            exif = _late_exif(self.data)
+        return 1 if self.format is _TIFF else _orientation(exif)
+
+
+def refuse(word: str, message: str) -> Failure:
+    """An image's failure that batchrec names itself; no call was made."""
+    return Failure(Kind.IMAGE, word, message, counted=False)
+
+
+_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+def quiet() -> None:
+    """Keep what Pillow and libtiff say about odd files off the terminal, for good: the Failure says it.
+
+    A filter that is only ever added is safe in threads; `catch_warnings`, which takes it away again, is not.
+    """
+    _quiet_once()
+    if tuple(warnings.filters[:1]) != (_QUIET,):
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+@functools.cache
+def _quiet_once() -> None:
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    # libtiff prints every damage to stderr unless told otherwise, and Pillow has no word for telling it.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+
+
+def _tail(data: bytes) -> bytes:
+    """The end of a file, less the zeros and line ends that transfers and cameras append."""
+    return data[-4096:].rstrip(b"\0 \t\r\n")
+
+
+_IEND = b"IEND\xaeB`\x82"
+_EXIF_BYTES = 64 * 1024
+
+
+def _bmp_ended(picture: Picture) -> bool:
+    codec, _, offset, settings = picture.image.tile[0]
+    if codec != "raw" or not isinstance(settings, tuple):
+        return False
+    stride: int = settings[1]
+    return offset + stride * picture.size[1] <= len(picture.data)
+
+
+_JPEG = Format(
+    "JPEG",
+    re.compile(rb"\xff\xd8\xff"),
+    # The class and not its factory: a phone's MPO is a JPEG with more pictures after it, and is sent as one.
+    JpegImagePlugin.JpegImageFile,
+    lossless=False,
+    ended=lambda picture: _tail(picture.data).endswith(b"\xff\xd9"),
+)
+_PNG = Format(
+    "PNG",
+    re.compile(rb"\x89PNG"),
+    PngImagePlugin.PngImageFile,
+    ended=lambda picture: _tail(picture.data).endswith(_IEND),
+)
+# Two letters are little to go by, so the header's length is asked as well.
+_BMP = Format(
+    "BMP",
+    re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL),
+    BmpImagePlugin.BmpImageFile,
+    ended=_bmp_ended,
+)
+_TIFF = Format("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile)
+_WEBP = Format("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile)
+
+FORMATS = (
+    _JPEG,
+    _PNG,
+    _BMP,
+    Format("GIF", re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
+    _WEBP,
+    _TIFF,
+    Format("AVIF", re.compile(rb".{4}ftypavi[fs]", re.DOTALL), AvifImagePlugin.AvifImageFile, lossless=False),
+    Format("ICO", re.compile(rb"\x00\x00\x01\x00"), IcoImagePlugin.IcoImageFile),
+    Format(
+        "JPEG2000",
+        re.compile(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"),
+        Jpeg2KImagePlugin.Jpeg2KImageFile,
+        lossless=False,
+    ),
+)
+
+# What else is found under an image's name: start (in lower case, after white space), the word, what it looks like.
+_OTHERS = (
+    (re.compile(rb".{4}ftyp(?:hei|hev|mif|msf)", re.DOTALL), "unsupported", "a HEIC picture; convert it to JPEG"),
+    (re.compile(rb".{4}ftyp", re.DOTALL), "not_an_image", "a video"),
+    (re.compile(rb"(?:<\?xml[^>]*>\s*)?<svg"), "not_an_image", "an SVG drawing"),
+    (re.compile(rb"<\?xml"), "not_an_image", "an XML document"),
+    (re.compile(rb"<"), "not_an_image", "an HTML page"),
+    (re.compile(rb"[{\[]"), "not_an_image", "JSON text"),
+    (re.compile(rb"%pdf"), "not_an_image", "a PDF document"),
+)
+_TEXT = re.compile(rb"[^\0-\x08\x0e-\x1a\x1c-\x1f\x7f]+")
+
+
+def look(data: bytes) -> Picture | Failure:
+    """What the bytes are, from their start; not empty. A picture's reader may raise for a damaged header."""
+    kind = next((known for known in FORMATS if known.start.match(data)), None)
+    if kind is None:
+        return _no_picture(data)
+    # Searched from the end, where it nearly always is.
+    if kind is _PNG and data.rfind(_IEND) < 0:
+        return refuse("torn", "the picture ends early: a PNG without its end")
+    return Picture(data, kind, kind.reader(io.BytesIO(data)))
+
+
+def _no_picture(data: bytes) -> Failure:
+    head = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for start, word, likeness in _OTHERS:
+        if start.match(head):
+            return refuse(word, f"looks like {likeness}")
+    likeness = "looks like plain text" if _is_text(head) else "no picture format that is known"
+    return refuse("not_an_image", likeness)
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether it is UTF-8 without control characters; the last letter may be cut."""
+    with contextlib.suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+        return _TEXT.fullmatch(head) is not None
+    return False
+
+
+def hopeless(picture: Picture, limits: ImageLimits) -> Failure | None:
+    """Why no repair can help, from the header alone: what would need enlarging, cropping or too much memory."""
+    sequential = picture.format is _JPEG and not picture.image.info.get("progressive")
+    most = MAX_SEQUENTIAL_PIXELS if sequential else MAX_DECODED_PIXELS
+    return misshapen(picture.size, limits) or overwhelming(picture.size, most)
+
+
+def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
+    """Why a picture of that size is refused: batchrec never enlarges, crops or pads."""
+    shape = "{}x{} px".format(*size)
+    if min(size) < limits.min_side:
+        return refuse("too_small", f"{shape}: every side must have at least {limits.min_side} px")
+    if max(size) > min(size) * limits.max_ratio:
+        return refuse("too_long", f"{shape}: at most {limits.max_ratio:g}:1 is allowed")
+    return None
+
+
+def overwhelming(size: Size, most: int = MAX_DECODED_PIXELS) -> Failure | None:
+    """Why a picture of that size is not decoded, where it has more than `most` pixels."""
+    if size[0] * size[1] <= most:
+        return None
+    return refuse("too_large", "{}x{} px: too many to decode safely (a decompression bomb?)".format(*size))
+
+
+def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
+    """Why the service would refuse the file as it is."""
+    if picture.format.name not in limits.formats:
+        taken = ", ".join(limits.formats)
+        return refuse("unsupported", f"{picture.format.name} is not taken; the service takes {taken}")
+    if max(picture.size) > limits.max_side:
+        return refuse("too_large", "{}x{} px: at most {} a side".format(*picture.size, limits.max_side))
+    if not light(picture.data, limits):
+        text = base64_length(picture.data)
+        return refuse("too_large", f"{text:,} bytes of base64: at most {limits.base64_bytes:,} are taken")
+    return None
+
+
+def unusual(picture: Picture, *, upright: bool) -> bool:
+    """Whether the service's handling of it is unconfirmed: alpha, CMYK, 16 bit, and turned where boxes matter."""
+    image = picture.image
+    if image.mode not in PLAIN_MODES or image.has_transparency_data or picture.deep:
+        return True
+    return upright and picture.orientation != 1
+
+
+def verify(picture: Picture) -> None:
+    """Decode a picture whose end is not where it should be; raises where it is torn."""
+    if not picture.format.ended(picture):
+        # Every byte of a JPEG is read at an eighth of its size as well, with less work and memory.
+        picture.image.draft(None, (1, 1))
+        picture.image.load()
+
+
+def base64_length(data: bytes) -> int:
+    """How many bytes of base64 text `data` becomes."""
+    return 4 * -(-len(data) // 3)
+
+
+def light(data: bytes, limits: ImageLimits) -> bool:
+    """Whether the service takes that many bytes."""
+    return base64_length(data) <= limits.base64_bytes
+
+
+def _late_exif(data: bytes) -> bytes:
+    """The EXIF of a PNG that stands after its pixels, where Pillow's look at the header does not reach."""
+    at = data.rfind(b"eXIf", -_EXIF_BYTES)
+    return data[at + 4 : at + 4 + _EXIF_BYTES] if at > 0 else b""
+
+
+def _orientation(exif: bytes) -> int:
+    """The orientation in a block of EXIF, 1 where it has none or is damaged.
+
+    Not Pillow's parser: it reads every tag, and a good picture with a broken thumbnail table would be refused.
+    """
+    exif = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return 1
+    with contextlib.suppress(struct.error):
+        (table,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, table)
+        for entry in range(table + 2, table + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, entry)
+            if tag == 0x0112:
+                return value if kind == 3 and 1 <= value <= 8 else 1
+    return 1

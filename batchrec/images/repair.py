@@ -1,0 +1,198 @@
+"""Make a picture into one that the service takes, by the gentlest means that fits.
+
+Modes are changed only as far as needed, then encodings are tried from the finest to the coarsest, and only where all
+of them are too heavy is the picture shrunk, a quarter of its sides at a time.
+"""
+
+import contextlib
+import io
+import threading
+from collections.abc import Iterator
+from typing import cast
+
+from PIL import ExifTags, Image, ImageCms
+
+from ..model import Failure, Prepared
+from ..services import ImageLimits
+from .judge import PLAIN_MODES, Picture, Size, light, misshapen, overwhelming, refuse
+
+_QUALITIES = (95, 90, 85, 75)
+_FULL_COLOUR_FROM = 90  # finer colour than this is kept at full resolution: logos have thin coloured lines
+_MAX_PROFILE_BYTES = 64 * 1024  # usual profiles have 3 KB; a larger one would cost the picture its quality
+_PROFILE_OF = {"RGB": b"RGB ", "P": b"RGB ", "L": b"GRAY"}
+_SMOOTH = {"P": "RGB", "1": "L"}
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_HUGE_PIXELS = 25_000_000
+_one_huge_at_a_time = threading.Lock()
+
+
+def mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+    """The picture decoded, made plain, encoded and shrunk until it fits, or why it cannot. Raises where it is torn."""
+    # Huge pictures in every thread at once would need more memory than any one of them.
+    huge = picture.size[0] * picture.size[1] > _HUGE_PIXELS
+    with _one_huge_at_a_time if huge else contextlib.nullcontext():
+        return _mend(picture, limits, upright=upright)
+
+
+def _mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+    words = [f"first frame of {_name(picture)}"] if getattr(picture.image, "is_animated", False) else []
+    orientation = picture.orientation
+    size = _decode(picture, limits)
+    if isinstance(size, Failure):
+        return size
+    image, changes = _plain(picture)
+    words += changes
+    if upright and orientation in _TURNS:
+        image, size = image.transpose(_TURNS[orientation]), size if orientation < 5 else size[::-1]
+        words.append("turned upright")
+        orientation = 1
+    profile = picture.image.info.get("icc_profile")
+    for form, quality, smaller in _attempts(image, size, limits, lossless=picture.lossless):
+        data = _encode(smaller, form, quality, profile, orientation)
+        if light(data, limits):
+            words += _last_words(picture, form, quality, size, smaller.size)
+            return Prepared(data, tuple(words) or ("recompressed",), size[0] / smaller.width, size[1] / smaller.height)
+    return refuse("too_large", "{}x{} px cannot be made light enough".format(*size))
+
+
+def _decode(picture: Picture, limits: ImageLimits) -> Size | Failure:
+    """Decode, a JPEG no larger than it takes; the full size in pixels."""
+    full, image = picture.size, picture.image
+    image.draft(None, _fitted(full, limits.max_side))
+    drafted = image.size != full
+    if (failure := overwhelming(image.size)) is not None:
+        return failure
+    image.load()
+    if drafted:
+        return full
+    # An icon and a turned TIFF tell their true size only now.
+    return misshapen(image.size, limits) or image.size
+
+
+def _plain(picture: Picture) -> tuple[Image.Image, list[str]]:
+    """The decoded picture in one of PLAIN_MODES, and what that took."""
+    image: Image.Image = picture.image
+    words = []
+    if picture.deep:
+        # A transparent colour of 16 bits cannot be told from its neighbours in 8.
+        image.info.pop("transparency", None)
+        words.append("32 bit to 8 bit" if image.mode in {"I", "F"} else "16 bit to 8 bit")
+        image = _narrowed(image)
+    if image.has_transparency_data:
+        words.append("alpha flattened")
+        image = _flattened(image)
+    if image.mode not in PLAIN_MODES:
+        words.append(f"{image.mode.lower()} to rgb")
+        image = _rgb(image)
+    return image, words
+
+
+def _narrowed(image: Image.Image) -> Image.Image:
+    """8 bits a channel, scaled and not clipped; numbers without a known range are stretched to fill it."""
+    if image.mode.startswith("I;16"):
+        low, step = 0.0, 256.0
+        image = image.convert("I")
+    elif image.mode in {"I", "F"}:
+        low, high = cast("tuple[float, float]", image.getextrema())
+        step = (high - low) / 255 or 1.0
+    else:
+        return image
+    return image.point(lambda value: value * (1 / step) + (-low / step)).convert("L")
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    grey = image.mode in {"L", "LA"}
+    layer = image.convert("LA" if grey else "RGBA")
+    paper = Image.new("L" if grey else "RGB", image.size, "white")
+    paper.paste(layer, mask=layer.getchannel("A"))
+    return paper
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """In RGB; CMYK by its own profile where it has a sound one, since the plain formula gives garish colours."""
+    profile = image.info.get("icc_profile")
+    if image.mode == "CMYK" and profile:
+        with contextlib.suppress(ImageCms.PyCMSError):
+            screen = ImageCms.createProfile("sRGB")
+            if converted := ImageCms.profileToProfile(image, io.BytesIO(profile), screen, outputMode="RGB"):
+                return converted
+    return image.convert("RGB")
+
+
+def _attempts(
+    image: Image.Image, full: Size, limits: ImageLimits, *, lossless: bool
+) -> Iterator[tuple[str, int, Image.Image]]:
+    """What to try, gentlest first: format, JPEG quality (100: lossless) and the picture at its size."""
+    side = min(max(full), limits.max_side)
+    while side and min(size := _fitted(full, side)) >= limits.min_side:
+        smaller = image if size == image.size else _resized(image, size)
+        if lossless and "PNG" in limits.formats:
+            yield "PNG", 100, smaller
+        if "JPEG" in limits.formats:
+            yield from (("JPEG", quality, smaller) for quality in _QUALITIES)
+        side, lossless = side * 3 // 4, False
+
+
+def _resized(image: Image.Image, size: Size) -> Image.Image:
+    if image.mode in _SMOOTH:
+        image = image.convert(_SMOOTH[image.mode])
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _fitted(size: Size, side: int) -> Size:
+    """The size with its longer side at most `side`. The other is rounded up, so that it never gets longer in shape."""
+    longer = max(size)
+    if longer <= side:
+        return size
+    return -(-size[0] * side // longer), -(-size[1] * side // longer)
+
+
+def _encode(image: Image.Image, form: str, quality: int, profile: bytes | None, orientation: int) -> bytes:
+    if form == "JPEG" and image.mode == "P":
+        image = image.convert("RGB")
+    # Comments, thumbnails and text of the source are nothing to the service, and Pillow would write them again.
+    image.info = {}
+    kept = profile if profile and _fits(profile, image.mode) else None
+    subsampling = "4:4:4" if quality >= _FULL_COLOUR_FROM else "4:2:0"
+    buffer = io.BytesIO()
+    image.save(buffer, form, quality=quality, subsampling=subsampling, icc_profile=kept, exif=_tag(orientation))
+    return buffer.getvalue()
+
+
+def _fits(profile: bytes, mode: str) -> bool:
+    """Whether a colour profile still belongs to the picture, which may have been CMYK, and is worth its weight."""
+    return len(profile) <= _MAX_PROFILE_BYTES and profile[16:20] == _PROFILE_OF.get(mode)
+
+
+def _tag(orientation: int) -> bytes:
+    """EXIF that holds the orientation and nothing else; empty where the picture is upright."""
+    if orientation == 1:
+        return b""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif.tobytes()
+
+
+def _last_words(picture: Picture, form: str, quality: int, full: Size, size: Size) -> list[str]:
+    words = []
+    if size != full:
+        words.append("shrunk {}x{} to {}x{}".format(*full, *size))
+    if form != picture.format.name:
+        words.append(f"{_name(picture)} to {form.lower()}")
+    if form == "JPEG":
+        words.append(f"jpeg quality {quality}")
+    return words
+
+
+def _name(picture: Picture) -> str:
+    return picture.format.name.lower()

@@ -1,0 +1,565 @@
+"""What is finished, exactly: one SQLite file per output directory.
+
+Two clocks of durability. What is finished is committed in groups, after the result files are on the disk, and then
+synced. What was sent is marked call by call without a sync: it must survive a SIGKILL, not a power cut. SQLite would
+hold its lock during the sync of a commit and a mark would wait for the disk; so the connection runs with
+`synchronous = NORMAL`, and `sync` does to the write-ahead log, outside of any lock, what FULL would do inside.
+
+One connection, one lock: methods may be called from the event loop and from one thread beside it.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .errors import JobError, OutputFailed
+from .model import Failure, Found, Kind, Task
+
+FILENAME = "journal.db"
+VERSION = 1
+
+_CHECKPOINT_BYTES = 4 * 1024 * 1024
+_SCAN_BATCH = 1000
+_sync_file = getattr(os, "fdatasync", os.fsync)
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE outputs (filename TEXT PRIMARY KEY, length INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE steps (
+    id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, service TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    condition TEXT NOT NULL, active INTEGER NOT NULL);
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, problem TEXT,
+    sha256 BLOB, position INTEGER);
+CREATE INDEX images_by_content ON images (sha256) WHERE sha256 IS NOT NULL;
+CREATE TABLE items (
+    image INTEGER, step INTEGER, state INTEGER NOT NULL, position INTEGER, sent INTEGER NOT NULL DEFAULT 0,
+    leader INTEGER, attempts INTEGER, at TEXT, start INTEGER, length INTEGER, kind TEXT, code, message TEXT,
+    PRIMARY KEY (image, step)) WITHOUT ROWID;
+CREATE INDEX items_pending ON items (step, position) WHERE state = 0;
+CREATE INDEX items_parked ON items (step, leader) WHERE state = 2;
+CREATE INDEX items_failed ON items (step) WHERE state = 4;
+CREATE INDEX items_sent ON items (sent) WHERE sent > 0;
+"""
+
+
+class State(IntEnum):
+    """Where an image stands at a step. A gone image's position is NULL; it keeps its answers and is not asked."""
+
+    PENDING = 0
+    CLAIMED = 1
+    PARKED = 2
+    ANSWERED = 3
+    FAILED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step as the journal compares it: an answer belongs to `fingerprint`; `condition` is its `when`, or empty."""
+
+    name: str
+    service: str
+    fingerprint: str
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An input whose file is not what it was: to be hashed if the journal knows its digest."""
+
+    image: int
+    found: Found
+    sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the journal has for a content at a step: where in results.jsonl its row stands, or its failure."""
+
+    image: int
+    attempts: int
+    start: int = 0
+    length: int = 0
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An image and step that is done: its row's place in results.jsonl, or its failure, and the steps that follow."""
+
+    task: Task
+    sha256: bytes | None
+    attempts: int
+    at: str
+    start: int = 0
+    length: int = 0
+    leader: int | None = None
+    failure: Failure | None = None
+    follow: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """`open` are images and steps still to be asked; `images` those that are inputs now, `duplicates` their copies."""
+
+    images: int
+    duplicates: int
+    answered: int
+    failed: int
+    open: int
+
+
+class Journal:
+    """The journal of one output directory. Raises OutputFailed where the file cannot be written."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / FILENAME
+        self._lock = threading.RLock()
+        with self._guarded():
+            self._db = self._connect()
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA wal_autocheckpoint = 0")
+            self._check_version()
+            self._checkpointer = self._connect()
+        try:
+            self._wal = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CREAT, 0o644)
+        except OSError as exc:
+            raise OutputFailed(f"{self.path}: cannot be written: {exc.strerror}") from exc
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            os.close(self._wal)
+            self._checkpointer.close()
+            self._db.close()
+
+    # -- identity and notes
+
+    def claim_identity(self, identity: Mapping[str, str]) -> None:
+        """Make the directory this job's. Raises JobError where it is another's."""
+        for key, value in identity.items():
+            stored = self.note(key)
+            if stored is None:
+                self.put_note(key, value)
+            elif stored != value:
+                raise JobError(
+                    f"{self.path.parent}: holds the results of {key} {stored!r}, but this job has {key} {value!r}; "
+                    "give it another output.directory"
+                )
+
+    def note(self, key: str) -> Any:
+        """A value kept under a word, or None."""
+        with self._guarded():
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def put_note(self, key: str, value: object) -> None:
+        """Keep a value under a word; None forgets it."""
+        with self._transaction():
+            self._put_note(key, value)
+
+    # -- opening: recovery, steps, inputs
+
+    def recover(self) -> int:
+        """Return to a state without a running process. The number of calls that were sent and never finished."""
+        with self._transaction():
+            unknown = self._one("SELECT coalesce(sum(sent), 0) FROM items WHERE sent > 0")
+            self._db.execute("UPDATE items SET sent = 0 WHERE sent > 0")
+            self._db.execute("UPDATE items SET state = 0, leader = NULL WHERE state IN (1, 2)")
+            self._put_note("calls", (self.note("calls") or 0) + unknown)
+        return unknown
+
+    def take_steps(self, steps: Sequence[StepRecord]) -> tuple[dict[str, int], set[str]]:
+        """Make these the steps. Their numbers by name, and the names whose condition is to be judged anew."""
+        judge: set[str] = set()
+        with self._transaction():
+            self._db.execute("UPDATE steps SET active = 0")
+            for step in steps:
+                self._take_step(step, judge)
+            numbers = dict(self._db.execute("SELECT name, id FROM steps WHERE active = 1").fetchall())
+        return numbers, judge
+
+    def take_inputs(self, entries: Iterable[Found]) -> list[Changed]:
+        """Make these the inputs, in one transaction. Those whose files changed are returned, not yet acted upon."""
+        with self._transaction():
+            self._db.execute(
+                "CREATE TEMP TABLE found (key TEXT PRIMARY KEY, source INTEGER, position INTEGER, size INTEGER, "
+                "mtime_ns INTEGER, problem TEXT) WITHOUT ROWID"
+            )
+            rows = ((e.key, e.source, e.position, e.size, e.mtime_ns, e.problem) for e in entries)
+            while batch := list(islice(rows, _SCAN_BATCH)):
+                self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?)", batch)
+            self._db.execute(
+                "CREATE TEMP TABLE ranked AS SELECT key, row_number() OVER (ORDER BY source, position, key) AS rank "
+                "FROM found"
+            )
+            self._db.execute(
+                "INSERT INTO images (key, size, mtime_ns, problem, position) "
+                "SELECT key, size, mtime_ns, problem, rank FROM ranked JOIN found USING (key) "
+                "WHERE true ORDER BY rank ON CONFLICT DO NOTHING"
+            )
+            self._db.execute(
+                "UPDATE images SET position = NULL WHERE position IS NOT NULL AND key NOT IN (SELECT key FROM found)"
+            )
+            self._db.execute(
+                "UPDATE images SET position = rank FROM ranked WHERE ranked.key = images.key AND position IS NOT rank"
+            )
+            changed = self._db.execute(
+                "SELECT id, key, f.size, f.mtime_ns, f.problem, sha256 FROM images JOIN found f USING (key) "
+                "WHERE images.size != f.size OR images.mtime_ns != f.mtime_ns OR images.problem IS NOT f.problem"
+            ).fetchall()
+            self._db.execute("DROP TABLE found")
+            self._db.execute("DROP TABLE ranked")
+        return [Changed(row[0], Found(row[1], 0, 0, *row[2:5]), row[5]) for row in changed]
+
+    def touch(self, change: Changed, *, same: bool) -> None:
+        """Note what a changed file is now; where its content is another, forget what was answered or failed."""
+        found = change.found
+        with self._transaction():
+            self._db.execute(
+                "UPDATE images SET size = ?, mtime_ns = ?, problem = ?, sha256 = ? WHERE id = ?",
+                (found.size, found.mtime_ns, found.problem, change.sha256 if same else None, change.image),
+            )
+            if not same:
+                self._forget("image = ?", change.image)
+
+    def fill(self, steps: Iterable[int]) -> None:
+        """Put every input that a step has not seen on its list, and the lists into the order of the inputs."""
+        with self._transaction():
+            for step in steps:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO items (image, step, state, position) "
+                    "SELECT id, ?, 0, position FROM images WHERE position IS NOT NULL",
+                    (step,),
+                )
+            self._db.execute(
+                "UPDATE items SET position = images.position FROM images "
+                "WHERE images.id = items.image AND state = 0 AND items.position IS NOT images.position"
+            )
+
+    def follow_up(self, image_key: str, steps: Iterable[int]) -> None:
+        """Put an image on the lists of steps that its answer asks for."""
+        with self._transaction():
+            for step in steps:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO items (image, step, state, position) "
+                    "SELECT id, ?, 0, position FROM images WHERE key = ?",
+                    (step, image_key),
+                )
+
+    def retry(self, steps: Iterable[int], kinds: Sequence[str] | None) -> int:
+        """Put what has failed back on the lists, all or of some kinds; how many."""
+        chosen = "" if kinds is None else f" AND kind IN ({', '.join('?' * len(kinds))})"
+        again = 0
+        with self._transaction():
+            for step in steps:
+                again += self._db.execute(
+                    f"UPDATE items SET state = 0, position = (SELECT position FROM images WHERE id = image) "
+                    f"WHERE step = ? AND state = 4{chosen}",
+                    (step, *(kinds or ())),
+                ).rowcount
+        return again
+
+    def horizon(self, steps: Sequence[int], images: int | None) -> int:
+        """The position of the last input that a run limited to so many unanswered images may touch."""
+        if images is None:
+            return 2**62
+        with self._guarded():
+            rows = self._db.execute(
+                f"SELECT DISTINCT position FROM items WHERE state = 0 AND position IS NOT NULL "
+                f"AND step IN ({_numbers(steps)}) ORDER BY position LIMIT ?",
+                (images,),
+            ).fetchall()
+        return rows[-1][0] if rows else 0
+
+    # -- running: claims, marks, commits
+
+    def claim(self, steps: Sequence[int], horizon: int, count: int) -> list[Task]:
+        """Take at most `count` images off the lists of the steps, in input order."""
+        with self._transaction():
+            rows = self._db.execute(
+                f"SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem FROM items i "
+                f"JOIN images m ON m.id = i.image WHERE i.step IN ({_numbers(steps)}) AND i.state = 0 "
+                f"AND i.position <= ? ORDER BY i.position LIMIT ?",
+                (horizon, count),
+            ).fetchall()
+            self._db.executemany(
+                "UPDATE items SET state = 1 WHERE image = ? AND step = ?", ((row[0], row[1]) for row in rows)
+            )
+        return [Task(*row) for row in rows]
+
+    def unfinished(self, steps: Sequence[int], horizon: int, *, unclaimed: bool = False) -> bool:
+        """Whether anything of these steps is neither answered nor failed (`unclaimed`: nor in somebody's hands)."""
+        if not steps:
+            return False
+        states = "= 0" if unclaimed else "< 3"
+        with self._guarded():
+            row = self._db.execute(
+                f"SELECT 1 FROM items WHERE step IN ({_numbers(steps)}) AND state {states} AND position <= ? LIMIT 1",
+                (horizon,),
+            ).fetchone()
+        return row is not None
+
+    def sent(self, task: Task) -> None:
+        """A call for this image leaves now."""
+        self._mark(task, 1)
+
+    def settled(self, task: Task) -> None:
+        """The call came back, but the image is not finished."""
+        self._mark(task, -1)
+
+    def park(self, task: Task, sha256: bytes, leader: int) -> None:
+        """Set a copy aside until the image whose call is under way is finished."""
+        with self._transaction():
+            self._db.execute("UPDATE images SET sha256 = ? WHERE id = ?", (sha256, task.image))
+            self._db.execute(
+                "UPDATE items SET state = 2, leader = ? WHERE image = ? AND step = ?", (leader, task.image, task.step)
+            )
+
+    def unpark(self, step: int, leader: int) -> None:
+        """Put the copies of an image that is finished back on the list."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE items SET state = 0, leader = NULL WHERE step = ? AND leader = ? AND state = 2", (step, leader)
+            )
+
+    def known(self, step: int, sha256: bytes) -> Known | None:
+        """What this job already knows of a content: its answer, or its failure if it is the image's own fault."""
+        sql = (
+            "SELECT i.image, i.attempts, i.start, i.length, i.kind, i.code, i.message FROM images m "
+            "JOIN items i ON i.image = m.id AND i.step = ? WHERE m.sha256 = ? AND "
+        )
+        with self._guarded():
+            row = self._db.execute(f"{sql} i.state = 3 LIMIT 1", (step, sha256)).fetchone()
+            row = row or self._db.execute(f"{sql} i.state = 4 AND i.kind = 'image' LIMIT 1", (step, sha256)).fetchone()
+        if row is None:
+            return None
+        failure = Failure(Kind(row[4]), row[5], row[6]) if row[4] else None
+        return Known(row[0], row[1], row[2] or 0, row[3] or 0, failure)
+
+    def commit(self, finished: Sequence[Finished], outputs: Mapping[str, tuple[int, int]], calls: int) -> None:
+        """One group: what is finished, the follow-up steps, the files' lengths. `outputs`: (length, crc) by name."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NOT ?",
+                ((f.sha256, f.task.image, f.sha256) for f in finished if f.sha256 is not None),
+            )
+            self._db.executemany(
+                "UPDATE items SET state = ?, sent = 0, leader = ?, attempts = ?, at = ?, start = ?, length = ?, "
+                "kind = ?, code = ?, message = ? WHERE image = ? AND step = ?",
+                (_finished_row(f) for f in finished),
+            )
+            self._db.executemany(
+                "INSERT OR IGNORE INTO items (image, step, state, position) VALUES (?, ?, 0, ?)",
+                ((f.task.image, step, f.task.position) for f in finished for step in f.follow),
+            )
+            self._put_outputs(outputs)
+            self._put_note("calls", (self.note("calls") or 0) + calls)
+
+    def sync(self) -> None:
+        """Wait until what was committed is on the disk, and keep the write-ahead log short. Takes no lock."""
+        try:
+            _sync_file(self._wal)
+            if os.fstat(self._wal).st_size > _CHECKPOINT_BYTES:
+                self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except (sqlite3.Error, OSError) as exc:
+            raise OutputFailed(f"{self.path}: cannot be written: {exc}") from exc
+
+    # -- outputs and views
+
+    def outputs(self) -> dict[str, tuple[int, int]]:
+        """Committed (length, crc) of every result file, by name."""
+        with self._guarded():
+            return {name: (length, crc) for name, length, crc in self._db.execute("SELECT * FROM outputs")}
+
+    def put_outputs(self, outputs: Mapping[str, tuple[int, int]], drop: Iterable[str], swap: str | None) -> None:
+        """Note the lengths of result files, forget some, and note which new files are to be put in place."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM outputs WHERE filename = ?", ((name,) for name in drop))
+            self._put_outputs(outputs)
+            self._put_note("swap", swap)
+
+    def counts(self) -> Counts:
+        """Where the job stands."""
+        with self._guarded():
+            images, duplicates = self._db.execute(
+                "SELECT count(*), count(sha256) - count(DISTINCT sha256) FROM images WHERE position IS NOT NULL"
+            ).fetchone()
+            answered = self._one("SELECT count(*) FROM items WHERE state = 3")
+            failed = self._one(f"SELECT count(*) FROM {_FAILED_NOW}")
+            remaining = self._one(
+                "SELECT count(*) FROM items JOIN steps ON steps.id = step AND active = 1 "
+                "WHERE state < 3 AND position IS NOT NULL"
+            )
+        return Counts(images, duplicates, answered, failed, remaining)
+
+    def failures(self) -> Iterator[dict[str, Any]]:
+        """The rows of failures.jsonl, in input order, read beside a running commit."""
+        columns = ("image", "step", "service", "kind", "code", "message", "attempts", "failed_at")
+        with self._guarded():
+            reader = self._connect()
+            try:
+                for row in reader.execute(
+                    f"SELECT m.key, s.name, s.service, kind, code, message, attempts, at FROM {_FAILED_NOW} "
+                    "ORDER BY m.position, s.id"
+                ):
+                    yield dict(zip(columns, row, strict=True))
+            finally:
+                reader.close()
+
+    # -- rewriting results.jsonl
+
+    def begin_rewrite(self) -> None:
+        """Prepare to note the new places of the rows that are kept."""
+        with self._guarded():
+            self._db.execute("DROP TABLE IF EXISTS temp.kept")
+            self._db.execute(
+                "CREATE TEMP TABLE kept (image INTEGER, step INTEGER, start INTEGER, length INTEGER, "
+                "PRIMARY KEY (image, step)) WITHOUT ROWID"
+            )
+
+    def keep(self, image: str, step: str, start: int, length: int) -> bool:
+        """Keep a row if its image and step are answered and it is the first: then note its new place."""
+        with self._guarded():
+            cursor = self._db.execute(
+                "INSERT OR IGNORE INTO kept SELECT i.image, i.step, ?, ? FROM items i "
+                "JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
+                "WHERE m.key = ? AND s.name = ? AND i.state = 3",
+                (start, length, image, step),
+            )
+        return cursor.rowcount > 0
+
+    def end_rewrite(self, outputs: Mapping[str, tuple[int, int]], swap: str) -> None:
+        """In one transaction: the rows' new places, the new files' lengths, and that the files are to be swapped.
+
+        What was answered but is not in the new file is forgotten, to be asked again.
+        """
+        with self._transaction():
+            self._db.execute(
+                "UPDATE items SET start = kept.start, length = kept.length FROM kept "
+                "WHERE kept.image = items.image AND kept.step = items.step"
+            )
+            self._db.execute(
+                "DELETE FROM items WHERE state = 3 AND NOT EXISTS "
+                "(SELECT 1 FROM kept WHERE kept.image = items.image AND kept.step = items.step)"
+            )
+            self._db.execute("DELETE FROM outputs")
+            self._put_outputs(outputs)
+            self._put_note("dirty", None)
+            self._put_note("swap", swap)
+        self.sync()
+
+    # -- within
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+
+    def _check_version(self) -> None:
+        version = self._one("PRAGMA user_version")
+        if version == 0 and not self._one("SELECT count(*) FROM sqlite_master"):
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        elif version != VERSION:
+            made = "a newer version of batchrec" if version > VERSION else "something else"
+            raise JobError(f"{self.path}: was made by {made} (format {version}, this one writes {VERSION})")
+
+    def _take_step(self, step: StepRecord, judge: set[str]) -> None:
+        row = self._db.execute("SELECT id, fingerprint, condition FROM steps WHERE name = ?", (step.name,)).fetchone()
+        if row is None:
+            self._db.execute(
+                "INSERT INTO steps (name, service, fingerprint, condition, active) VALUES (?, ?, ?, ?, 1)",
+                (step.name, step.service, step.fingerprint, step.condition),
+            )
+            judge.add(step.name)
+            return
+        number, fingerprint, condition = row
+        if fingerprint != step.fingerprint:
+            self._forget("step = ?", number)
+        if condition != step.condition:
+            self._db.execute("DELETE FROM items WHERE step = ? AND state = 0", (number,))
+        if (fingerprint, condition) != (step.fingerprint, step.condition):
+            judge.add(step.name)
+        self._db.execute(
+            "UPDATE steps SET service = ?, fingerprint = ?, condition = ?, active = 1 WHERE id = ?",
+            (step.service, step.fingerprint, step.condition, number),
+        )
+
+    def _forget(self, where: str, number: int) -> None:
+        answered = self._one(f"SELECT count(*) FROM items WHERE {where} AND state = 3", number)
+        self._db.execute(f"DELETE FROM items WHERE {where}", (number,))
+        if answered:
+            self._put_note("dirty", 1)
+
+    def _mark(self, task: Task, calls: int) -> None:
+        with self._guarded():
+            self._db.execute(
+                "UPDATE items SET sent = max(0, sent + ?) WHERE image = ? AND step = ?", (calls, task.image, task.step)
+            )
+
+    def _put_note(self, key: str, value: object) -> None:
+        if value is None:
+            self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
+        else:
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def _put_outputs(self, outputs: Mapping[str, tuple[int, int]]) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", ((name, *place) for name, place in outputs.items())
+        )
+
+    def _one(self, sql: str, *values: object) -> int:
+        return int(self._db.execute(sql, values).fetchone()[0])
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as exc:
+                raise OutputFailed(f"{self.path}: cannot be written: {exc}") from exc
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._guarded():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:  # a full disk makes SQLite roll back by itself
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+
+_FAILED_NOW = (
+    "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
+    "WHERE i.state = 4 AND m.position IS NOT NULL AND s.active = 1"
+)
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return ", ".join(str(int(value)) for value in values)
+
+
+def _finished_row(item: Finished) -> tuple[object, ...]:
+    failure = item.failure
+    return (
+        State.ANSWERED if failure is None else State.FAILED,
+        item.leader,
+        item.attempts,
+        item.at,
+        item.start,
+        item.length,
+        failure.kind.value if failure else None,
+        failure.code if failure else None,
+        failure.message if failure else None,
+        item.task.image,
+        item.task.step,
+    )

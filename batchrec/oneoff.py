@@ -1,0 +1,95 @@
+"""A few files without a job file: the same engine, in a folder that is thrown away afterwards."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from .assembly import Options, run
+from .errors import BatchrecError
+from .loading import build_job
+from .model import Row, Summary
+from .record import Outcome
+from .services import OptionValue
+from .views import FAILURES
+
+
+class ImagesFailed(BatchrecError):
+    """Some images have no answer. `failures` are rows as in failures.jsonl; `exit_code` is the run's."""
+
+    def __init__(self, failures: Sequence[Row], summary: Summary) -> None:
+        super().__init__(f"{len(failures)} images have no answer; the run ended with {summary.exit_code}")
+        self.failures = tuple(failures)
+        self.exit_code = summary.exit_code
+
+
+async def recognize(
+    files: Sequence[str | os.PathLike[str]],
+    *,
+    service: str = "advanced_general",
+    model: str | None = None,
+    options: Mapping[str, OptionValue] | None = None,
+    endpoint: str | None = None,
+    qps: float | None = None,
+    signals: bool = False,
+) -> AsyncIterator[Row]:
+    """Recognize files, folders or globs: the rows of results.jsonl, as they are answered.
+
+    Raises JobError where the arguments are wrong, and ImagesFailed after the last row where images have no answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="batchrec-") as directory:
+        raw = _raw(files, service, model, options, endpoint, qps, directory)
+        job = build_job(raw, Path("recognize.toml"))
+        rows: asyncio.Queue[Row | None] = asyncio.Queue()
+
+        def arrived(group: Sequence[Outcome]) -> None:
+            for outcome in group:
+                if outcome.row is not None:
+                    rows.put_nowait(outcome.row)
+
+        running = asyncio.ensure_future(run(job, Options(signals=signals, on_rows=arrived)))
+        running.add_done_callback(lambda _: rows.put_nowait(None))
+        try:
+            while (row := await rows.get()) is not None:
+                yield row
+            summary = await running
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+        if summary.exit_code:
+            raise ImagesFailed(_failures(Path(directory)), summary)
+
+
+def _raw(
+    files: Sequence[str | os.PathLike[str]],
+    service: str,
+    model: str | None,
+    options: Mapping[str, OptionValue] | None,
+    endpoint: str | None,
+    qps: float | None,
+    directory: str,
+) -> dict[str, Any]:
+    """The job file that this amounts to; relative paths are relative to the current folder."""
+    step: dict[str, Any] = {"service": service, "options": dict(options or {})}
+    if model is not None:
+        step["model"] = model
+    raw: dict[str, Any] = {
+        "name": "recognize",
+        "input": {"paths": [os.fspath(file) for file in files]},
+        "recognize": [step],
+        "output": {"directory": directory, "formats": ["jsonl"]},
+    }
+    chosen = endpoint or os.environ.get("BATCHREC_ENDPOINT")
+    if chosen:
+        raw["account"] = {"endpoint": chosen}
+    if qps is not None:
+        raw["limits"] = {"qps": qps}
+    return raw
+
+
+def _failures(directory: Path) -> list[Row]:
+    return [orjson.loads(line) for line in (directory / FAILURES).read_bytes().splitlines()]

@@ -1,0 +1,213 @@
+"""The result files of one run on the disk: appended to in blocks, cut back to what was committed, rewritten as one.
+
+Whatever stands beyond the committed length was written by a run that was killed before its commit.
+"""
+
+import os
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import aiofiles
+
+from ..errors import OutputFailed, ResultsDamaged
+from ..exact_json import loads
+from ..interfaces import Output
+from ..model import Row
+from .jsonl import JsonlOutput
+
+Place = tuple[int, int]
+"""Committed length in bytes, and the CRC-32 of those bytes."""
+
+_BLOCK = 1024 * 1024
+_NEW = ".new"
+_NEEDED = frozenset({"image", "step", "service", "labels", "response", "answered_at"})
+_sync_file = getattr(os, "fdatasync", os.fsync)
+
+
+class ResultFiles:
+    """The result files of a directory. `places` are kept current; the journal commits them."""
+
+    def __init__(self, directory: Path, outputs: Sequence[Output], places: dict[str, Place]) -> None:
+        self.directory = directory
+        self.outputs = tuple(outputs)
+        self.places = places
+        self.results = directory / JsonlOutput.filename
+        self._stack = AsyncExitStack()
+        self._files: dict[str, Any] = {}
+
+    # -- opening
+
+    def check(self) -> None:
+        """Cut results.jsonl back to what was committed. Raises ResultsDamaged where some of that is missing."""
+        committed = self.places.get(JsonlOutput.filename, (0, 0))[0]
+        self.results.touch()
+        length = _length(self.results)
+        if length < committed:
+            raise ResultsDamaged(
+                f"{self.results}: has {length} bytes, but {committed} were committed: answers are missing. "
+                "Put the file back, or run again with --rebuild to ask again for what is missing"
+            )
+        _cut(self.results, committed)
+
+    def behind(self) -> list[Output]:
+        """Outputs other than results.jsonl that are missing, damaged or new; the others are cut back."""
+        behind = []
+        for output in self.outputs:
+            if output.filename == JsonlOutput.filename:
+                continue
+            place = self.places.get(output.filename)
+            if place is None or _checksum(self.directory / output.filename, place[0]) != place[1]:
+                behind.append(output)
+            else:
+                _cut(self.directory / output.filename, place[0])
+        return behind
+
+    def rows(self) -> Iterator[tuple[bytes, Row]]:
+        """Every whole row of results.jsonl, as it stands there and as it reads."""
+        if not self.results.exists():
+            return
+        with self.results.open("rb") as file:
+            for line in file:
+                row = _row(line)
+                if row is not None and line.endswith(b"\n"):
+                    yield line, row
+
+    def rewrite(self, outputs: Sequence[Output], keep: Callable[[Row, int, int], bool]) -> dict[str, Place]:
+        """Write the outputs anew beside the old ones, with the rows for which `keep(row, start, length)` holds.
+
+        `start` and `length` are the row's place in the new results.jsonl. `swap` puts the new files in place.
+        """
+        places: dict[str, Place] = {}
+        files: list[tuple[Output, BinaryIO]] = []
+        try:
+            for output in outputs:
+                files.append((output, (self.directory / (output.filename + _NEW)).open("wb")))
+                places[output.filename] = _append(files[-1][1], output.header, (0, 0))
+            start = 0
+            for line, row in self.rows():
+                if not keep(row, start, len(line)):
+                    continue
+                start += len(line)
+                for output, file in files:
+                    text = line if isinstance(output, JsonlOutput) else output.encode(row)
+                    places[output.filename] = _append(file, text, places[output.filename])
+            for _, file in files:
+                file.flush()
+                _sync_file(file.fileno())
+        finally:
+            for _, file in files:
+                file.close()
+        return places
+
+    def swap(self, filenames: Sequence[str]) -> None:
+        """Put new files in the place of the old ones; those already swapped by a killed run are left."""
+        for filename in filenames:
+            new = self.directory / (filename + _NEW)
+            if new.exists():
+                os.replace(new, self.directory / filename)
+        sync_directory(self.directory)
+
+    def tidy(self) -> None:
+        """Remove new files that a killed run left before it came to swap them."""
+        for stray in self.directory.glob(f"results.*{_NEW}"):
+            stray.unlink()
+
+    # -- running
+
+    async def __aenter__(self) -> "ResultFiles":
+        for output in self.outputs:
+            path = self.directory / output.filename
+            self._files[output.filename] = await self._stack.enter_async_context(aiofiles.open(path, "ab"))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def append(self, rows: Sequence[Row]) -> list[Place]:
+        """Append rows to every file, up to the operating system. Offset and length of each in results.jsonl."""
+        places: list[Place] = []
+        start = self.places[JsonlOutput.filename][0]
+        for output in self.outputs:
+            texts = [output.encode(row) for row in rows]
+            if isinstance(output, JsonlOutput):
+                for text in texts:
+                    places.append((start, len(text)))
+                    start += len(text)
+            await self._append(output, b"".join(texts))
+        return places
+
+    def sync(self) -> None:
+        """Wait until what was appended is on the disk. Blocks: call it in a thread."""
+        for file in self._files.values():
+            _sync_file(file.fileno())
+
+    def read(self, start: int, length: int) -> Row:
+        """A row that was appended before."""
+        with self.results.open("rb") as file:
+            file.seek(start)
+            row: Row = loads(file.read(length))
+        return row
+
+    async def _append(self, output: Output, text: bytes) -> None:
+        file = self._files[output.filename]
+        await file.write(text)
+        await file.flush()
+        self.places[output.filename] = _grown(self.places[output.filename], text)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames in a folder last through a power cut."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def writing(path: Path, exc: OSError) -> OutputFailed:
+    """What to tell the user about an output that cannot be written."""
+    return OutputFailed(f"{path}: cannot be written: {exc.strerror or exc}")
+
+
+def _append(file: BinaryIO, text: bytes, place: Place) -> Place:
+    file.write(text)
+    return _grown(place, text)
+
+
+def _grown(place: Place, text: bytes) -> Place:
+    return place[0] + len(text), zlib.crc32(text, place[1])
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1
+
+
+def _cut(path: Path, length: int) -> None:
+    if _length(path) > length:
+        os.truncate(path, length)
+
+
+def _checksum(path: Path, length: int) -> int | None:
+    """CRC-32 of the first `length` bytes, None where the file is shorter."""
+    if _length(path) < length:
+        return None
+    checksum = 0
+    with path.open("rb") as file:
+        while length > 0 and (block := file.read(min(_BLOCK, length))):
+            checksum = zlib.crc32(block, checksum)
+            length -= len(block)
+    return checksum
+
+
+def _row(line: bytes) -> Row | None:
+    try:
+        row = loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and row.keys() >= _NEEDED else None

@@ -1,0 +1,15 @@
+"""results.jsonl: one JSON object a line, the truth from which every other result file can be made again."""
+
+from ..exact_json import dumps
+from ..model import Row
+
+
+class JsonlOutput:
+    """Rows as JSON lines in UTF-8."""
+
+    filename = "results.jsonl"
+    header = b""
+
+    def encode(self, row: Row) -> bytes:
+        """The row as one line."""
+        return dumps(row) + b"\n"

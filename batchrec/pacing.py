@@ -1,0 +1,78 @@
+"""When the next call may leave: an even rate, cut a little when the service refuses, and back.
+
+The base is a leaky bucket of `1 + rate / 50` calls: one call deep it would lose the lateness of every timer (3 to 10 %
+of the rate from 50 a second on), a second deep it would let twice the rate into the first second.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from aiolimiter import AsyncLimiter
+
+SLOWEST = 1 / 3
+"""The smallest share of a set rate that refusals can bring about."""
+
+_CUT = 0.95
+_CUT_IN_VAIN = 0.8
+_RECOVERY_PER_SECOND = 0.005
+_PAUSE_FIRST = 1.0
+_PAUSE_MOST = 8.0
+
+
+class Pacer:
+    """The pace of one account's calls to one service. `rate` is in calls per second; `time` is monotonic."""
+
+    def __init__(self, rate: float, time: Callable[[], float]) -> None:
+        self.set_rate = rate
+        self._time = time
+        depth = 1 + rate / 50
+        self._bucket = AsyncLimiter(depth, depth / rate)
+        self._share = 1.0
+        self._last_cut = self._last_change = time()
+        self._answered_since_cut = True
+        self._pause = _PAUSE_FIRST
+        self._paused_until = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Calls per second that are let through now."""
+        return self.set_rate * self._share
+
+    @property
+    def slowest(self) -> bool:
+        """Whether refusals have brought the rate down as far as they may."""
+        return self._share <= SLOWEST
+
+    async def turn(self) -> None:
+        """Wait until a call may leave. One waiter at a time."""
+        await self._bucket.acquire()
+        self._recover()
+        if self._share < 1:
+            await asyncio.sleep((1 / self._share - 1) / self.set_rate)
+        await asyncio.sleep(max(0.0, self._paused_until - self._time()))
+
+    def answered(self) -> None:
+        """A call was let through by the service."""
+        self._answered_since_cut = True
+        self._pause = _PAUSE_FIRST
+
+    def refused(self, sent_at: float) -> None:
+        """A call sent at that time was one too many a second. All refusals of one round trip are one event."""
+        if sent_at < self._last_cut:
+            return
+        self._recover()
+        self._share = max(SLOWEST, self._share * (_CUT if self._answered_since_cut else _CUT_IN_VAIN))
+        self._last_cut = self._last_change = self._time()
+        self._answered_since_cut = False
+
+    def hold(self, sent_at: float) -> None:
+        """A call sent at that time found the whole cluster busy: nobody calls for a moment, longer each time."""
+        if sent_at < self._paused_until:
+            return
+        self._paused_until = self._time() + self._pause
+        self._pause = min(_PAUSE_MOST, self._pause * 2)
+
+    def _recover(self) -> None:
+        now = self._time()
+        self._share = min(1.0, self._share + _RECOVERY_PER_SECOND * (now - self._last_change))
+        self._last_change = now

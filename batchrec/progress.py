@@ -1,0 +1,116 @@
+"""What a person sees of a run: a live line on a terminal, plain lines elsewhere. Written to standard error."""
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+Style = Literal["auto", "rich", "plain", "none"]
+
+PLAIN_SECONDS = 10.0
+"""Between two plain lines; the contract asks for one every 30 s at least."""
+
+_RICH_SECONDS = 0.2
+_WINDOW_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a run stands: images and steps `done` of `total`, how many of them failed, the calls/s that are allowed."""
+
+    done: int
+    total: int
+    failed: int
+    answered: int
+    allowed: float
+
+
+class Meter:
+    """Answers per second over the last quarter minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def rate(self, answered: int) -> float:
+        """Note how many are answered by now; the rate since the oldest note that is young enough."""
+        now = self._clock()
+        self._seen.append((now, answered))
+        while now - self._seen[0][0] > _WINDOW_SECONDS:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        return (answered - before) / (now - then) if now > then else 0.0
+
+
+def line(snapshot: Snapshot, rate: float) -> str:
+    """A plain line: done of all, answers/s beside the allowed rate, failed, time left."""
+    left = duration((snapshot.total - snapshot.done) / rate) if rate > 0 else "unknown"
+    return (
+        f"{snapshot.done:,} of {snapshot.total:,} done, {rate:.1f} answers/s (allowed {snapshot.allowed:.1f}), "
+        f"{snapshot.failed:,} failed, {left} left"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `45 s`, `12 min`, `3 h 20 min`, `2 days 4 h`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} days {minutes % 1440 // 60} h"
+
+
+def chosen(style: Style) -> Style:
+    """The style that "auto" stands for here: rich on a terminal, plain without one."""
+    if style != "auto":
+        return style
+    return "rich" if sys.stderr.isatty() else "plain"
+
+
+@asynccontextmanager
+async def shown(style: Style, snapshot: Callable[[], Snapshot]) -> AsyncIterator[None]:
+    """Show how far it is for as long as the block lasts."""
+    displays: dict[Style, Callable[[Callable[[], Snapshot]], Awaitable[None]]] = {"plain": _plain, "rich": _rich}
+    show = displays.get(chosen(style))
+    if show is None:
+        yield
+        return
+    task = asyncio.ensure_future(show(snapshot))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _plain(snapshot: Callable[[], Snapshot]) -> None:
+    meter = Meter()
+    meter.rate(snapshot().answered)
+    try:
+        while True:
+            await asyncio.sleep(PLAIN_SECONDS)
+            print(line(now := snapshot(), meter.rate(now.answered)), file=sys.stderr, flush=True)
+    finally:
+        print(line(now := snapshot(), meter.rate(now.answered)), file=sys.stderr, flush=True)
+
+
+async def _rich(snapshot: Callable[[], Snapshot]) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    meter = Meter()
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("")
+        while True:
+            now = snapshot()
+            text = line(now, meter.rate(now.answered)).partition("done, ")[2]
+            progress.update(bar, completed=now.done, total=now.total, description=text)
+            await asyncio.sleep(_RICH_SECONDS)

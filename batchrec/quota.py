@@ -1,0 +1,198 @@
+"""How many calls an account has made, per service and Beijing day, and which services it has used up.
+
+One SQLite file in the state folder, shared by every process of the machine. A call is reserved before it leaves and
+settled when its reply is there. The counts survive a SIGKILL; after a power loss the last of them may be missing.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+from .errors import OutputFailed
+
+BEIJING = timezone(timedelta(hours=8))
+"""The service's day is assumed to begin at 00:00 here: no page says so, but arrears are reckoned in this time."""
+
+DAILY, TOTAL = 17, 19
+"""The service's codes for a used-up day and a used-up pack."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS used (
+    account TEXT, service TEXT, day TEXT, calls INTEGER NOT NULL, PRIMARY KEY (account, service, day)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pack (
+    account TEXT, service TEXT, calls INTEGER NOT NULL, PRIMARY KEY (account, service)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS closed (
+    account TEXT, service TEXT, code INTEGER NOT NULL, until REAL, PRIMARY KEY (account, service)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Why a service takes no more calls. `until` is a Unix time, None where only a person can open it again.
+
+    `reported` is False where batchrec stops by the limits that were set, before the service has to say so.
+    """
+
+    code: int
+    until: float | None
+    reported: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """A line of `batchrec quota`: calls of the Beijing day, calls in all, and the closure if there is one."""
+
+    account: str
+    service: str
+    today: int
+    total: int
+    closure: Closure | None
+
+
+def beijing_day(now: float) -> str:
+    """The service's calendar day at a Unix time, as YYYY-MM-DD."""
+    return datetime.fromtimestamp(now, BEIJING).date().isoformat()
+
+
+def next_reset(now: float) -> float:
+    """The Unix time at which the service's next day begins."""
+    midnight = datetime.fromtimestamp(now, BEIJING).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (midnight + timedelta(days=1)).timestamp()
+
+
+def iso_beijing(moment: float) -> str:
+    """A Unix time as ISO 8601 with the service's offset."""
+    return datetime.fromtimestamp(moment, BEIJING).isoformat(timespec="seconds")
+
+
+def iso_utc(moment: float) -> str:
+    """A Unix time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+
+
+class Quota:
+    """The counts of all accounts. `now` gives Unix seconds. Raises OutputFailed when the file cannot be written."""
+
+    def __init__(self, directory: Path, now: Callable[[], float]) -> None:
+        self._now = now
+        path = directory / "quota.db"
+        with _written(path):
+            path.touch(mode=0o600)
+            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_SCHEMA)
+        self._path = path
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def reserve(self, account: str, service: str, daily: int | None, total: int | None) -> Closure | str:
+        """Count a call that is about to leave. The day it is counted on, or why it must not leave."""
+        now = self._now()
+        day = beijing_day(now)
+        with self._transaction():
+            if daily is not None and self._calls(account, service, day) >= daily:
+                return Closure(DAILY, next_reset(now), reported=False)
+            if total is not None and self._pack(account, service) >= total:
+                return Closure(TOTAL, None, reported=False)
+            self._add(account, service, day, 1)
+        return day
+
+    def give_back(self, account: str, service: str, day: str) -> None:
+        """Take back the count of a call that the service did not count."""
+        with self._transaction():
+            self._add(account, service, day, -1)
+
+    def shut(self, account: str, service: str, code: int) -> Closure:
+        """Remember that the service said 17 or 19."""
+        closure = Closure(code, next_reset(self._now()) if code == DAILY else None)
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO closed VALUES (?, ?, ?, ?)", (account, service, code, closure.until)
+            )
+        return closure
+
+    def closure(self, account: str, service: str) -> Closure | None:
+        """What the service said last, while it holds."""
+        row = self._db.execute(
+            "SELECT code, until FROM closed WHERE account = ? AND service = ?", (account, service)
+        ).fetchone()
+        closure = Closure(*row) if row else None
+        return None if closure is None or (closure.until or float("inf")) <= self._now() else closure
+
+    def open(self, account: str, service: str) -> bool:
+        """Forget a closure; False where there was none."""
+        with self._transaction():
+            cursor = self._db.execute("DELETE FROM closed WHERE account = ? AND service = ?", (account, service))
+        return cursor.rowcount > 0
+
+    def correct(self, account: str, service: str, *, today: int | None = None, total: int | None = None) -> None:
+        """Set the counts to what a person knows better."""
+        with self._transaction():
+            if today is not None:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO used VALUES (?, ?, ?, ?)",
+                    (account, service, beijing_day(self._now()), today),
+                )
+            if total is not None:
+                self._db.execute("INSERT OR REPLACE INTO pack VALUES (?, ?, ?)", (account, service, total))
+
+    def usage(self) -> list[Usage]:
+        """Every account and service that has made a call or is closed, in order."""
+        rows = self._db.execute(
+            "SELECT account, service FROM pack UNION SELECT account, service FROM used "
+            "UNION SELECT account, service FROM closed ORDER BY 1, 2"
+        ).fetchall()
+        day = beijing_day(self._now())
+        return [
+            Usage(
+                account,
+                service,
+                self._calls(account, service, day),
+                self._pack(account, service),
+                self.closure(account, service),
+            )
+            for account, service in rows
+        ]
+
+    def _calls(self, account: str, service: str, day: str) -> int:
+        return self._one("SELECT calls FROM used WHERE account = ? AND service = ? AND day = ?", account, service, day)
+
+    def _pack(self, account: str, service: str) -> int:
+        return self._one("SELECT calls FROM pack WHERE account = ? AND service = ?", account, service)
+
+    def _one(self, sql: str, *values: str) -> int:
+        row = self._db.execute(sql, values).fetchone()
+        return int(row[0]) if row else 0
+
+    def _add(self, account: str, service: str, day: str, calls: int) -> None:
+        self._db.execute(
+            "INSERT INTO used VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = max(0, calls + excluded.calls)",
+            (account, service, day, calls),
+        )
+        self._db.execute(
+            "INSERT INTO pack VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET calls = max(0, calls + excluded.calls)",
+            (account, service, calls),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _written(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                self._db.execute("COMMIT")
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as exc:
+        raise OutputFailed(f"{path}: cannot be written: {exc}") from exc

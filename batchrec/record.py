@@ -1,0 +1,189 @@
+"""Recording what is finished: rows for every output, then one group commit.
+
+A group is written, flushed and synced to the result files first and committed to the journal after, so that a kill
+between the two leaves rows that the next opening cuts off, never an answer that is noted but not there.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .journal import Finished, Journal, Known
+from .model import Answer, Failure, Label, Prepared, Row, Task
+from .outputs.files import ResultFiles, writing
+from .services import Service
+
+GROUP_SECONDS = 0.15
+"""How long an answer waits for company, at most. With the commit itself it stays under the promised quarter second."""
+
+GROUP_MOST = 1000
+"""Outcomes that wait at most; whoever has another one waits for the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A step as rows name it."""
+
+    step: str
+    service: Service
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An image and step that is done: what the journal notes of it, and its row where it was answered."""
+
+    finished: Finished
+    row: Row | None = None
+
+    def followed_by(self, steps: tuple[int, ...]) -> "Outcome":
+        """The same outcome, which asks for further steps."""
+        return replace(self, finished=replace(self.finished, follow=steps)) if steps else self
+
+
+def answered(
+    asked: Asked, task: Task, sha256: bytes, sent: Prepared, answer: Answer, attempts: int, at: str
+) -> Outcome:
+    """The outcome of a call that was answered; `at` is ISO 8601."""
+    row: Row = {
+        "image": task.key,
+        "sha256": sha256.hex(),
+        "step": asked.step,
+        "service": asked.service.name,
+        "model": asked.model,
+        "labels": [_label(asked.service.reading.fields, label, sent) for label in answer.labels],
+        "response": answer.reply,
+        "attempts": attempts,
+        "latency_ms": round(answer.latency_ms, 3),
+        "repaired": list(sent.repaired) or None,
+        "same_as": None,
+        "reused": None,
+        "answered_at": at,
+    }
+    return Outcome(Finished(task, sha256, attempts, at), row)
+
+
+def copied(task: Task, sha256: bytes, known: Known, row: Row) -> Outcome:
+    """The outcome of an image whose bytes are those of another, whose row this is. No call was made for it."""
+    copy = {**row, "image": task.key, "same_as": row["same_as"] or row["image"], "attempts": 0}
+    return Outcome(Finished(task, sha256, 0, row["answered_at"], leader=known.image), copy)
+
+
+def failed(
+    task: Task, sha256: bytes | None, failure: Failure, attempts: int, at: str, leader: int | None = None
+) -> Outcome:
+    """The outcome of an image that has no answer."""
+    return Outcome(Finished(task, sha256, attempts, at, leader=leader, failure=failure))
+
+
+class Recorder:
+    """Collects outcomes and commits them in groups. `committed` is called with each group, on the event loop.
+
+    `calls` gives how many calls this run has made. After `run` has ended with an error nothing more is recorded.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        files: ResultFiles,
+        calls: Callable[[], int],
+        committed: Callable[[Sequence[Outcome]], None],
+    ) -> None:
+        self._journal = journal
+        self._files = files
+        self._calls = calls
+        self._calls_noted = 0
+        self._committed = committed
+        self._waiting: list[Outcome] = []
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._closing = False
+
+    async def add(self, outcome: Outcome) -> None:
+        """Hand over an outcome; waits while too many others wait."""
+        while len(self._waiting) >= GROUP_MOST:
+            self._room.clear()
+            await self._room.wait()
+        self._waiting.append(outcome)
+        self._arrived.set()
+        if len(self._waiting) >= GROUP_MOST:
+            self._hurry.set()
+
+    def close(self) -> None:
+        """Nothing more will come: commit what waits, and end."""
+        self._closing = True
+        self._arrived.set()
+        self._hurry.set()
+
+    async def run(self) -> None:
+        """Commit groups until closed. Raises OutputFailed. When cancelled, what waits is committed first."""
+        try:
+            while not (self._closing and not self._waiting):
+                await self._arrived.wait()
+                await self._company()
+                await self._shielded_commit()
+        except asyncio.CancelledError:
+            await self._shielded_commit()
+            raise
+
+    async def _company(self) -> None:
+        try:
+            async with asyncio.timeout(GROUP_SECONDS):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+
+    async def _shielded_commit(self) -> None:
+        """A group that has begun to be written is finished, whatever happens around it."""
+        commit = asyncio.ensure_future(self._commit())
+        try:
+            await asyncio.shield(commit)
+        except asyncio.CancelledError:
+            await commit
+            raise
+
+    async def _commit(self) -> None:
+        group, self._waiting = self._waiting, []
+        self._arrived.clear()
+        if not self._closing:
+            self._hurry.clear()
+        if group:
+            calls = self._calls()
+            finished = await self._write(group)
+            await asyncio.to_thread(self._note, finished, calls - self._calls_noted)
+            self._calls_noted = calls
+            self._committed(group)
+        self._room.set()
+
+    async def _write(self, group: list[Outcome]) -> list[Finished]:
+        rows = [outcome.row for outcome in group if outcome.row is not None]
+        try:
+            places = iter(await self._files.append(rows))
+        except OSError as exc:
+            raise writing(self._files.directory, exc) from exc
+        return [
+            outcome.finished if outcome.row is None else _placed(outcome.finished, next(places)) for outcome in group
+        ]
+
+    def _note(self, finished: list[Finished], calls: int) -> None:
+        try:
+            self._files.sync()
+        except OSError as exc:
+            raise writing(self._files.directory, exc) from exc
+        self._journal.commit(finished, self._files.places, calls)
+        self._journal.sync()
+
+
+def _placed(finished: Finished, place: tuple[int, int]) -> Finished:
+    return replace(finished, start=place[0], length=place[1])
+
+
+def _label(fields: Sequence[str], label: Label, sent: Prepared) -> dict[str, Any]:
+    """A label's keys as its service has them, its box in pixels of the picture as displayed."""
+    values: dict[str, Any] = {field: getattr(label, field) for field in fields}
+    if label.box is not None:
+        box = label.box.scaled(sent.scale_x, sent.scale_y)
+        values["box"] = {"left": box.left, "top": box.top, "width": box.width, "height": box.height}
+    return values

@@ -1,0 +1,28 @@
+"""Keys, secrets and tokens never reach a log, a file or an error: whoever holds one remembers it here."""
+
+import logging
+import re
+
+_MASK = "[hidden]"
+_IN_ADDRESSES = re.compile(r"((?:access_token|client_id|client_secret|Bearer)[=: ]+)[^\s&\"'\\]+")
+_secrets: set[str] = set()
+
+
+def remember(*secrets: str) -> None:
+    """From now on these are masked wherever `redact` looks."""
+    _secrets.update(secret for secret in secrets if secret)
+
+
+def redact(text: str) -> str:
+    """The text with every remembered secret, and whatever stands where one stands in an address, masked."""
+    for secret in _secrets:
+        text = text.replace(secret, _MASK)
+    return _IN_ADDRESSES.sub(rf"\1{_MASK}", text)
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats log records, tracebacks too, and masks secrets in the result."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The masked line."""
+        return redact(super().format(record))

@@ -1,0 +1,154 @@
+"""Opening an output directory: what earlier runs left is put in order, and what is to be asked is listed.
+
+Every step here may be cut short by a kill and is done again, or finished, by the next opening.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from . import images
+from .errors import Interrupted
+from .follow import asked, follow_ups, labels_of
+from .journal import Changed, Journal, StepRecord
+from .model import Failure, Found, Ignored, Notice, Row
+from .outputs.files import ResultFiles
+from .spec import Job
+
+
+@dataclass(slots=True)
+class Opened:
+    """What opening found: the steps' numbers by name, calls of unknown outcome, and what the sources had to say."""
+
+    steps: dict[str, int]
+    outcome_unknown: int
+    ignored: int
+    notices: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user asked of this run: failed images again (`retry_kinds` None: all kinds), missing answers again."""
+
+    retry: bool = False
+    retry_kinds: tuple[str, ...] | None = None
+    rebuild: bool = False
+
+
+def open_directory(
+    job: Job,
+    journal: Journal,
+    files: ResultFiles,
+    entries: Iterable[Found | Ignored | Notice],
+    wishes: Wishes,
+    stopped: Callable[[], bool],
+) -> Opened:
+    """Bring journal and result files to where the job file and the inputs are now. Blocks: call it in a thread.
+
+    Raises JobError, ResultsDamaged, OutputFailed; `stopped` is asked between inputs, so that a signal is heeded.
+    """
+    journal.claim_identity({"name": job.name, "endpoint": job.account.endpoint})
+    _finish_swap(journal, files)
+    files.places = journal.outputs()
+    unknown = journal.recover()
+    if not wishes.rebuild:
+        files.check()
+    steps, to_judge = journal.take_steps(step_records(job))
+    if wishes.rebuild:
+        to_judge = set(steps)
+    opened = Opened(steps, unknown, 0, [])
+    for change in journal.take_inputs(_found(entries, opened, stopped)):
+        journal.touch(change, same=_same(job, change))
+    if wishes.rebuild or journal.note("dirty"):
+        _rewrite(journal, files)
+    _catch_up(journal, files)
+    journal.fill(steps[step.name] for step in job.recognize if step.when is None)
+    _judge(job, journal, files, steps, to_judge)
+    if wishes.retry:
+        journal.retry(steps.values(), wishes.retry_kinds)
+    journal.sync()
+    return opened
+
+
+def step_records(job: Job) -> list[StepRecord]:
+    """The job's steps as the journal compares them. A follow-up is judged anew when what it follows changes."""
+    prints = {step.name: step.fingerprint for step in job.recognize}
+    return [
+        StepRecord(
+            step.name,
+            step.service,
+            step.fingerprint,
+            f"{step.when.model_dump_json()} {prints[step.when.step]}" if step.when else "",
+        )
+        for step in job.recognize
+    ]
+
+
+def _found(entries: Iterable[Found | Ignored | Notice], opened: Opened, stopped: Callable[[], bool]) -> Iterator[Found]:
+    for entry in entries:
+        match entry:
+            case Found():
+                yield entry
+            case Ignored():
+                opened.ignored += 1
+            case Notice():
+                opened.notices.append(entry.text)
+        if stopped():
+            raise Interrupted("stopped while listing the inputs; nothing was sent")
+
+
+def _same(job: Job, change: Changed) -> bool:
+    """Whether a file whose size or time changed still holds the bytes that were answered."""
+    if change.sha256 is None or change.found.problem:
+        return False
+    data = images.read(str(job.base / change.found.key))
+    return not isinstance(data, Failure) and images.digest(data) == change.sha256
+
+
+def _finish_swap(journal: Journal, files: ResultFiles) -> None:
+    """A run was killed between committing new files and putting them in place, or before: finish, or clear away."""
+    swap = journal.note("swap")
+    if swap:
+        files.swap(str(swap).split())
+        journal.put_note("swap", None)
+    files.tidy()
+
+
+def _rewrite(journal: Journal, files: ResultFiles) -> None:
+    """Drop the rows of what is no longer answered, and forget the answers whose rows are gone."""
+    journal.begin_rewrite()
+
+    def keep(row: Row, start: int, length: int) -> bool:
+        return journal.keep(str(row["image"]), str(row["step"]), start, length)
+
+    files.places = files.rewrite(files.outputs, keep)
+    names = list(files.places)
+    journal.end_rewrite(files.places, " ".join(names))
+    files.swap(names)
+    journal.put_note("swap", None)
+
+
+def _catch_up(journal: Journal, files: ResultFiles) -> None:
+    """Make outputs that are missing, damaged or newly wanted from results.jsonl; forget those not wanted any more."""
+    behind = files.behind()
+    made = files.rewrite(behind, lambda row, start, length: True)
+    wanted = {output.filename for output in files.outputs}
+    drop = files.places.keys() - wanted
+    files.places = {name: files.places.get(name, (0, 0)) for name in wanted} | made
+    journal.put_outputs(files.places, drop, " ".join(made) or None)
+    if made:
+        journal.sync()
+        files.swap(list(made))
+        journal.put_note("swap", None)
+
+
+def _judge(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int], names: set[str]) -> None:
+    """List the images whose stored answers ask for a follow-up that is new or has a new condition."""
+    fresh = {
+        before: tuple(condition for condition in conditions if condition[1] in {steps[name] for name in names})
+        for before, conditions in follow_ups(job, steps).items()
+    }
+    if not any(fresh.values()):
+        return
+    for _, row in files.rows():
+        number = steps.get(row["step"], 0)
+        journal.follow_up(row["image"], asked(fresh.get(number, ()), labels_of(row)))

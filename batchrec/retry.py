@@ -1,0 +1,153 @@
+"""What happens after a failure. Everything that decides between asking again, giving up and stopping is in this file.
+
+Pure: times come in as arguments, jitter from the generator that is passed in.
+"""
+
+import random
+from dataclasses import dataclass, field
+from enum import Enum
+
+from .model import Failure, Kind
+
+PERMISSION_DENIED = 6
+"""The one refusal that is about a service, not about the key."""
+
+MISCONFIGURED_AFTER = 20
+"""Faults of the request in a row, with nothing answered, that show the job to be wrong rather than an image."""
+
+_BACKOFF_FIRST = 0.5
+_BACKOFF_MOST = 30.0
+_WITNESSES = 3
+
+
+class Action(Enum):
+    """What the engine does with the image, and with everything else, after a failure."""
+
+    AGAIN = "ask again after a backoff; an attempt is spent"
+    REPEAT = "ask again as soon as the gate allows; no attempt is spent"
+    FAIL = "the image has failed"
+    CLOSE = "no further call for this service"
+    HALT = "no further call at all"
+
+
+ACTIONS: dict[Kind, Action] = {
+    Kind.THROTTLED: Action.REPEAT,
+    Kind.EXHAUSTED: Action.CLOSE,
+    Kind.TOKEN: Action.REPEAT,
+    Kind.REFUSED: Action.HALT,
+    Kind.TRANSIENT: Action.AGAIN,
+    Kind.IMAGE: Action.FAIL,
+    Kind.REQUEST: Action.FAIL,
+    Kind.UNKNOWN: Action.AGAIN,
+}
+
+RETURNED: frozenset[int | str] = frozenset({4, 6, 14, 15, 17, 18, 19, 23, 100, 110, 111})
+"""Codes of calls that do not count against a quota, so that their reservation is given back."""
+
+
+def decide(failure: Failure) -> Action:
+    """What to do about a failed call."""
+    if failure.code == PERMISSION_DENIED:
+        return Action.CLOSE
+    return ACTIONS[failure.kind]
+
+
+def counts(failure: Failure) -> bool:
+    """Whether the failed call stays counted against daily and total limits."""
+    return failure.counted and failure.code not in RETURNED
+
+
+def backoff(attempts: int, rng: random.Random) -> float:
+    """Seconds to wait after the given number of spent attempts: full jitter under a doubling ceiling."""
+    return rng.uniform(0, min(_BACKOFF_MOST, _BACKOFF_FIRST * 2**attempts))
+
+
+@dataclass(slots=True)
+class Tries:
+    """One image's attempts at one step.
+
+    A failure is judged only when the image is about to be asked again: by then it is known whether the service was
+    failing for everybody, in which case the attempt is not the image's fault and is not spent.
+    """
+
+    limit: int
+    spent: int = 0
+    _unjudged: int | None = None
+    _seen_answers: bool = False
+
+    @property
+    def suspect(self) -> bool:
+        """Whether others were answered while this one failed: then its failures say nothing about the service."""
+        return self._seen_answers
+
+    def failed(self, breaker: "Breaker") -> None:
+        """The call for this image has failed."""
+        self._unjudged = breaker.answers
+
+    def judge(self, breaker: "Breaker") -> bool:
+        """Spend the attempt if it was the image's own; True while the image may be asked again."""
+        if self._unjudged is not None:
+            if breaker.answers > self._unjudged:
+                self._seen_answers = True
+                self.spent += 1
+            elif not breaker.down:
+                self.spent += 1
+            self._unjudged = None
+        return self.spent < self.limit
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Whether a service fails for everybody.
+
+    It does while nothing was answered yet, or since three images without a history of failing have failed with no
+    answer between. Then one call at a time probes, and after `patience` seconds the run ends.
+    """
+
+    patience: float
+    answers: int = 0
+    failing_since: float | None = None
+    _probes: int = 0
+    _witnesses: set[object] = field(default_factory=set)
+    _malformed: int = 0
+
+    @property
+    def down(self) -> bool:
+        """Whether to probe with one call at a time, and spend no attempts."""
+        return self.failing_since is not None and (self.answers == 0 or len(self._witnesses) >= _WITNESSES)
+
+    @property
+    def misconfigured(self) -> bool:
+        """Whether the service has refused so many requests, and answered none, that the job must be wrong."""
+        return self.answers == 0 and self._malformed >= MISCONFIGURED_AFTER
+
+    def expired(self, now: float) -> bool:
+        """Whether the service has been down for as long as the job is willing to wait."""
+        return self.down and self.failing_since is not None and now - self.failing_since >= self.patience
+
+    def answered(self) -> None:
+        """A call was answered: the service works."""
+        self.answers += 1
+        self.failing_since = None
+        self._probes = 0
+        self._malformed = 0
+        self._witnesses.clear()
+
+    def failed(self, image: object, now: float, *, suspect: bool) -> None:
+        """A call has failed in a way that may pass. `image` tells witnesses apart."""
+        if self.failing_since is None:
+            self.failing_since = now
+        if self.down:
+            self._probes += 1
+        elif not suspect:
+            self._witnesses.add(image)
+
+    def malformed(self) -> None:
+        """The service found fault with the request itself; it works, and says no."""
+        self._malformed += 1
+
+    def probe_delay(self, rng: random.Random) -> float:
+        """Seconds before the next probe, while down: doubling, so that patience holds at least several probes."""
+        most = min(10.0, max(0.1, self.patience / 6))
+        delay: float = _BACKOFF_FIRST * 2 ** min(self._probes, 10)
+        return min(most, delay) * rng.uniform(0.5, 1)

@@ -1,0 +1,129 @@
+"""What is an input at all: where keys start from, what is excluded, and that the output directory never is one."""
+
+import os
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+
+from ..model import Found
+from .keys import normal_pattern, printable, translated
+
+Identity = tuple[int, int]
+"""Device and inode: what two names of one folder have in common."""
+
+
+class Scope:
+    """What all sources of a job share. `base` is the job file's folder, `output` its output directory."""
+
+    def __init__(self, base: Path, output: Path, exclude: Sequence[str]) -> None:
+        self._base = str(base)
+        self._output = os.path.normpath(output)
+        patterns = [normal_pattern(pattern) for pattern in exclude]
+        self._excluded = _any_of(patterns)
+        self._emptied = _any_of([pattern[:-2] for pattern in patterns if f"/{pattern}".endswith("/**")])
+        # A manifest names the same few folders again and again.
+        self.in_output = lru_cache(maxsize=1024)(self._in_output)
+
+    @property
+    def excludes_any(self) -> bool:
+        """Whether the job has patterns to exclude."""
+        return self._excluded is not None
+
+    def full(self, key: str) -> str:
+        """Where the system finds it."""
+        return os.path.join(self._base, key)
+
+    def excludes(self, key: str) -> bool:
+        """Whether a pattern takes the key out."""
+        return self._excluded is not None and self._excluded.fullmatch(printable(key)[0]) is not None
+
+    def empties(self, prefix: str) -> bool:
+        """Whether patterns take out every key that starts so: its folder need not be opened."""
+        return self._emptied is not None and self._emptied.fullmatch(printable(prefix)[0]) is not None
+
+    def is_output(self, folder: Identity) -> bool:
+        """Whether this folder is the output directory, by whatever name it was reached."""
+        return folder == identity(self._output)
+
+    def examine(self, key: str, source: int, position: int = 0) -> Found | None:
+        """A path that somebody wrote down; None where it is no input."""
+        full = self.full(key)
+        if self.in_output(os.path.dirname(full)):
+            return None
+        return self.measure(key, full, source, position)
+
+    def measure(self, key: str, full: str, source: int, position: int = 0) -> Found | None:
+        """A path whose folder is known to lie outside the output directory; None where it is no input."""
+        if self.excludes(key):
+            return None
+        name, problem = printable(key)
+        try:
+            status = os.lstat(full)
+            if not S_ISREG(status.st_mode) and self.in_output(full):
+                return None
+            if S_ISLNK(status.st_mode):
+                status = os.stat(full)
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have such a name
+            return Found(name, source, position, -1, 0, problem)
+        except OSError as error:
+            return Found(name, source, position, -1, 0, problem or f"cannot be read: {reason(error)}")
+        problem = problem or _irregular(status.st_mode)
+        return Found(name, source, position, status.st_size, status.st_mtime_ns, problem)
+
+    def _in_output(self, path: str) -> bool:
+        """Whether it lies in the output directory, or is it: as written, or where its links lead."""
+        if _within(os.path.normpath(path), self._output):
+            return True
+        output = identity(self._output)
+        if output is None:
+            return False
+        try:
+            place = Path(os.path.realpath(path))
+        except ValueError:  # no file can have such a name
+            return False
+        return any(identity(folder) == output for folder in (place, *place.parents))
+
+
+def unreadable(folder: str, source: int, error: OSError) -> Found:
+    """The folder in place of the images in it that nobody can know of."""
+    return Found(printable(folder)[0], source, 0, -1, 0, f"the folder cannot be read: {reason(error)}")
+
+
+def identity(path: str | Path) -> Identity | None:
+    """The folder's identity; None where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; a link that leads in a circle is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def reason(error: OSError) -> str:
+    """The system's words for it, fit for the middle of a sentence."""
+    return (error.strerror or str(error)).lower()
+
+
+def _any_of(patterns: list[str]) -> re.Pattern[str] | None:
+    if not patterns:
+        return None
+    return re.compile("|".join(f"(?:{translated(pattern, hidden=True)})" for pattern in patterns))
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _irregular(mode: int) -> str | None:
+    if S_ISREG(mode):
+        return None
+    return "is a folder" if S_ISDIR(mode) else "is not a regular file"

@@ -1,0 +1,445 @@
+"""The job file: what may stand in it, as models, and the JSON Schema made of them. `loading.py` reads one.
+
+A model judges one key at a time, so that every key is judged whatever is wrong with the others. What holds between
+keys (a step's options and its service, say) is judged by `loading.py` on what was written, for the same reason.
+"""
+
+import difflib
+import functools
+import hashlib
+import ipaddress
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+from .model import Label
+from .services import SERVICES, Option
+
+SCHEMA_FILE = Path(__file__).with_name("job.schema.json")
+TEMPLATE_FILE = Path(__file__).with_name("template.toml")
+EMBEDDED = "embedded"
+Schema = dict[str, Any]
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` may have been meant to be."""
+    return next(iter(difflib.get_close_matches(word.lower(), known, n=1)), None)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest known word as the middle of a sentence; empty where none is near."""
+    near = nearest(word, known)
+    return f'did you mean "{near}"?' if near else ""
+
+
+# A validator's text goes on where "<key>: <what was given> " ends.
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds a character that cannot be printed")
+    return text
+
+
+def _path(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("is no path: it holds a NUL")
+    return text
+
+
+def _folder_name(text: str) -> str:
+    _printable(text)
+    if text in (".", "..") or "/" in text or "\\" in text or len(text.encode()) > 255:
+        raise ValueError("cannot be the name of a folder: no / or \\, at most 255 bytes")
+    return text
+
+
+def _service(name: str) -> str:
+    if name not in SERVICES:
+        hint = did_you_mean(name, SERVICES) or "it is one of"
+        raise ValueError(f"is not a service; {hint} ({', '.join(SERVICES)})")
+    return name
+
+
+def _manifest(text: str) -> str:
+    if Path(text).suffix.lower() not in (".txt", ".csv", ".jsonl"):
+        raise ValueError("is not a manifest that can be read: .txt, .csv or .jsonl")
+    return _path(text)
+
+
+def _model(text: str) -> str:
+    # It becomes a part of the URL.
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        raise ValueError('is not a model; letters, digits, "-" and "_", for example: "itcast_fruit"')
+    return text
+
+
+@functools.lru_cache
+def _pattern(text: str) -> re.Pattern[str]:
+    with warnings.catch_warnings():
+        # "[[" works as it reads; Python only announces that it may mean more one day.
+        warnings.simplefilter("ignore")
+        return re.compile(text)
+
+
+def _regex(text: str) -> str:
+    try:
+        _pattern(text)
+    except (re.error, OverflowError, RecursionError) as exc:
+        raise ValueError(f"is not a regular expression ({exc})") from None
+    return text
+
+
+def _number_for_now(value: object) -> object:
+    if value == "auto":
+        raise ValueError("comes with a later version; for now give a number, for example: 10")
+    return value
+
+
+def _some(steps: "tuple[Step, ...]") -> "tuple[Step, ...]":
+    # Not `min_length`, which would complain about the number of steps when only their contents are wrong.
+    if not steps:
+        raise ValueError('names no step; for example: [[recognize]] with service = "advanced_general"')
+    return steps
+
+
+def _with_jsonl(formats: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(("jsonl", *formats)))
+
+
+def _endpoint(text: str) -> str:
+    if text == EMBEDDED:
+        return text
+    url = _url(text)
+    if url.scheme == "http" and not _loopback(url.hostname or ""):
+        raise ValueError("would send the key unencrypted; http:// is for this machine only, else https://")
+    if "@" in url.netloc:
+        raise ValueError("holds a user or password; leave them out")
+    if url.path not in ("", "/") or "?" in text or "#" in text:
+        raise ValueError('goes on after the host; for example: "https://aip.baidubce.com"')
+    return f"{url.scheme}://{url.netloc.lower()}".rstrip(":")
+
+
+def _url(text: str) -> SplitResult:
+    wrong = 'is not an endpoint; "embedded", or for example: "https://aip.baidubce.com"'
+    try:
+        url = urlsplit(text)
+        sound = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        raise ValueError(wrong) from None
+    if not sound or re.search(r"[\s\\]", text) or not text.isprintable():
+        raise ValueError(wrong)
+    return url
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _option_schema(option: Option) -> Schema:
+    schema: Schema = {
+        "type": {bool: "boolean", int: "integer", float: "number"}[option.type],
+        "description": option.meaning,
+    }
+    return schema if option.default is None else schema | {"default": option.default}
+
+
+def _per_service(schema: Schema) -> None:
+    """What a step may hold depends on its service: its options, and whether it names a model."""
+    schema["allOf"] = [
+        {
+            "if": {"properties": {"service": {"const": service.name}}, "required": ["service"]},
+            "then": {
+                "properties": {
+                    "options": {
+                        "properties": {option.name: _option_schema(option) for option in service.options},
+                        "additionalProperties": False,
+                    },
+                    **({} if service.custom else {"model": False}),
+                },
+                "required": ["model"] if service.custom else [],
+            },
+        }
+        for service in SERVICES.values()
+    ]
+
+
+ServiceName = Annotated[str, AfterValidator(_service), Field(json_schema_extra={"enum": list[Any](SERVICES)})]
+PathText = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
+Rate = Annotated[float, Field(gt=0), BeforeValidator(_number_for_now)]
+
+
+class Table(BaseModel):
+    """A table of the job file. A number in quotes is no number, and a key that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Input(Table):
+    """What is to be recognized: paths, or a manifest, or both."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["paths"], "properties": {"paths": {"minItems": 1}}},
+                {"required": ["manifest"]},
+            ]
+        }
+    )
+
+    paths: tuple[PathText, ...] = Field(
+        default=(),
+        strict=False,
+        description="Files, folders (with all below them) and globs, relative to this file.",
+        examples=[["photos", "more/*.jpg"]],
+    )
+    manifest: Annotated[PathText, AfterValidator(_manifest)] | None = Field(
+        default=None,
+        description="A list of paths, relative to itself: .txt (one a line), .csv or .jsonl. UTF-8.",
+        examples=["images.csv"],
+    )
+    column: str = Field(
+        default="path", min_length=1, description="The manifest's column or key that holds the path.", examples=["path"]
+    )
+    exclude: tuple[PathText, ...] = Field(
+        default=(), strict=False, description="Globs of what is left out.", examples=[["**/thumbs/**"]]
+    )
+    repair: bool = Field(
+        default=True,
+        description="Re-encode or shrink what the service would refuse; false: refuse it here, unsent.",
+        examples=[True],
+    )
+
+
+class When(Table):
+    """Which images a follow-up step is asked about: those where an earlier step gave a label like this."""
+
+    step: str = Field(
+        min_length=1,
+        description="The step whose labels decide; it stands earlier in the file.",
+        examples=["advanced_general"],
+    )
+    label: Annotated[str, AfterValidator(_regex)] = Field(
+        default="",
+        description="A regular expression, searched in a label's name and root; empty: any label.",
+        examples=["食|菜|餐"],
+        json_schema_extra={"format": "regex"},
+    )
+    min_score: float = Field(
+        default=0.0, ge=0, le=1, description="The least score of the matching label, 0 to 1.", examples=[0.3]
+    )
+
+    def matches(self, labels: Iterable[Label]) -> bool:
+        """Whether one of `labels` is as asked for. A label without a score counts as 0."""
+        return any((label.score or 0.0) >= self.min_score and self._speaks_of(label) for label in labels)
+
+    def _speaks_of(self, label: Label) -> bool:
+        texts = [text for text in (label.name, label.root) if text is not None]
+        return not self.label or any(_pattern(self.label).search(text) for text in texts)
+
+
+class Step(Table):
+    """One question about each image."""
+
+    model_config = ConfigDict(json_schema_extra=_per_service)
+
+    step: Annotated[str, Field(min_length=1), AfterValidator(_printable)] | None = Field(
+        default=None, description="Its name, unique in the file; the service's name if left out.", examples=["food"]
+    )
+    service: ServiceName = Field(
+        description="What is asked, as `batchrec services` lists it.", examples=["advanced_general"]
+    )
+    model: Annotated[str, AfterValidator(_model)] | None = Field(
+        default=None, description="Your model, for EasyDL and only there.", examples=["itcast_fruit"]
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="The service's own request parameters.", examples=[{"baike_num": 0}]
+    )
+    when: When | None = Field(
+        default=None,
+        description="Asks only where an earlier step gave such a label.",
+        examples=[{"step": "advanced_general", "label": "食|菜|餐"}],
+    )
+    qps: Rate | None = Field(default=None, description="Calls per second; wins over limits.qps.", examples=[10])
+    daily: Count | None = Field(
+        default=None, description="Calls per Beijing day; wins over limits.daily.", examples=[500]
+    )
+    total: Count | None = Field(default=None, description="Calls in all; wins over limits.total.", examples=[10000])
+
+    @property
+    def name(self) -> str:
+        """What the rows and other steps call it."""
+        return self.step if self.step is not None else self.service
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of service, model and options. An answer belongs to them: another digest is asked again."""
+        asked = json.dumps([self.service, self.model, self._plain_options()], sort_keys=True)
+        return hashlib.sha256(asked.encode()).hexdigest()
+
+    def _plain_options(self) -> dict[str, Any]:
+        """The options with 1 and 1.0 written alike where the service takes either."""
+        fractional = {option.name for option in SERVICES[self.service].options if option.type is float}
+        return {name: float(value) if name in fractional else value for name, value in self.options.items()}
+
+
+class Account(Table):
+    """Who asks, and where."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        default="https://aip.baidubce.com",
+        description='The service; "embedded": the emulator in this process, without an account. '
+        "http:// for this machine only. BATCHREC_ENDPOINT wins over it.",
+        examples=["https://aip.baidubce.com"],
+        json_schema_extra={"pattern": r"^(embedded|https://[^/]+/?|http://(localhost|127\.|\[::1\])[^/]*/?)$"},
+    )
+    profile: str = Field(
+        default="default",
+        min_length=1,
+        description="Which credentials, as `batchrec login` keeps them.",
+        examples=["default"],
+    )
+    prices: dict[ServiceName, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Yuan per 1,000 calls, by service.",
+        examples=[{"dish": 2.0}],
+        json_schema_extra={"propertyNames": {"enum": list[Any](SERVICES)}},
+    )
+
+
+class Limits(Table):
+    """How fast, how much, how patiently. Rates and counts are per service."""
+
+    qps: Rate = Field(default=2.0, description="Calls per second; a new account has 2.", examples=[10])
+    daily: Count | None = Field(
+        default=None,
+        description="Calls per service and Beijing day, counted per account across jobs and restarts.",
+        examples=[500],
+    )
+    total: Count | None = Field(
+        default=None, description="Calls per service in all: what a free or bought pack holds.", examples=[10000]
+    )
+    attempts: int = Field(default=5, ge=1, description="Per image and step, where an error may pass.", examples=[5])
+    timeout: float = Field(default=30.0, gt=0, description="Seconds per call.", examples=[30])
+    patience: float = Field(
+        default=60.0,
+        ge=0,
+        description="Seconds a service may fail for everybody before the run ends with 69.",
+        examples=[60],
+    )
+    concurrency: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Calls in flight at once; 0: found from the rate and the measured latency.",
+        examples=[64],
+    )
+    on_daily_limit: Literal["stop", "wait"] = Field(
+        default="stop",
+        description='At the daily limit: "stop" with 75, or "wait" until 00:00 in Beijing and go on.',
+        examples=["stop"],
+    )
+
+
+class OutputSpec(Table):
+    """Where the answers go."""
+
+    directory: PathText | None = Field(
+        default=None, description="Relative to this file; results/<name> if left out.", examples=["results/furniture"]
+    )
+    formats: Annotated[tuple[Literal["jsonl", "csv"], ...], AfterValidator(_with_jsonl)] = Field(
+        default=("jsonl", "csv"),
+        strict=False,
+        description="jsonl is always written; csv (for Excel) if named.",
+        examples=[["jsonl", "csv"]],
+    )
+
+
+class Job(Table):
+    """A batchrec job: images, what is asked about each, by whom, how fast, and where the answers go."""
+
+    name: Annotated[str, Field(min_length=1), AfterValidator(_folder_name)] = Field(
+        default_factory=str,
+        description="The identity of the output directory; this file's stem if left out.",
+        examples=["furniture"],
+    )
+    input: Input = Field(examples=[{"paths": ["photos"]}])
+    recognize: Annotated[tuple[Step, ...], AfterValidator(_some)] = Field(
+        strict=False,
+        description="The steps, asked in this order.",
+        examples=[[{"service": "advanced_general"}]],
+        json_schema_extra={"minItems": 1},
+    )
+    account: Account = Field(default_factory=Account, examples=[{"profile": "default"}])
+    limits: Limits = Field(default_factory=Limits, examples=[{"qps": 10}])
+    output: OutputSpec = Field(default_factory=OutputSpec, examples=[{"formats": ["jsonl", "csv"]}])
+
+    _path: Path = PrivateAttr(default=Path("job.toml"))
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Remembers which file it is: a validation's context is the job file's path, or None."""
+        if context is not None:
+            self._path = context
+
+    @property
+    def path(self) -> Path:
+        """The job file, absolute. Links in it are not resolved."""
+        return Path(os.path.abspath(self._path))
+
+    @property
+    def base(self) -> Path:
+        """The folder of the job file, absolute: what its paths are relative to."""
+        return self.path.parent
+
+    @property
+    def directory(self) -> Path:
+        """The output directory, absolute, without `..`."""
+        return Path(os.path.abspath(self.base / (self.output.directory or f"results/{self.name}")))
+
+    def limits_for(self, step: Step) -> Limits:
+        """The limits as `step` has them: its own qps, daily and total win."""
+        own = {key: getattr(step, key) for key in ("qps", "daily", "total")}
+        return self.limits.model_copy(update={key: value for key, value in own.items() if value is not None})
+
+
+def job_schema() -> Schema:
+    """The JSON Schema (2020-12) of a job file, by which editors complete and check it."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Job.model_json_schema(),
+        "title": "batchrec job file",
+    }
+    clean: Schema = _without_null(schema)
+    return clean
+
+
+def _without_null(node: Any) -> Any:
+    """TOML has no null: what may be left out is left out. So a choice with null is the other choice."""
+    if isinstance(node, list):
+        return [_without_null(entry) for entry in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: _without_null(value) for key, value in node.items() if (key, value) != ("default", None)}
+    choices = kept.get("anyOf", [])
+    if {"type": "null"} in choices:
+        del kept["anyOf"]
+        kept |= next(choice for choice in choices if choice != {"type": "null"})
+    return kept
+
+
+def template() -> str:
+    """A commented job file to start from; its first line tells editors where the schema is."""
+    return TEMPLATE_FILE.read_text(encoding="utf-8").replace("job.schema.json", SCHEMA_FILE.as_uri(), 1)

@@ -1,0 +1,100 @@
+"""The tables that `services`, `errors` and `quota` print to standard output."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from .codes import CODES, WORDS, kind_of
+from .errors import JobError
+from .quota import Usage, iso_beijing
+from .retry import ACTIONS, PERMISSION_DENIED, Action
+from .services import SERVICES, Service
+
+_NARROWEST = 100
+
+
+def show_services() -> None:
+    """The catalogue, a line a service."""
+    rows = (
+        (service.name, service.title, ", ".join(option.name for option in service.options))
+        for service in SERVICES.values()
+    )
+    _show(("service", "what it recognizes", "options"), rows)
+
+
+def show_service(service: Service) -> None:
+    """One service: options with type and default, path, and what images it takes."""
+    limits = service.limits
+    console = _console()
+    console.print(f"{service.name}: {service.title}", markup=False)
+    console.print(f"POST {service.path} ({service.body} body)", markup=False)
+    if service.custom:
+        console.print('needs model = "..." in the job file: the name of your published model', markup=False)
+    console.print(
+        f"images: {', '.join(limits.formats)}; {limits.min_side} to {limits.max_side:,} px a side, at most "
+        f"{limits.max_ratio:g}:1, {limits.base64_bytes:,} bytes of base64; batchrec repairs what it can",
+        markup=False,
+    )
+    console.print(f"labels: {', '.join(service.reading.fields)}", markup=False)
+    if service.options:
+        rows = (
+            (option.name, option.type.__name__, "" if option.default is None else str(option.default), option.meaning)
+            for option in service.options
+        )
+        _show(("option", "type", "default", "meaning"), rows)
+
+
+def show_errors() -> None:
+    """Every code and word, with how it is treated."""
+    _show(("code", "kind", "the service says"), ((str(c.number), c.kind.value, c.message) for c in CODES.values()))
+    _show(("word", "kind", "meaning"), ((word.word, word.kind.value, word.meaning) for word in WORDS.values()))
+
+
+def show_error(code: str) -> None:
+    """One code or word: what it means, what to do, what batchrec does. Raises JobError where it is neither."""
+    console = _console()
+    if code in WORDS:
+        word = WORDS[code]
+        console.print(
+            f"{word.word}: {word.meaning}\nkind: {word.kind.value} ({ACTIONS[word.kind].value})", markup=False
+        )
+        return
+    if not code.isdecimal():
+        raise JobError(f"{code!r} is neither a number nor one of: {', '.join(WORDS)}")
+    number = int(code)
+    kind = kind_of(number)
+    action = Action.CLOSE if number == PERMISSION_DENIED else ACTIONS[kind]
+    known = CODES.get(number)
+    console.print(
+        f"{number}: {known.message if known else 'in none of the tables of the service'}\n"
+        f"kind: {kind.value} ({action.value})",
+        markup=False,
+    )
+    if known:
+        console.print(f"what helps: {known.advice}", markup=False)
+
+
+def show_quota(usage: Iterable[Usage]) -> None:
+    """Calls of the Beijing day and in all, and what is closed until when."""
+    rows = []
+    for line in usage:
+        closed = ""
+        if line.closure is not None:
+            until = iso_beijing(line.closure.until) if line.closure.until else "`batchrec quota open`"
+            closed = f"{line.closure.code}, until {until}"
+        rows.append((line.account, line.service, f"{line.today:,}", f"{line.total:,}", closed))
+    _show(("account", "service", "today", "in all", "closed"), rows)
+
+
+def _show(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    _console().print(table, markup=False)
+
+
+def _console() -> Console:
+    """Standard output; where it is no terminal, lines are wide enough not to fold."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 2 * _NARROWEST))

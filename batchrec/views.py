@@ -1,0 +1,45 @@
+"""failures.jsonl and summary.json: views of the journal, replaced in one step so that nobody reads half of one."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from .exact_json import dumps
+from .model import Row, Summary
+from .outputs.files import writing
+
+FAILURES = "failures.jsonl"
+SUMMARY = "summary.json"
+
+
+def write_failures(directory: Path, failures: Iterable[Row]) -> None:
+    """What is failed now, a line each; empty where nothing is. Raises OutputFailed."""
+    with _replacing(directory / FAILURES) as file:
+        for row in failures:
+            file.write(dumps(row) + b"\n")
+
+
+def write_summary(directory: Path, summary: Summary) -> None:
+    """How the job and this run stand. Raises OutputFailed."""
+    content = asdict(summary)
+    del content["exit_code"]
+    with _replacing(directory / SUMMARY) as file:
+        file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    new = path.with_name(path.name + ".new")
+    try:
+        with new.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError as exc:
+        raise writing(path, exc) from exc
