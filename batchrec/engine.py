@@ -24,7 +24,6 @@ _log = logging.getLogger(__name__)
 
 _INLINE_BYTES = 256 * 1024
 _LAST_WAIT = 1.0
-_USUAL = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +212,10 @@ class Engine:
         return images.read(path) if task.size <= _INLINE_BYTES else await asyncio.to_thread(images.read, path)
 
     async def _prepare(self, step: Step, data: bytes) -> Prepared | Failure:
-        """A look at a usual, small picture is cheaper than a thread; what may be decoded must not hold up the loop."""
+        """A look at a usual picture is cheaper than a thread; what may be decoded must not hold up the loop."""
         limits, upright = step.asked.service.limits, step.asked.service.reading.boxes
-        if len(data) <= _INLINE_BYTES and data.startswith(_USUAL):
-            return images.prepare(data, limits, repair=step.repair, upright=upright)
+        if (usual := images.as_it_is(data, limits, upright=upright)) is not None:
+            return usual
         return await asyncio.to_thread(images.prepare, data, limits, repair=step.repair, upright=upright)
 
     async def _ask(self, lane: Lane, step: Step, task: Task, image: Prepared) -> tuple[Answer | Failure, int]:
