@@ -9,10 +9,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a console may not be UTF-8; labels and file names are
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    from .cli import app
-
     try:
+        from .cli import app
+
         app()
+    except KeyboardInterrupt:  # while something is still being imported
+        sys.exit(130)
     except Exception:
         from .redact import redact
 

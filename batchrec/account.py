@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import os
 import random
 import stat
 import tomllib
@@ -31,6 +32,7 @@ TOKEN_PATH = "/oauth/2.0/token"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _DAY = 86_400
 _REFUSALS = 3
+_RENEW_AGAIN = 60.0
 _HINT = "check the key and secret with `batchrec login`"
 
 
@@ -80,7 +82,8 @@ def load_credentials(profile: str, environ: Mapping[str, str]) -> Credentials:
 def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
     """The tables of a credentials file, empty where there is none. Raises JobError if others may read it."""
     try:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        # Windows has access lists instead, and shows every file as readable by all.
+        if os.name != "nt" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise JobError(f"{path}: others can read it; run: chmod 600 '{path}'")
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -134,6 +137,7 @@ class _Token:
     obtained: float
     expires: float
 
+    @property
     def renew_at(self) -> float:
         return self.expires - min(_DAY, (self.expires - self.obtained) / 10)
 
@@ -166,6 +170,8 @@ class TokenAccount:
         self._now, self._time, self._rng = now, time, rng
         self._lock = asyncio.Lock()
         self._token: _Token | None = None
+        self._renew_at = 0.0
+        self._last = ""
         self._authorization = Authorization()
         self._refusals = 0
         self.refreshes = 0
@@ -180,7 +186,7 @@ class TokenAccount:
         """The token of now, fetched or renewed if need be. Raises CredentialsRefused or ServiceUnavailable."""
         if not self._usable():
             async with self._lock:
-                if not self._usable():
+                while not self._usable():
                     await self._renew()
         return self._authorization
 
@@ -199,22 +205,30 @@ class TokenAccount:
         self._refusals = 0
 
     def _usable(self) -> bool:
-        return self._token is not None and self._now() < self._token.renew_at()
+        return self._token is not None and self._now() < min(self._renew_at, self._token.expires)
 
     async def _renew(self) -> None:
         cached = self._cached()
-        if cached is not None and cached.text not in self._authorization.query:
+        if cached is not None and cached.text != self._last:
             self._use(cached, fresh=False)
             return
-        replaced = bool(self._authorization.query)
-        token = await self._fetch_patiently()
-        self._use(token, fresh=True)
-        self._store(token)
+        replaced = bool(self._last)
+        before = self._token
+        good = before is not None and self._now() < before.expires
+        outcome = await (self._fetch() if good else self._fetch_patiently())
+        if isinstance(outcome, Failure):  # tokens are renewed early for this: the old one is good for a while yet
+            _log.warning("the token is not renewed yet: %s", outcome.message)
+            self._renew_at = self._now() + _RENEW_AGAIN
+            return
+        self._use(outcome, fresh=True)
+        self._store(outcome)
         self.refreshes += replaced
 
     def _use(self, token: _Token, *, fresh: bool) -> None:
         remember(token.text)
         self._token = token
+        self._renew_at = token.renew_at
+        self._last = token.text
         self._authorization = Authorization(query=urlencode({"access_token": token.text}), fresh=fresh)
 
     async def _fetch_patiently(self) -> _Token:
@@ -245,7 +259,7 @@ class TokenAccount:
             token = _Token(str(stored["access_token"]), float(stored["obtained"]), float(stored["expires"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return token if self._now() < token.renew_at() else None
+        return token if self._now() < token.renew_at else None
 
     def _store(self, token: _Token) -> None:
         if self._cache is None:
@@ -266,7 +280,7 @@ def read_token(reply: Reply, now: float) -> _Token | Failure:
         content = None
     if not isinstance(content, dict):
         return Failure(Kind.TRANSIENT, f"http_{reply.status}", f"the token endpoint answered HTTP {reply.status}")
-    if isinstance(content.get("error"), str) and reply.status < 500:
+    if isinstance(content.get("error"), str) and reply.status < 500 and reply.status != 429:
         told = f"{content['error']}: {content.get('error_description')}"
         raise CredentialsRefused(f"the token endpoint does not take the key or secret ({redact(told)}); {_HINT}")
     text, life = content.get("access_token"), content.get("expires_in")

@@ -59,15 +59,21 @@ JobFile = Annotated[Path, typer.Argument(metavar="JOB.toml", show_default=False)
 Level = Annotated[LogLevel, typer.Option("--log-level", help="What is logged to standard error.")]
 
 
-@app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and leave.")] = False,
-) -> None:
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         from . import __version__
 
         print(f"batchrec {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -287,7 +293,7 @@ def quota_set(
 
         if today is None and total is None:
             raise JobError("nothing to set: give --today, --total or both")
-        counts.correct(_account(counts, account), service, today=today, total=total)
+        counts.correct(_account(counts, account), _counted(counts, service), today=today, total=total)
 
 
 @quota_app.command("open")
@@ -337,12 +343,14 @@ def _told() -> Iterator[None]:
     except BatchrecError as error:
         _err(redact(str(error)))
         raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):  # Abort: at a prompt
         raise typer.Exit(130) from None
 
 
 def _err(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    from .progress import say
+
+    say(text)
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
@@ -431,3 +439,15 @@ def _account(counts: Any, account: str | None) -> str:
     if len(known) != 1:
         raise JobError(f"--account: name one of {', '.join(known) or 'none yet'}")
     return str(known[0])
+
+
+def _counted(counts: Any, service: str) -> str:
+    """`service` as counts name it: an EasyDL service goes with its model, as in `easydl_detection/itcast_fruit`."""
+    from .errors import JobError
+    from .services import SERVICES
+
+    name, _, model = service.partition("/")
+    if name not in SERVICES or SERVICES[name].custom != bool(model):
+        known = ", ".join(sorted({usage.service for usage in counts.usage()}))
+        raise JobError(f"{service!r} is not counted; there are: {known or 'none yet'}")
+    return service

@@ -1,16 +1,16 @@
 """One call: its body, its address, and what the reply means."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import orjson
 import pybase64
 
 from .codes import kind_of, kind_of_status
-from .exact_json import loads
+from .exact_json import dumps, loads
 from .interfaces import Transport
 from .model import Answer, Authorization, Failure, Kind, Reply
 from .redact import redact
@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 _CONTENT_TYPES = {"form": "application/x-www-form-urlencoded", "json": "application/json"}
 _MESSAGE_CHARACTERS = 500
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def make_request(service: Service, model: str | None, options: Mapping[str, Opti
     path = service.path.format(model=quote(model or "", safe=""))
     content_type = _CONTENT_TYPES[service.body]
     if service.body == "json":
-        tail = b'"' + (b"," + orjson.dumps(dict(options))[1:] if options else b"}")
+        tail = b'"' + (b"," + dumps(dict(options))[1:] if options else b"}")
         return Request(path, content_type, b'{"image":"', tail, True, service.reading)
     words = {name: str(value).lower() if isinstance(value, bool) else value for name, value in options.items()}
     tail = b"&" + urlencode(words).encode() if words else b""
@@ -87,7 +88,7 @@ def judge(reply: Reply, reading: Reading, latency_ms: float = 0.0) -> Answer | F
         code = _number(content.get("error_code"))
         if code:
             return _told(code, content)
-        if reply.status < 400:
+        if reply.status < 300:
             labels = read_labels(reading, content)
             if labels is None:
                 return Failure(Kind.TRANSIENT, "no_result", f"the reply has no {reading.key} that can be read")
@@ -108,4 +109,4 @@ def _told(code: int, content: dict[str, Any]) -> Failure:
 def _number(code: object) -> int:
     if isinstance(code, int) and not isinstance(code, bool):
         return code
-    return int(code) if isinstance(code, str) and code.isdecimal() else 0
+    return int(code) if isinstance(code, str) and _NUMBER.fullmatch(code) else 0

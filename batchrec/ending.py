@@ -41,8 +41,8 @@ def ending(facts: Facts) -> Ending:
             return Ending(code, word)
     if facts.forbidden:
         return Ending(CredentialsRefused.exit_code, "permission")
-    if isinstance(facts.error, ServiceUnavailable):
-        return Ending(ServiceUnavailable.exit_code, "service")
+    if facts.error is not None:
+        return Ending(facts.error.exit_code, "service" if isinstance(facts.error, ServiceUnavailable) else "error")
     if facts.closures:
         return _limited(facts.closures)
     if facts.signal is not None:

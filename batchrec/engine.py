@@ -12,7 +12,7 @@ from . import images
 from .client import Client, Request
 from .errors import BatchrecError
 from .follow import Conditions, asked, labels_of
-from .gate import Gate, GateClosed
+from .gate import Gate, GateClosed, Ticket
 from .journal import Journal
 from .model import Answer, Failure, Kind, Prepared, Task
 from .outputs.files import ResultFiles
@@ -45,6 +45,8 @@ class Lane:
     steps: tuple[int, ...]
     workers: int
     ready: deque[Task] = field(default_factory=deque)
+    later: deque[Task] = field(default_factory=deque)
+    """Images that failed while the service was down: a fresh one makes the better probe."""
 
 
 @dataclass(slots=True)
@@ -92,8 +94,11 @@ class Engine:
         self._outstanding = 0
         self._changed = asyncio.Event()
         self._leading: dict[tuple[int, bytes], _Leader] = {}
+        self._tries: dict[tuple[int, int], tuple[Tries, Failure | None]] = {}
+        """By step and image: the attempts of an image that had to make way, and how the last of them failed."""
         self._workers: set[asyncio.Task[None]] = set()
-        self._paid: set[asyncio.Task[None] | None] = set()
+        self._bound: set[asyncio.Task[None] | None] = set()
+        """Workers that must not be cancelled: their call has left, or its answer is not recorded yet."""
 
     async def run(self) -> None:
         """Work until nothing is left that may be asked, or until stopped. Raises OutputFailed; see also `error`."""
@@ -116,42 +121,50 @@ class Engine:
         """No new call leaves; calls that have left are finished and recorded, then `run` returns."""
         self.error = self.error or error
         self._stopping = True
-        for worker in self._workers - self._paid:
+        for worker in self._workers - self._bound:
             worker.cancel()
 
     # -- a worker
 
     async def _work(self, lane: Lane) -> None:
         me = asyncio.current_task()
-        while (task := await self._next(lane)) is not None:
-            try:
-                outcome = await self._attend(lane, task)
-            except GateClosed:
-                self._release(task)
-                return
-            except BatchrecError as error:
-                self.stop(error)
-                return
-            if outcome is not None:
-                await self._recorder.add(outcome)
-            self._paid.discard(me)
+        try:
+            while (task := await self._next(lane)) is not None:
+                try:
+                    outcome = await self._attend(lane, task)
+                except GateClosed:
+                    self._release(task)
+                    continue
+                except _Deferred:
+                    lane.later.append(task)
+                    continue
+                if outcome is not None:
+                    await self._recorder.add(outcome)
+                self._bound.discard(me)
+                # Thousands of copies, or of files that are no images, would otherwise keep the loop from the others.
+                await asyncio.sleep(0)
+        except BatchrecError as error:
+            self.stop(error)
 
     async def _next(self, lane: Lane) -> Task | None:
         """The next image of the lane; None when there is none and will be none."""
         while not self._stopping and not (lane.gate.closed and not lane.gate.opens):
+            if lane.later and not lane.gate.breaker.down:
+                return lane.later.popleft()
             if not lane.ready:
                 lane.ready.extend(self._journal.claim(lane.steps, self._horizon, lane.workers))
                 self._outstanding += len(lane.ready)
-            if lane.ready:
-                return lane.ready.popleft()
+            if lane.ready or lane.later:
+                return (lane.ready or lane.later).popleft()
             if not self._outstanding and not self._more():
                 self._changed.set()
                 return None
             self._changed.clear()
             await self._changed.wait()
         # What was taken off the list for a gate that has closed is nobody's any more.
-        self._finished(len(lane.ready))
+        self._finished(len(lane.ready) + len(lane.later))
         lane.ready.clear()
+        lane.later.clear()
         return None
 
     def _more(self) -> bool:
@@ -170,19 +183,19 @@ class Engine:
         step = self._steps[task.step]
         if task.problem:
             return self._failed(task, None, Failure(Kind.IMAGE, "unreadable", task.problem))
-        if task.sha256 is not None and (outcome := self._known(task, task.sha256)) is not None:
-            return outcome
-        data = await self._read(task)
+        if task.sha256 is not None:
+            if self._parked(task, task.sha256):
+                return None
+            if (outcome := self._known(task, task.sha256)) is not None:
+                return outcome
+        data, sha256 = await self._read(task)
         if isinstance(data, Failure):
             return self._failed(task, None, data)
-        sha256 = images.digest(data)
-        leader = self._leading.get((task.step, sha256))
-        if leader is not None:
-            self._park(task, sha256, leader)
+        if self._parked(task, sha256):
             return None
         if sha256 != task.sha256 and (outcome := self._known(task, sha256)) is not None:
             return outcome
-        self._leading[task.step, sha256] = _Leader(task.image)
+        self._leading.setdefault((task.step, sha256), _Leader(task.image))
         prepared = await self._prepare(step, data)
         if isinstance(prepared, Failure):
             return self._failed(task, sha256, prepared)
@@ -202,54 +215,82 @@ class Engine:
         outcome = copied(task, sha256, known, self._files.read(known.start, known.length))
         return outcome.followed_by(asked(self._steps[task.step].follow, labels_of(outcome.row or {})))
 
-    def _park(self, task: Task, sha256: bytes, leader: "_Leader") -> None:
+    def _parked(self, task: Task, sha256: bytes) -> bool:
+        """Whether an image with these bytes is under way, so that this one waits for what becomes of it."""
+        leader = self._leading.get((task.step, sha256))
+        if leader is None or leader.image == task.image:
+            return False
         leader.copies = True
         self._journal.park(task, sha256, leader.image)
         self._finished(1)
+        return True
 
-    async def _read(self, task: Task) -> bytes | Failure:
+    async def _read(self, task: Task) -> tuple[bytes | Failure, bytes]:
+        """The file and its digest. A small file is read faster than a thread is reached."""
         path = str(self._base / task.key)
-        return images.read(path) if task.size <= _INLINE_BYTES else await asyncio.to_thread(images.read, path)
+        return _load(path) if task.size <= _INLINE_BYTES else await asyncio.to_thread(_load, path)
 
     async def _prepare(self, step: Step, data: bytes) -> Prepared | Failure:
-        """A look at a usual picture is cheaper than a thread; what may be decoded must not hold up the loop."""
+        """A look at a small, usual picture is faster than a thread; what may be decoded must not hold up the loop."""
         limits, upright = step.asked.service.limits, step.asked.service.reading.boxes
-        if (usual := images.as_it_is(data, limits, upright=upright)) is not None:
-            return usual
+        if len(data) <= _INLINE_BYTES:
+            usual = images.as_it_is(data, limits, upright=upright)
+            if usual is not None:
+                return usual
         return await asyncio.to_thread(images.prepare, data, limits, repair=step.repair, upright=upright)
 
     async def _ask(self, lane: Lane, step: Step, task: Task, image: Prepared) -> tuple[Answer | Failure, int]:
         """Call until there is an answer or the attempts are spent. Raises GateClosed, or what ends the run."""
         me = asyncio.current_task()
-        tries = Tries(step.attempts)
+        tries, before = self._tries.pop((task.step, task.image), (Tries(step.attempts), None))
+        if before is not None and not self._worth_another(lane, tries):
+            return before, tries.spent
         first = False
         while not self._stopping:
             ticket = await lane.gate.enter(first=first)
-            self._paid.add(me)
+            self._bound.add(me)
             self._journal.sent(task)
             self.tally.calls += 1
             result = await self._client.call(step.request, image.data, ticket.authorization)
+            self._settle(lane, ticket, task, result, tries)
             if isinstance(result, Answer):
-                lane.gate.settle(ticket, task.key, None)
                 return result, tries.spent + 1
-            self._journal.settled(task)
-            lane.gate.settle(ticket, task.key, result, suspect=tries.suspect)
             action = decide(result)
             if action is Action.FAIL:
                 return result, tries.spent + 1
-            self._paid.discard(me)
-            first = action is Action.REPEAT
             self.tally.throttled += result.kind is Kind.THROTTLED
-            if action is Action.AGAIN and not await self._worth_another(lane, tries, result, task):
-                return result, tries.spent
+            self._bound.discard(me)
+            if self._stopping:
+                break
+            first = action is Action.REPEAT
+            if action is Action.AGAIN:
+                await self._backoff(lane, tries, result, task)
+                if not self._worth_another(lane, tries):
+                    return result, tries.spent
         raise GateClosed
 
-    async def _worth_another(self, lane: Lane, tries: Tries, failure: Failure, task: Task) -> bool:
-        """Wait the backoff; then, knowing how the others fared meanwhile, judge whether an attempt is left."""
+    def _settle(self, lane: Lane, ticket: Ticket, task: Task, result: Answer | Failure, tries: Tries) -> None:
+        """Tell journal and gate how a call ended. What ends the run stops the others; this image is still recorded."""
+        failure = result if isinstance(result, Failure) else None
+        try:
+            if failure is not None:
+                self._journal.settled(task)
+            lane.gate.settle(ticket, task.key, failure, suspect=tries.suspect)
+        except BatchrecError as error:
+            self.stop(error)
+
+    async def _backoff(self, lane: Lane, tries: Tries, failure: Failure, task: Task) -> None:
+        """Wait before asking again; while the service is down, make way for an image that has not failed yet."""
         _log.info("%s: %s (%s), asking again", task.key, failure.message, failure.code)
         tries.failed(lane.gate.breaker)
+        if lane.gate.breaker.down:
+            self._tries[task.step, task.image] = tries, failure
+            raise _Deferred
         wait = backoff(tries.spent, self._rng)
         await asyncio.sleep(wait if tries.spent + 1 < tries.limit else min(wait, _LAST_WAIT))
+
+    def _worth_another(self, lane: Lane, tries: Tries) -> bool:
+        """Whether an attempt is left, knowing how the others fared meanwhile."""
         if not tries.judge(lane.gate.breaker):
             return False
         self.tally.retries += 1
@@ -286,6 +327,15 @@ class Engine:
     def _finished(self, count: int) -> None:
         self._outstanding -= count
         self._changed.set()
+
+
+def _load(path: str) -> tuple[bytes | Failure, bytes]:
+    data = images.read(path)
+    return data, b"" if isinstance(data, Failure) else images.digest(data)
+
+
+class _Deferred(Exception):
+    """This image makes way for others, and is asked about later."""
 
 
 @dataclass(slots=True)

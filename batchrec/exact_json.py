@@ -6,17 +6,26 @@ from typing import Any
 
 import orjson
 
-_BEYOND_64_BITS = re.compile(rb"\d{20}")
+_BEYOND_64_BITS = re.compile(rb"-\d{19}|\d{20}")
+_LINE_ENDS = tuple((mark.encode(), f"\\u{ord(mark):04x}".encode()) for mark in "\x85\u2028\u2029")
 
 
 def loads(text: bytes) -> Any:
-    """JSON as Python values. Raises ValueError."""
-    return json.loads(text) if _BEYOND_64_BITS.search(text) else orjson.loads(text)
+    """JSON as Python values. Raises ValueError, also for NaN and half characters: orjson judges either way."""
+    value = orjson.loads(text)
+    try:
+        return json.loads(text) if _BEYOND_64_BITS.search(text) else value
+    except RecursionError as exc:
+        raise ValueError("nested too deep") from exc
 
 
 def dumps(value: Any) -> bytes:
-    """Python values as JSON on one line, in UTF-8."""
+    """Python values as JSON in UTF-8, on one line whatever a reader takes for the end of a line."""
     try:
-        return orjson.dumps(value)
+        text = orjson.dumps(value)
     except orjson.JSONEncodeError:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    for mark, escape in _LINE_ENDS:
+        if mark in text:
+            text = text.replace(mark, escape)
+    return text

@@ -92,6 +92,11 @@ class Gate:
         return self.forbidden or self.closure is not None
 
     @property
+    def _doubtful(self) -> bool:
+        """Whether the next call is a probe: the service is down, or was used up when it was last asked."""
+        return self.breaker.down or self._remembered is not None
+
+    @property
     def opens(self) -> bool:
         """Whether a closed gate opens by itself, and may be waited for."""
         return self._wait and not self.forbidden and self.closure is not None and self.closure.until is not None
@@ -107,22 +112,32 @@ class Gate:
                 await self._until_healthy()
                 # Before the pacer, or the calls that wait for a new token would all leave at once.
                 authorization = await self._account.authorize()
+                await self.pacer.turn()
+                # After the pacer, or a slow service would keep slots from the others while it waits for its turn.
                 await self._slots.acquire()
-                reserved: Closure | str | None = None
-                try:
-                    await self.pacer.turn()
-                    reserved = self._quota.reserve(self._payer, self.service, self._caps.daily, self._caps.total)
-                finally:
-                    if not isinstance(reserved, str):
-                        self._slots.release()
-                if isinstance(reserved, str):
-                    self.in_flight += 1
-                    return Ticket(self._time(), authorization, reserved)
+                left = self._leave(authorization)
+                if isinstance(left, Ticket):
+                    return left
                 # A call in flight may yet be refused and give its place back: only after that is the limit reached.
-                if self.in_flight:
+                if left is not None and self.in_flight:
                     await self._next_settled()
-                else:
-                    self.closure = reserved
+                elif left is not None:
+                    self.closure = left
+
+    def _leave(self, authorization: Authorization) -> Ticket | Closure | None:
+        """Count a call that has a slot. Where it must not leave after all, a limit or None, the slot is free again."""
+        reserved: Closure | str | None = None
+        try:
+            # Calls in flight have ended while this one waited for its turn: what they were told holds for it too.
+            if not self.closed and not (self._doubtful and self.in_flight):
+                reserved = self._quota.reserve(self._payer, self.service, self._caps.daily, self._caps.total)
+        finally:
+            if not isinstance(reserved, str):
+                self._slots.release()
+        if not isinstance(reserved, str):
+            return reserved
+        self.in_flight += 1
+        return Ticket(self._time(), authorization, reserved)
 
     def settle(self, ticket: Ticket, image: object, failure: Failure | None, *, suspect: bool = False) -> None:
         """Learn from how a call ended. Raises CredentialsRefused or ServiceUnavailable when the run must end."""
@@ -132,17 +147,21 @@ class Gate:
         if failure is None:
             self._answered(ticket)
             return
+        if failure.kind is not Kind.THROTTLED:
+            self._refused_since = None
         if not counts(failure):
             self._quota.give_back(self._payer, self.service, ticket.day)
         match failure.kind:
             case Kind.THROTTLED:
                 self._throttled(ticket, failure)
             case Kind.EXHAUSTED:
-                self._remembered = self.closure = self._quota.shut(self._payer, self.service, int(failure.code))
+                self._exhausted(ticket, int(failure.code))
             case Kind.TOKEN:
                 self._account.refused(ticket.authorization)
             case Kind.REFUSED:
                 self._refused(failure)
+            case Kind.IMAGE if isinstance(failure.code, int):
+                self._let_through()
             case Kind.TRANSIENT | Kind.UNKNOWN:
                 self.breaker.failed(image, self._time(), suspect=suspect)
                 if self.breaker.expired(self._time()):
@@ -159,11 +178,21 @@ class Gate:
     def _answered(self, ticket: Ticket) -> None:
         self._account.accepted(ticket.authorization)
         self.breaker.answered()
-        self.pacer.answered()
         self._refused_since = None
+        self._let_through()
+
+    def _let_through(self) -> None:
+        """Neither rate nor quota were in the way of a call."""
+        self.pacer.answered()
         if self._remembered is not None:
             self._remembered = None
             self._quota.open(self._payer, self.service)
+
+    def _exhausted(self, ticket: Ticket, code: int) -> None:
+        closure = self._remembered = self._quota.shut(self._payer, self.service, code, ticket.day)
+        # The refusal of a call that left before midnight says nothing about the day that has begun.
+        if closure.until is None or closure.until > self._now():
+            self.closure = closure
 
     def _throttled(self, ticket: Ticket, failure: Failure) -> None:
         now = self._time()
@@ -198,8 +227,8 @@ class Gate:
                 self.closure = None
 
     async def _until_healthy(self) -> None:
-        """While the service is down, or was used up when it was last asked, one call at a time probes it."""
-        while (self.breaker.down or self._remembered) and self.in_flight:
+        """While it is doubtful whether the service takes calls, one at a time probes it."""
+        while self._doubtful and self.in_flight:
             await self._next_settled()
             await self._until_open()
         if self.breaker.down:

@@ -1,6 +1,7 @@
 """aiohttp as the transport. The only place, with the emulator's server, that knows it; its errors become ours here."""
 
 import asyncio
+import io
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,12 +17,14 @@ MAX_REPLY = 16 * 1024 * 1024
 """Bytes of a reply that are read at most; replies with encyclopaedia text are some 50 KB."""
 
 _CONNECT_SECONDS = 10.0
+_LARGE = 2**20
 
 
 @asynccontextmanager
 async def open_transport(endpoint: str, call_seconds: float) -> AsyncIterator["HttpTransport"]:
     """One session for a whole run, to one endpoint. `call_seconds` bounds a whole call."""
-    limits = aiohttp.ClientTimeout(total=call_seconds, sock_connect=min(call_seconds, _CONNECT_SECONDS))
+    # Connecting (name, TCP, TLS, proxy) must give up first: a call that never left is not counted.
+    limits = aiohttp.ClientTimeout(total=call_seconds, connect=min(0.9 * call_seconds, _CONNECT_SECONDS))
     # Certificates are verified, always; SSL_CERT_FILE adds to what is trusted. The pool of workers bounds the calls.
     connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context())
     async with aiohttp.ClientSession(
@@ -37,9 +40,10 @@ def proxy_for(endpoint: str) -> str | None:
     """The proxy that HTTPS_PROXY and NO_PROXY name for an endpoint. Plain http is for loopback: never proxied."""
     url = URL(endpoint)
     proxies = getproxies_environment()
-    if url.scheme != "https" or proxy_bypass_environment(url.host or "", proxies):
+    if url.scheme != "https" or proxy_bypass_environment(f"{url.host}:{url.port}", proxies):
         return None
-    return proxies.get("https")
+    proxy = proxies.get("https")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 class HttpTransport:
@@ -51,9 +55,11 @@ class HttpTransport:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
         """The reply, or why there is none. Redirects are not followed: the token must not go elsewhere."""
+        # A large body is sent in pieces: as bytes it would be one write, which aiohttp warns about.
+        data = body if len(body) < _LARGE else io.BytesIO(body)
         try:
             async with self._session.post(
-                URL(url, encoded=True), data=body, headers=headers, allow_redirects=False, proxy=self._proxy
+                URL(url, encoded=True), data=data, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as response:
                 return await _read(response)
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as exc:
@@ -76,14 +82,14 @@ def _failure(exc: Exception) -> Failure:
             return Failure(Kind.TRANSIENT, "tls", _certificate(exc.certificate_error), counted=False)
         case aiohttp.ClientConnectorSSLError():
             return Failure(Kind.TRANSIENT, "tls", f"no TLS connection to {exc.host}: {exc.strerror}", counted=False)
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return Failure(Kind.TRANSIENT, "connection", "the proxy made no connection", counted=False)
         case aiohttp.ClientConnectorError():
             reason = exc.strerror or type(exc.os_error).__name__
             message = f"no connection to {exc.host}:{exc.port}: {reason}"
             return Failure(Kind.TRANSIENT, "connection", message, counted=False)
         case aiohttp.ConnectionTimeoutError():
             return Failure(Kind.TRANSIENT, "connection", "no connection within the time", counted=False)
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return Failure(Kind.TRANSIENT, "connection", "the proxy made no connection", counted=False)
         case TimeoutError():
             return Failure(Kind.TRANSIENT, "timeout", "no answer within limits.timeout")
         case _:

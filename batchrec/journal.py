@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
@@ -26,6 +26,7 @@ FILENAME = "journal.db"
 VERSION = 1
 
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
+_CACHE_KIBIBYTES = 16 * 1024
 _SCAN_BATCH = 1000
 _sync_file = getattr(os, "fdatasync", os.fsync)
 
@@ -38,7 +39,7 @@ CREATE TABLE steps (
 CREATE TABLE images (
     id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, problem TEXT,
     sha256 BLOB, position INTEGER);
-CREATE INDEX images_by_content ON images (sha256) WHERE sha256 IS NOT NULL;
+CREATE INDEX images_by_content ON images (sha256, position) WHERE sha256 IS NOT NULL;
 CREATE TABLE items (
     image INTEGER, step INTEGER, state INTEGER NOT NULL, position INTEGER, sent INTEGER NOT NULL DEFAULT 0,
     leader INTEGER, attempts INTEGER, at TEXT, start INTEGER, length INTEGER, kind TEXT, code, message TEXT,
@@ -51,13 +52,17 @@ CREATE INDEX items_sent ON items (sent) WHERE sent > 0;
 
 
 class State(IntEnum):
-    """Where an image stands at a step. A gone image's position is NULL; it keeps its answers and is not asked."""
+    """Where an image stands at a step. A gone image's position is NULL; it keeps its answers and is not asked.
+
+    ASIDE is FAILED where the step's condition has changed since, until the new one asks for the image as well.
+    """
 
     PENDING = 0
     CLAIMED = 1
     PARKED = 2
     ANSWERED = 3
     FAILED = 4
+    ASIDE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,38 +127,41 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         self.path = directory / FILENAME
         self._lock = threading.RLock()
-        with self._guarded():
+        with self._guarded(), ExitStack() as opened:
             self._db = self._connect()
+            opened.callback(self._db.close)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA wal_autocheckpoint = 0")
+            # Without it a log that was long once stays long, and every commit would be checkpointed.
+            self._db.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_BYTES}")
+            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
             self._check_version()
             self._checkpointer = self._connect()
-        try:
+            opened.callback(self._checkpointer.close)
             self._wal = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CREAT, 0o644)
-        except OSError as exc:
-            raise OutputFailed(f"{self.path}: cannot be written: {exc.strerror}") from exc
+            opened.callback(os.close, self._wal)
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
-            os.close(self._wal)
-            self._checkpointer.close()
-            self._db.close()
+        with self._guarded():
+            self._opened.close()
 
     # -- identity and notes
 
     def claim_identity(self, identity: Mapping[str, str]) -> None:
         """Make the directory this job's. Raises JobError where it is another's."""
-        for key, value in identity.items():
-            stored = self.note(key)
-            if stored is None:
-                self.put_note(key, value)
-            elif stored != value:
-                raise JobError(
-                    f"{self.path.parent}: holds the results of {key} {stored!r}, but this job has {key} {value!r}; "
-                    "give it another output.directory"
-                )
+        with self._transaction():
+            for key, value in identity.items():
+                stored = self.note(key)
+                if stored is None:
+                    self._put_note(key, value)
+                elif stored != value:
+                    raise JobError(
+                        f"{self.path.parent}: holds the results of {key} {stored!r}, but this job has {key} "
+                        f"{value!r}; give it another output.directory"
+                    )
 
     def note(self, key: str) -> Any:
         """A value kept under a word, or None."""
@@ -169,27 +177,47 @@ class Journal:
     # -- opening: recovery, steps, inputs
 
     def recover(self) -> int:
-        """Return to a state without a running process. The number of calls that were sent and never finished."""
+        """Return to a state without a running process. The number of calls that were sent and never finished.
+
+        They are told again by the next opening unless `told` says that this one came to its end.
+        """
         with self._transaction():
             unknown = self._one("SELECT coalesce(sum(sent), 0) FROM items WHERE sent > 0")
             self._db.execute("UPDATE items SET sent = 0 WHERE sent > 0")
             self._db.execute("UPDATE items SET state = 0, leader = NULL WHERE state IN (1, 2)")
             self._put_note("calls", (self.note("calls") or 0) + unknown)
-        return unknown
+            untold = (self.note("untold") or 0) + unknown
+            self._put_note("untold", untold or None)
+        return int(untold)
 
-    def take_steps(self, steps: Sequence[StepRecord]) -> tuple[dict[str, int], set[str]]:
-        """Make these the steps. Their numbers by name, and the names whose condition is to be judged anew."""
-        judge: set[str] = set()
+    def told(self) -> None:
+        """The calls that `recover` counted have been reported."""
+        self.put_note("untold", None)
+
+    def take_steps(self, steps: Sequence[StepRecord], *, judge_all: bool = False) -> dict[str, int]:
+        """Make these the steps. Their numbers by name; `to_judge` has those whose condition is to be judged anew."""
         with self._transaction():
+            was_active = {number for (number,) in self._db.execute("SELECT id FROM steps WHERE active = 1")}
             self._db.execute("UPDATE steps SET active = 0")
+            judge = self.to_judge()
             for step in steps:
-                self._take_step(step, judge)
+                judge |= self._take_step(step, was_active)
             numbers = dict(self._db.execute("SELECT name, id FROM steps WHERE active = 1").fetchall())
-        return numbers, judge
+            self._put_note("judge", _numbers(sorted(judge | set(numbers.values()) if judge_all else judge)) or None)
+        return numbers
 
-    def take_inputs(self, entries: Iterable[Found]) -> list[Changed]:
-        """Make these the inputs, in one transaction. Those whose files changed are returned, not yet acted upon."""
+    def to_judge(self) -> set[int]:
+        """The numbers of the steps whose condition is to be judged on the stored answers."""
+        return {int(number) for number in (self.note("judge") or "").split(",") if number}
+
+    def judged(self) -> None:
+        """The conditions of all steps have been judged."""
+        self.put_note("judge", None)
+
+    def take_inputs(self, entries: Iterable[Found]) -> Iterator[Changed]:
+        """Make these the inputs, in one transaction. The iterator gives those whose files changed, untouched yet."""
         with self._transaction():
+            self._db.execute("DROP TABLE IF EXISTS temp.changed")
             self._db.execute(
                 "CREATE TEMP TABLE found (key TEXT PRIMARY KEY, source INTEGER, position INTEGER, size INTEGER, "
                 "mtime_ns INTEGER, problem TEXT) WITHOUT ROWID"
@@ -212,13 +240,14 @@ class Journal:
             self._db.execute(
                 "UPDATE images SET position = rank FROM ranked WHERE ranked.key = images.key AND position IS NOT rank"
             )
-            changed = self._db.execute(
-                "SELECT id, key, f.size, f.mtime_ns, f.problem, sha256 FROM images JOIN found f USING (key) "
+            self._db.execute(
+                "CREATE TEMP TABLE changed AS SELECT id, key, f.size, f.mtime_ns, f.problem, sha256 "
+                "FROM images JOIN found f USING (key) "
                 "WHERE images.size != f.size OR images.mtime_ns != f.mtime_ns OR images.problem IS NOT f.problem"
-            ).fetchall()
+            )
             self._db.execute("DROP TABLE found")
             self._db.execute("DROP TABLE ranked")
-        return [Changed(row[0], Found(row[1], 0, 0, *row[2:5]), row[5]) for row in changed]
+        return self._changes()
 
     def touch(self, change: Changed, *, same: bool) -> None:
         """Note what a changed file is now; where its content is another, forget what was answered or failed."""
@@ -236,8 +265,8 @@ class Journal:
         with self._transaction():
             for step in steps:
                 self._db.execute(
-                    "INSERT OR IGNORE INTO items (image, step, state, position) "
-                    "SELECT id, ?, 0, position FROM images WHERE position IS NOT NULL",
+                    "INSERT INTO items (image, step, state, position) "
+                    f"SELECT id, ?, 0, position FROM images WHERE position IS NOT NULL {_UNLESS_LISTED}",
                     (step,),
                 )
             self._db.execute(
@@ -250,8 +279,8 @@ class Journal:
         with self._transaction():
             for step in steps:
                 self._db.execute(
-                    "INSERT OR IGNORE INTO items (image, step, state, position) "
-                    "SELECT id, ?, 0, position FROM images WHERE key = ?",
+                    "INSERT INTO items (image, step, state, position) "
+                    f"SELECT id, ?, 0, position FROM images WHERE key = ? {_UNLESS_LISTED}",
                     (step, image_key),
                 )
 
@@ -285,16 +314,13 @@ class Journal:
     def claim(self, steps: Sequence[int], horizon: int, count: int) -> list[Task]:
         """Take at most `count` images off the lists of the steps, in input order."""
         with self._transaction():
-            rows = self._db.execute(
-                f"SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem FROM items i "
-                f"JOIN images m ON m.id = i.image WHERE i.step IN ({_numbers(steps)}) AND i.state = 0 "
-                f"AND i.position <= ? ORDER BY i.position LIMIT ?",
-                (horizon, count),
-            ).fetchall()
+            # Step by step, each in the order of its index: all steps in one query would sort their whole lists.
+            found = [Task(*row) for step in steps for row in self._db.execute(_FIRST_PENDING, (step, horizon, count))]
+            tasks = sorted(found, key=lambda task: task.position)[:count]
             self._db.executemany(
-                "UPDATE items SET state = 1 WHERE image = ? AND step = ?", ((row[0], row[1]) for row in rows)
+                "UPDATE items SET state = 1 WHERE image = ? AND step = ?", ((task.image, task.step) for task in tasks)
             )
-        return [Task(*row) for row in rows]
+        return tasks
 
     def unfinished(self, steps: Sequence[int], horizon: int, *, unclaimed: bool = False) -> bool:
         """Whether anything of these steps is neither answered nor failed (`unclaimed`: nor in somebody's hands)."""
@@ -319,7 +345,7 @@ class Journal:
     def park(self, task: Task, sha256: bytes, leader: int) -> None:
         """Set a copy aside until the image whose call is under way is finished."""
         with self._transaction():
-            self._db.execute("UPDATE images SET sha256 = ? WHERE id = ?", (sha256, task.image))
+            self._db.execute("UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NULL", (sha256, task.image))
             self._db.execute(
                 "UPDATE items SET state = 2, leader = ? WHERE image = ? AND step = ?", (leader, task.image, task.step)
             )
@@ -333,24 +359,28 @@ class Journal:
 
     def known(self, step: int, sha256: bytes) -> Known | None:
         """What this job already knows of a content: its answer, or its failure if it is the image's own fault."""
-        sql = (
-            "SELECT i.image, i.attempts, i.start, i.length, i.kind, i.code, i.message FROM images m "
-            "JOIN items i ON i.image = m.id AND i.step = ? WHERE m.sha256 = ? AND "
-        )
         with self._guarded():
-            row = self._db.execute(f"{sql} i.state = 3 LIMIT 1", (step, sha256)).fetchone()
-            row = row or self._db.execute(f"{sql} i.state = 4 AND i.kind = 'image' LIMIT 1", (step, sha256)).fetchone()
+            # One look for either: a second one would pass over all copies of a content that many files have.
+            row = self._db.execute(
+                "SELECT i.image, i.attempts, i.start, i.length, i.kind, i.code, i.message FROM images m "
+                "JOIN items i ON i.image = m.id AND i.step = ? "
+                "WHERE m.sha256 = ? AND (i.state = 3 OR i.state = 4 AND i.kind = 'image') LIMIT 1",
+                (step, sha256),
+            ).fetchone()
         if row is None:
             return None
         failure = Failure(Kind(row[4]), row[5], row[6]) if row[4] else None
         return Known(row[0], row[1], row[2] or 0, row[3] or 0, failure)
 
     def commit(self, finished: Sequence[Finished], outputs: Mapping[str, tuple[int, int]], calls: int) -> None:
-        """One group: what is finished, the follow-up steps, the files' lengths. `outputs`: (length, crc) by name."""
+        """One group: what is finished, the follow-up steps, the files' lengths. `outputs`: (length, crc) by name.
+
+        The first digest of a file stays: one that was replaced between two steps is then found out by the next run.
+        """
         with self._transaction():
             self._db.executemany(
-                "UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NOT ?",
-                ((f.sha256, f.task.image, f.sha256) for f in finished if f.sha256 is not None),
+                "UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NULL",
+                ((f.sha256, f.task.image) for f in finished if f.sha256 is not None),
             )
             self._db.executemany(
                 "UPDATE items SET state = ?, sent = 0, leader = ?, attempts = ?, at = ?, start = ?, length = ?, "
@@ -358,7 +388,7 @@ class Journal:
                 (_finished_row(f) for f in finished),
             )
             self._db.executemany(
-                "INSERT OR IGNORE INTO items (image, step, state, position) VALUES (?, ?, 0, ?)",
+                f"INSERT INTO items (image, step, state, position) VALUES (?, ?, 0, ?) {_UNLESS_LISTED}",
                 ((f.task.image, step, f.task.position) for f in finished for step in f.follow),
             )
             self._put_outputs(outputs)
@@ -366,12 +396,10 @@ class Journal:
 
     def sync(self) -> None:
         """Wait until what was committed is on the disk, and keep the write-ahead log short. Takes no lock."""
-        try:
+        with self._translated():
             _sync_file(self._wal)
             if os.fstat(self._wal).st_size > _CHECKPOINT_BYTES:
                 self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except (sqlite3.Error, OSError) as exc:
-            raise OutputFailed(f"{self.path}: cannot be written: {exc}") from exc
 
     # -- outputs and views
 
@@ -390,9 +418,11 @@ class Journal:
     def counts(self) -> Counts:
         """Where the job stands."""
         with self._guarded():
-            images, duplicates = self._db.execute(
-                "SELECT count(*), count(sha256) - count(DISTINCT sha256) FROM images WHERE position IS NOT NULL"
-            ).fetchone()
+            images = self._one("SELECT count(*) FROM images WHERE position IS NOT NULL")
+            duplicates = self._one(
+                "SELECT count(*) - count(DISTINCT sha256) FROM images INDEXED BY images_by_content "
+                "WHERE sha256 IS NOT NULL AND position IS NOT NULL"
+            )
             answered = self._one("SELECT count(*) FROM items WHERE state = 3")
             failed = self._one(f"SELECT count(*) FROM {_FAILED_NOW}")
             remaining = self._one(
@@ -404,16 +434,12 @@ class Journal:
     def failures(self) -> Iterator[dict[str, Any]]:
         """The rows of failures.jsonl, in input order, read beside a running commit."""
         columns = ("image", "step", "service", "kind", "code", "message", "attempts", "failed_at")
-        with self._guarded():
-            reader = self._connect()
-            try:
-                for row in reader.execute(
-                    f"SELECT m.key, s.name, s.service, kind, code, message, attempts, at FROM {_FAILED_NOW} "
-                    "ORDER BY m.position, s.id"
-                ):
-                    yield dict(zip(columns, row, strict=True))
-            finally:
-                reader.close()
+        with self._translated(), closing(self._connect()) as reader:
+            for row in reader.execute(
+                f"SELECT m.key, s.name, s.service, kind, code, message, attempts, at FROM {_FAILED_NOW} "
+                "ORDER BY m.position, s.id"
+            ):
+                yield dict(zip(columns, row, strict=True))
 
     # -- rewriting results.jsonl
 
@@ -470,26 +496,40 @@ class Journal:
             made = "a newer version of batchrec" if version > VERSION else "something else"
             raise JobError(f"{self.path}: was made by {made} (format {version}, this one writes {VERSION})")
 
-    def _take_step(self, step: StepRecord, judge: set[str]) -> None:
+    def _take_step(self, step: StepRecord, was_active: set[int]) -> set[int]:
+        """Its number, where its condition is to be judged anew: also where answers came while it was not there."""
         row = self._db.execute("SELECT id, fingerprint, condition FROM steps WHERE name = ?", (step.name,)).fetchone()
         if row is None:
-            self._db.execute(
+            cursor = self._db.execute(
                 "INSERT INTO steps (name, service, fingerprint, condition, active) VALUES (?, ?, ?, ?, 1)",
                 (step.name, step.service, step.fingerprint, step.condition),
             )
-            judge.add(step.name)
-            return
+            return {int(cursor.lastrowid or 0)}
         number, fingerprint, condition = row
         if fingerprint != step.fingerprint:
             self._forget("step = ?", number)
         if condition != step.condition:
             self._db.execute("DELETE FROM items WHERE step = ? AND state = 0", (number,))
-        if (fingerprint, condition) != (step.fingerprint, step.condition):
-            judge.add(step.name)
+            self._db.execute("UPDATE items SET state = 5 WHERE step = ? AND state = 4", (number,))
         self._db.execute(
             "UPDATE steps SET service = ?, fingerprint = ?, condition = ?, active = 1 WHERE id = ?",
             (step.service, step.fingerprint, step.condition, number),
         )
+        same = (fingerprint, condition) == (step.fingerprint, step.condition) and number in was_active
+        return set() if same else {number}
+
+    def _changes(self) -> Iterator[Changed]:
+        last = 0
+        while True:
+            with self._guarded():
+                rows = self._db.execute(
+                    "SELECT rowid, * FROM changed WHERE rowid > ? ORDER BY rowid LIMIT ?", (last, _SCAN_BATCH)
+                ).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            for _, image, key, size, mtime_ns, problem, sha256 in rows:
+                yield Changed(image, Found(key, 0, 0, size, mtime_ns, problem), sha256)
 
     def _forget(self, where: str, number: int) -> None:
         answered = self._one(f"SELECT count(*) FROM items WHERE {where} AND state = 3", number)
@@ -519,11 +559,16 @@ class Journal:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as exc:
-                raise OutputFailed(f"{self.path}: cannot be written: {exc}") from exc
+        with self._lock, self._translated():
+            yield
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as exc:
+            broken = getattr(exc, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+            raise OutputFailed(f"{self.path}: {'is broken' if broken else 'cannot be written'}: {exc}") from exc
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -531,13 +576,18 @@ class Journal:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:  # a full disk makes SQLite roll back by itself
                     self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
 
+_UNLESS_LISTED = "ON CONFLICT DO UPDATE SET state = 4 WHERE state = 5"
+_FIRST_PENDING = (
+    "SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem FROM items i "
+    "JOIN images m ON m.id = i.image WHERE i.step = ? AND i.state = 0 AND i.position <= ? ORDER BY i.position LIMIT ?"
+)
 _FAILED_NOW = (
     "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
     "WHERE i.state = 4 AND m.position IS NOT NULL AND s.active = 1"

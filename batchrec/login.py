@@ -41,7 +41,7 @@ async def try_and_keep(profile: str, api_key: str, secret_key: str, account: str
 
 
 def _toml(profiles: dict[str, dict[str, str]]) -> str:
-    """Tables of texts as TOML, whose basic strings are those of JSON."""
+    """Tables of texts as TOML. Its basic strings are JSON's, but for surrogates and DEL, which JSON lets pass."""
     lines: list[str] = []
     for name, table in profiles.items():
         lines.append(f"[{_quoted(name)}]")
@@ -51,4 +51,4 @@ def _toml(profiles: dict[str, dict[str, str]]) -> str:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text)
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

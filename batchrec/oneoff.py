@@ -1,21 +1,26 @@
 """A few files without a job file: the same engine, in a folder that is thrown away afterwards."""
 
 import asyncio
+import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from .assembly import Options, run
-from .errors import BatchrecError
+from .errors import BatchrecError, JobError
 from .loading import build_job
 from .model import Row, Summary
 from .record import Outcome
 from .services import OptionValue
 from .views import FAILURES
+
+_JOB_FILE = Path("recognize.toml")
+_ARGUMENTS = {"input.paths": "files", "recognize[0].": "", "account.": "", "limits.": ""}
+"""Where a complaint's key begins, and how the arguments of `recognize` say that."""
 
 
 class ImagesFailed(BatchrecError):
@@ -41,9 +46,9 @@ async def recognize(
 
     Raises JobError where the arguments are wrong, and ImagesFailed after the last row where images have no answer.
     """
-    with tempfile.TemporaryDirectory(prefix="batchrec-") as directory:
+    with tempfile.TemporaryDirectory(prefix="batchrec-") as directory, _speaking_of_arguments():
         raw = _raw(files, service, model, options, endpoint, qps, directory)
-        job = build_job(raw, Path("recognize.toml"))
+        job = build_job(raw, _JOB_FILE)
         rows: asyncio.Queue[Row | None] = asyncio.Queue()
 
         def arrived(group: Sequence[Outcome]) -> None:
@@ -89,6 +94,25 @@ def _raw(
     if qps is not None:
         raw["limits"] = {"qps": qps}
     return raw
+
+
+@contextlib.contextmanager
+def _speaking_of_arguments() -> Iterator[None]:
+    """Complaints about a job file that nobody wrote name the argument that was given instead of the key."""
+    try:
+        yield
+    except JobError as error:
+        raise JobError(*map(_about_argument, error.complaints)) from error
+
+
+def _about_argument(complaint: str) -> str:
+    text = complaint.removeprefix(f"{_JOB_FILE}: ").replace(
+        "relative to the job file", "relative to the current folder"
+    )
+    for key, argument in _ARGUMENTS.items():
+        if text.startswith(key):
+            return argument + text.removeprefix(key)
+    return text
 
 
 def _failures(directory: Path) -> list[Row]:

@@ -45,11 +45,17 @@ class Pacer:
 
     async def turn(self) -> None:
         """Wait until a call may leave. One waiter at a time."""
-        await self._bucket.acquire()
         self._recover()
-        if self._share < 1:
-            await asyncio.sleep((1 / self._share - 1) / self.set_rate)
-        await asyncio.sleep(max(0.0, self._paused_until - self._time()))
+        # A call costs more while the rate is cut, in parts that the bucket holds: a wait beside the bucket would be
+        # no cut at all, since the bucket fills again meanwhile.
+        cost = 1 / self._share
+        while cost > 0:
+            await self._bucket.acquire(min(cost, 1.0))
+            cost -= 1
+        while (pause := self._paused_until - self._time()) > 0:
+            await asyncio.sleep(pause)
+            while self._bucket.has_capacity():  # what was saved up during a pause would follow it as a burst
+                await self._bucket.acquire()
 
     def answered(self) -> None:
         """A call was let through by the service."""

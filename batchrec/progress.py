@@ -1,10 +1,11 @@
 """What a person sees of a run: a live line on a terminal, plain lines elsewhere. Written to standard error."""
 
 import asyncio
+import os
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -46,6 +47,15 @@ class Meter:
         return (answered - before) / (now - then) if now > then else 0.0
 
 
+def say(text: str) -> None:
+    """A line to standard error. That nobody reads it any more is no reason to end a run, or to change its exit code."""
+    try:
+        if sys.stderr is not None:
+            print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def line(snapshot: Snapshot, rate: float) -> str:
     """A plain line: done of all, answers/s beside the allowed rate, failed, time left."""
     left = duration((snapshot.total - snapshot.done) / rate) if rate > 0 else "unknown"
@@ -77,35 +87,32 @@ def chosen(style: Style) -> Style:
 @asynccontextmanager
 async def shown(style: Style, snapshot: Callable[[], Snapshot]) -> AsyncIterator[None]:
     """Show how far it is for as long as the block lasts."""
-    displays: dict[Style, Callable[[Callable[[], Snapshot]], Awaitable[None]]] = {"plain": _plain, "rich": _rich}
-    show = displays.get(chosen(style))
-    if show is None:
+    style = chosen(style)
+    if style == "none":
         yield
         return
-    task = asyncio.ensure_future(show(snapshot))
+    meter = Meter()
+    meter.rate(snapshot().answered)
+    task = asyncio.ensure_future(_rich(snapshot, meter) if style == "rich" else _plain(snapshot, meter))
     try:
         yield
     finally:
         task.cancel()
         await asyncio.wait({task})
+        if style == "plain":
+            say(line(now := snapshot(), meter.rate(now.answered)))
 
 
-async def _plain(snapshot: Callable[[], Snapshot]) -> None:
-    meter = Meter()
-    meter.rate(snapshot().answered)
-    try:
-        while True:
-            await asyncio.sleep(PLAIN_SECONDS)
-            print(line(now := snapshot(), meter.rate(now.answered)), file=sys.stderr, flush=True)
-    finally:
-        print(line(now := snapshot(), meter.rate(now.answered)), file=sys.stderr, flush=True)
+async def _plain(snapshot: Callable[[], Snapshot], meter: Meter) -> None:
+    while True:
+        await asyncio.sleep(PLAIN_SECONDS)
+        say(line(now := snapshot(), meter.rate(now.answered)))
 
 
-async def _rich(snapshot: Callable[[], Snapshot]) -> None:
+async def _rich(snapshot: Callable[[], Snapshot], meter: Meter) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    meter = Meter()
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("")

@@ -59,7 +59,11 @@ def beijing_day(now: float) -> str:
 
 def next_reset(now: float) -> float:
     """The Unix time at which the service's next day begins."""
-    midnight = datetime.fromtimestamp(now, BEIJING).replace(hour=0, minute=0, second=0, microsecond=0)
+    return _end_of(beijing_day(now))
+
+
+def _end_of(day: str) -> float:
+    midnight = datetime.fromisoformat(day).replace(tzinfo=BEIJING)
     return (midnight + timedelta(days=1)).timestamp()
 
 
@@ -79,12 +83,17 @@ class Quota:
     def __init__(self, directory: Path, now: Callable[[], float]) -> None:
         self._now = now
         path = directory / "quota.db"
-        with _written(path):
+        with _used(path):
             path.touch(mode=0o600)
+            path.chmod(0o600)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                self._db.executescript(_SCHEMA)
+            except sqlite3.Error:
+                self._db.close()
+                raise
         self._path = path
 
     def close(self) -> None:
@@ -108,9 +117,9 @@ class Quota:
         with self._transaction():
             self._add(account, service, day, -1)
 
-    def shut(self, account: str, service: str, code: int) -> Closure:
-        """Remember that the service said 17 or 19."""
-        closure = Closure(code, next_reset(self._now()) if code == DAILY else None)
+    def shut(self, account: str, service: str, code: int, day: str) -> Closure:
+        """Remember that the service said 17 or 19 to a call that left on that Beijing day."""
+        closure = Closure(code, _end_of(day) if code == DAILY else None)
         with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO closed VALUES (?, ?, ?, ?)", (account, service, code, closure.until)
@@ -119,9 +128,10 @@ class Quota:
 
     def closure(self, account: str, service: str) -> Closure | None:
         """What the service said last, while it holds."""
-        row = self._db.execute(
-            "SELECT code, until FROM closed WHERE account = ? AND service = ?", (account, service)
-        ).fetchone()
+        with _used(self._path):
+            row = self._db.execute(
+                "SELECT code, until FROM closed WHERE account = ? AND service = ?", (account, service)
+            ).fetchone()
         closure = Closure(*row) if row else None
         return None if closure is None or (closure.until or float("inf")) <= self._now() else closure
 
@@ -144,21 +154,22 @@ class Quota:
 
     def usage(self) -> list[Usage]:
         """Every account and service that has made a call or is closed, in order."""
-        rows = self._db.execute(
-            "SELECT account, service FROM pack UNION SELECT account, service FROM used "
-            "UNION SELECT account, service FROM closed ORDER BY 1, 2"
-        ).fetchall()
         day = beijing_day(self._now())
-        return [
-            Usage(
-                account,
-                service,
-                self._calls(account, service, day),
-                self._pack(account, service),
-                self.closure(account, service),
-            )
-            for account, service in rows
-        ]
+        with _used(self._path):
+            rows = self._db.execute(
+                "SELECT account, service FROM pack UNION SELECT account, service FROM used "
+                "UNION SELECT account, service FROM closed ORDER BY 1, 2"
+            ).fetchall()
+            return [
+                Usage(
+                    account,
+                    service,
+                    self._calls(account, service, day),
+                    self._pack(account, service),
+                    self.closure(account, service),
+                )
+                for account, service in rows
+            ]
 
     def _calls(self, account: str, service: str, day: str) -> int:
         return self._one("SELECT calls FROM used WHERE account = ? AND service = ? AND day = ?", account, service, day)
@@ -172,27 +183,24 @@ class Quota:
 
     def _add(self, account: str, service: str, day: str, calls: int) -> None:
         self._db.execute(
-            "INSERT INTO used VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = max(0, calls + excluded.calls)",
-            (account, service, day, calls),
+            "INSERT INTO used VALUES (?, ?, ?, max(0, ?)) ON CONFLICT DO UPDATE SET calls = max(0, calls + ?)",
+            (account, service, day, calls, calls),
         )
         self._db.execute(
-            "INSERT INTO pack VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET calls = max(0, calls + excluded.calls)",
-            (account, service, calls),
+            "INSERT INTO pack VALUES (?, ?, max(0, ?)) ON CONFLICT DO UPDATE SET calls = max(0, calls + ?)",
+            (account, service, calls, calls),
         )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _written(self._path):
+        with _used(self._path), self._db:  # commits, or undoes it all
             self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            finally:
-                self._db.execute("COMMIT")
+            yield
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[None]:
+def _used(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as exc:
-        raise OutputFailed(f"{path}: cannot be written: {exc}") from exc
+        raise OutputFailed(f"{path}: cannot be used: {exc}") from exc

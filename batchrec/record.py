@@ -66,7 +66,10 @@ def answered(
 
 def copied(task: Task, sha256: bytes, known: Known, row: Row) -> Outcome:
     """The outcome of an image whose bytes are those of another, whose row this is. No call was made for it."""
-    copy = {**row, "image": task.key, "same_as": row["same_as"] or row["image"], "attempts": 0}
+    origin = row["same_as"]
+    if origin in (None, task.key):  # its own answer may come back to it through a copy
+        origin = row["image"]
+    copy = {**row, "image": task.key, "same_as": origin, "attempts": 0}
     return Outcome(Finished(task, sha256, 0, row["answered_at"], leader=known.image), copy)
 
 

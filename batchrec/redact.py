@@ -15,7 +15,7 @@ def remember(*secrets: str) -> None:
 
 def redact(text: str) -> str:
     """The text with every remembered secret, and whatever stands where one stands in an address, masked."""
-    for secret in _secrets:
+    for secret in sorted(_secrets, key=len, reverse=True):  # one may begin with another
         text = text.replace(secret, _MASK)
     return _IN_ADDRESSES.sub(rf"\1{_MASK}", text)
 

@@ -3,15 +3,15 @@
 Every step here may be cut short by a kill and is done again, or finished, by the next opening.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from . import images
-from .errors import Interrupted
+from .errors import Interrupted, JobError
 from .follow import asked, follow_ups, labels_of
 from .journal import Changed, Journal, StepRecord
 from .model import Failure, Found, Ignored, Notice, Row
-from .outputs.files import ResultFiles
+from .outputs.files import ResultFiles, sync_directory
 from .spec import Job
 
 
@@ -49,23 +49,26 @@ def open_directory(
     journal.claim_identity({"name": job.name, "endpoint": job.account.endpoint})
     _finish_swap(journal, files)
     files.places = journal.outputs()
+    _check_known(files)
     unknown = journal.recover()
     if not wishes.rebuild:
         files.check()
-    steps, to_judge = journal.take_steps(step_records(job))
-    if wishes.rebuild:
-        to_judge = set(steps)
+    steps = journal.take_steps(step_records(job), judge_all=wishes.rebuild)
     opened = Opened(steps, unknown, 0, [])
     for change in journal.take_inputs(_found(entries, opened, stopped)):
-        journal.touch(change, same=_same(job, change))
+        _heed(stopped)
+        if (same := _same(job, change)) is not None:
+            journal.touch(change, same=same)
     if wishes.rebuild or journal.note("dirty"):
         _rewrite(journal, files)
     _catch_up(journal, files)
     journal.fill(steps[step.name] for step in job.recognize if step.when is None)
-    _judge(job, journal, files, steps, to_judge)
+    _judge(job, journal, files, steps)
     if wishes.retry:
         journal.retry(steps.values(), wishes.retry_kinds)
+    journal.told()
     journal.sync()
+    sync_directory(job.directory)
     return opened
 
 
@@ -92,25 +95,47 @@ def _found(entries: Iterable[Found | Ignored | Notice], opened: Opened, stopped:
                 opened.ignored += 1
             case Notice():
                 opened.notices.append(entry.text)
-        if stopped():
-            raise Interrupted("stopped while listing the inputs; nothing was sent")
+        _heed(stopped)
 
 
-def _same(job: Job, change: Changed) -> bool:
-    """Whether a file whose size or time changed still holds the bytes that were answered."""
-    if change.sha256 is None or change.found.problem:
+def _heed(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise Interrupted("stopped while listing the inputs; nothing was sent")
+
+
+def _same(job: Job, change: Changed) -> bool | None:
+    """Whether a file whose size or time changed still holds the bytes that were answered.
+
+    None where the bytes cannot be had: a file that is gone has not changed, and a failure replaces no answer.
+    """
+    if change.sha256 is None:
         return False
     data = images.read(str(job.base / change.found.key))
-    return not isinstance(data, Failure) and images.digest(data) == change.sha256
+    return None if isinstance(data, Failure) else images.digest(data) == change.sha256
+
+
+def _check_known(files: ResultFiles) -> None:
+    """Rows without a journal would count as torn and be cut off, and nobody could say what they had cost."""
+    if not files.places and files.results.exists() and files.results.stat().st_size:
+        raise JobError(
+            f"{files.results}: holds rows that no journal.db accounts for; put the journal back, or give the job "
+            "another output.directory"
+        )
 
 
 def _finish_swap(journal: Journal, files: ResultFiles) -> None:
     """A run was killed between committing new files and putting them in place, or before: finish, or clear away."""
     swap = journal.note("swap")
     if swap:
-        files.swap(str(swap).split())
-        journal.put_note("swap", None)
+        _swap(journal, files, str(swap).split())
     files.tidy()
+
+
+def _swap(journal: Journal, files: ResultFiles, names: Sequence[str]) -> None:
+    """Put new files in place, and forget it for good: the note must not outlive them and meet half-written ones."""
+    files.swap(names)
+    journal.put_note("swap", None)
+    journal.sync()
 
 
 def _rewrite(journal: Journal, files: ResultFiles) -> None:
@@ -123,8 +148,7 @@ def _rewrite(journal: Journal, files: ResultFiles) -> None:
     files.places = files.rewrite(files.outputs, keep)
     names = list(files.places)
     journal.end_rewrite(files.places, " ".join(names))
-    files.swap(names)
-    journal.put_note("swap", None)
+    _swap(journal, files, names)
 
 
 def _catch_up(journal: Journal, files: ResultFiles) -> None:
@@ -137,18 +161,18 @@ def _catch_up(journal: Journal, files: ResultFiles) -> None:
     journal.put_outputs(files.places, drop, " ".join(made) or None)
     if made:
         journal.sync()
-        files.swap(list(made))
-        journal.put_note("swap", None)
+        _swap(journal, files, list(made))
 
 
-def _judge(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int], names: set[str]) -> None:
+def _judge(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int]) -> None:
     """List the images whose stored answers ask for a follow-up that is new or has a new condition."""
+    anew = journal.to_judge()
     fresh = {
-        before: tuple(condition for condition in conditions if condition[1] in {steps[name] for name in names})
+        before: tuple(condition for condition in conditions if condition[1] in anew)
         for before, conditions in follow_ups(job, steps).items()
     }
-    if not any(fresh.values()):
-        return
-    for _, row in files.rows():
-        number = steps.get(row["step"], 0)
-        journal.follow_up(row["image"], asked(fresh.get(number, ()), labels_of(row)))
+    for _, row in files.rows() if any(fresh.values()) else ():
+        conditions = fresh.get(steps.get(row["step"], 0), ())
+        if conditions and (numbers := asked(conditions, labels_of(row))):
+            journal.follow_up(row["image"], numbers)
+    journal.judged()

@@ -59,7 +59,7 @@ def counts(failure: Failure) -> bool:
 
 def backoff(attempts: int, rng: random.Random) -> float:
     """Seconds to wait after the given number of spent attempts: full jitter under a doubling ceiling."""
-    return rng.uniform(0, min(_BACKOFF_MOST, _BACKOFF_FIRST * 2**attempts))
+    return rng.uniform(0, min(_BACKOFF_MOST, _BACKOFF_FIRST * 2 ** min(attempts, 10)))
 
 
 @dataclass(slots=True)

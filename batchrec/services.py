@@ -107,6 +107,9 @@ class Service:
         return next((option for option in self.options if option.name == name), None)
 
 
+_FARTHEST = 10**9
+"""No picture has so many pixels a side; a box beyond is no box, and could not be scaled."""
+
 _BAIKE = Option("baike_num", int, 0, "how many of the labels carry baike_info (encyclopaedia text)")
 
 
@@ -236,7 +239,7 @@ def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...]
     if reading.shape == "list":
         if not isinstance(result, list) or not all(isinstance(entry, dict) for entry in result):
             return None
-        return _ranked(reading, result, _box(reply.get(reading.shared_box or "")))
+        return _ranked(reading, result, _box(_of(reply, reading.shared_box)))
     if not isinstance(result, dict):
         return None
     if reading.shape == "box":
@@ -259,10 +262,10 @@ def _label(reading: Reading, entry: dict[str, Any], shared: Box | None) -> Label
         return None
     return Label(
         name,
-        score=_number(entry.get(reading.score or "")),
-        root=_text(entry.get(reading.root or "")),
-        calorie=_number(entry.get(reading.calorie or "")),
-        year=_text(entry.get(reading.year or "")),
+        score=_number(_of(entry, reading.score)),
+        root=_text(_of(entry, reading.root)),
+        calorie=_number(_of(entry, reading.calorie)),
+        year=_text(_of(entry, reading.year)),
         box=_box(entry.get(reading.box)) if reading.box else shared,
     )
 
@@ -272,6 +275,10 @@ def _subject(result: dict[str, Any]) -> tuple[Label, ...] | None:
     if box is None:
         return None
     return (Label(None, box=box),) if box.width > 0 and box.height > 0 else ()
+
+
+def _of(entry: Mapping[str, Any], key: str | None) -> object:
+    return None if key is None else entry.get(key)
 
 
 def _number(value: object) -> float | None:
@@ -293,6 +300,6 @@ def _box(value: object) -> Box | None:
     if not isinstance(value, dict):
         return None
     sides = [value.get(side) for side in ("left", "top", "width", "height")]
-    if not all(isinstance(side, int | float) and not isinstance(side, bool) for side in sides):
+    if not all(type(side) in (int, float) and abs(side) <= _FARTHEST for side in sides):  # type: ignore[arg-type]
         return None
     return Box(*sides)  # type: ignore[arg-type]

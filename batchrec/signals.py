@@ -1,12 +1,15 @@
-"""SIGINT and SIGTERM: the first asks to stop, the second cancels."""
+"""SIGINT and SIGTERM: the first asks to stop, the second leaves at once."""
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
+
+from .errors import Interrupted
 
 _log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -19,6 +22,7 @@ class Stopper:
         self.signal: signal.Signals | None = None
         self.ask: Callable[[], None] = lambda: None
         self._main: asyncio.Task[Any] | None = None
+        self._leaving = False
 
     def came(self) -> bool:
         """Whether a signal has come; may be asked in any thread."""
@@ -26,20 +30,32 @@ class Stopper:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Heed the signals for as long as the block lasts; a second one cancels the task that entered it."""
+        """Heed the signals for as long as the block lasts; a second one cancels the task that entered it.
+
+        Raises Interrupted, with the signal's exit code, where the block ends by the second signal or raises it itself.
+        """
         self._main = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            try:
-                loop.add_signal_handler(number, self._came, number)
-            except NotImplementedError:  # Windows has no signals that an event loop can wait for
-                signal.signal(number, self._came_outside)
+        forget = [self._heed(number) for number in _SIGNALS]
         try:
             yield
+        except Interrupted as error:
+            raise self._interrupted(str(error)) from error
+        except asyncio.CancelledError:
+            if not self._leaving:
+                raise
+            raise self._interrupted("left at once; the next run tells how many calls were not waited for") from None
         finally:
-            for number in _SIGNALS:
-                with contextlib.suppress(NotImplementedError):
-                    loop.remove_signal_handler(number)
+            for end in forget:
+                end()
+
+    def _heed(self, number: signal.Signals) -> Callable[[], object]:
+        """From now on the signal comes here; what ends that is returned."""
+        loop = asyncio.get_running_loop()
+        try:
+            loop.add_signal_handler(number, self._came, number)
+        except NotImplementedError:  # Windows has no signals that an event loop can wait for
+            return functools.partial(signal.signal, number, signal.signal(number, self._came_outside))
+        return functools.partial(loop.remove_signal_handler, number)
 
     def _came(self, number: signal.Signals) -> None:
         if self.signal is None:
@@ -47,7 +63,14 @@ class Stopper:
             _log.warning("%s: finishing the calls that have left; send it again to leave at once", number.name)
             self.ask()
         elif self._main is not None:
+            self._leaving = True
             self._main.cancel()
+
+    def _interrupted(self, text: str) -> Interrupted:
+        error = Interrupted(text)
+        if self.signal is not None:
+            error.exit_code = 128 + self.signal
+        return error
 
     def _came_outside(self, number: int, frame: FrameType | None) -> None:
         if self._main is not None:

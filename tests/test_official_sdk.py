@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import aip
 import pytest
 import requests
 from emulator_helpers import path_of, picture, picture_where, sha256
@@ -15,8 +16,6 @@ from batchrec.emulator import Emulator, FaultPlan, Settings, serve
 
 # The SDK signs with datetime.utcnow(), which Python 3.12 deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
-
-aip = pytest.importorskip("aip")
 
 IMAGE = picture()
 KEYS = ("4711", "a-key", "a-secret")

@@ -6,7 +6,7 @@ Whatever stands beyond the committed length was written by a run that was killed
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -44,13 +44,13 @@ class ResultFiles:
     def check(self) -> None:
         """Cut results.jsonl back to what was committed. Raises ResultsDamaged where some of that is missing."""
         committed = self.places.get(JsonlOutput.filename, (0, 0))[0]
-        self.results.touch()
-        length = _length(self.results)
+        length = max(_length(self.results), 0)
         if length < committed:
             raise ResultsDamaged(
                 f"{self.results}: has {length} bytes, but {committed} were committed: answers are missing. "
                 "Put the file back, or run again with --rebuild to ask again for what is missing"
             )
+        self.results.touch()
         _cut(self.results, committed)
 
     def behind(self) -> list[Output]:
@@ -101,6 +101,8 @@ class ResultFiles:
         finally:
             for _, file in files:
                 file.close()
+        if files:
+            sync_directory(self.directory)
         return places
 
     def swap(self, filenames: Sequence[str]) -> None:
@@ -127,7 +129,9 @@ class ResultFiles:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
+        # A full disk refuses what is left in a buffer once more. It was never committed, and has been told.
+        with suppress(OSError):
+            await self._stack.aclose()
 
     async def append(self, rows: Sequence[Row]) -> list[Place]:
         """Append rows to every file, up to the operating system. Offset and length of each in results.jsonl."""
@@ -210,4 +214,9 @@ def _row(line: bytes) -> Row | None:
         row = loads(line)
     except ValueError:
         return None
-    return row if isinstance(row, dict) and row.keys() >= _NEEDED else None
+    return row if isinstance(row, dict) and row.keys() >= _NEEDED and _sound(row) else None
+
+
+def _sound(row: Row) -> bool:
+    labels = row["labels"]
+    return isinstance(row["response"], dict) and isinstance(labels, list) and all(isinstance(x, dict) for x in labels)

@@ -1,0 +1,172 @@
+"""The house plan, held against the code: who may import whom, and what is not done anywhere."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "batchrec"
+LONGEST_FUNCTION = 60
+
+FLOORS = (
+    ("__main__",),
+    ("cli",),
+    ("tables", "oneoff", "login"),
+    ("assembly",),
+    ("signals", "progress"),
+    ("engine", "resume", "ending"),
+    ("client", "gate", "record", "views", "follow"),
+    ("http", "account", "journal", "quota", "pacing", "sources", "outputs", "images"),
+    ("loading",),
+    ("complaints",),
+    ("spec",),
+    ("retry", "codes", "services", "state", "exact_json", "redact"),
+    ("interfaces",),
+    ("model", "errors", "__init__"),
+)
+"""From the roof down. A module may import from lower floors, never from its own or a higher one."""
+
+PLUGINS = {
+    "sources": {"file": set(), "folder": {"walk"}, "glob": {"walk"}, "manifest": set()},
+    "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}},
+    "images": {"judge": set(), "repair": {"judge"}},
+}
+"""Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
+
+SHARED = {"sources": {"scope", "keys"}, "outputs": set(), "images": set()}
+
+EMBEDDED = {"assembly", "cli"}
+"""Who may know that there is an emulator."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name within the package; a room's own module has the room's name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def tree(path: Path) -> ast.Module:
+    """The file, parsed."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """What a module imports: ours as a dotted name within the package, others as `/aiohttp`."""
+    folder = path.parent.relative_to(PACKAGE).parts
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (f"/{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from _from(node, folder)
+
+
+def _from(node: ast.ImportFrom, folder: tuple[str, ...]) -> Iterator[str]:
+    parts = tuple((node.module or "").split(".")) if node.module else ()
+    if node.level == 0 and parts[0] != "batchrec":
+        yield f"/{node.module}"
+        return
+    base = parts[1:] if node.level == 0 else folder[: len(folder) - node.level + 1] + parts
+    for alias in node.names:
+        whole = ".".join((*base, alias.name))
+        yield whole if whole in MODULES else ".".join(base) or "__init__"
+
+
+MODULES = modules()
+EDGES = {(name, target) for name, path in MODULES.items() for target in imports(name, path)}
+OURS = {(name, target) for name, target in EDGES if not target.startswith("/")}
+
+
+def room(name: str) -> str:
+    """The first part of a name: the file, or the folder it is in."""
+    return name.split(".")[0]
+
+
+def floor(name: str) -> int:
+    """How far below the roof; ValueError for a room that the table lacks."""
+    return next(number for number, rooms in enumerate(FLOORS) if room(name) in rooms)
+
+
+def test_every_room_has_its_floor() -> None:
+    """The table of floors names every module once, and nothing that is gone."""
+    listed = [name for rooms in FLOORS for name in rooms]
+    assert sorted(listed) == sorted({room(name) for name in MODULES} - {"emulator"})
+
+
+def test_imports_point_down_the_house() -> None:
+    """Nobody imports from a higher floor, nor from another room of its own."""
+    crossing = {(a, b) for a, b in OURS if room(a) != room(b) and "emulator" not in (room(a), room(b))}
+    assert sorted((a, b) for a, b in crossing if floor(a) >= floor(b)) == []
+
+
+def test_the_foundation_knows_nothing_of_ours() -> None:
+    """model, errors and the package itself import nothing of ours; interfaces the values alone."""
+    assert {(a, b) for a, b in OURS if a in ("model", "errors", "__init__")} == set()
+    assert {b for a, b in OURS if a == "interfaces"} == {"model"}
+
+
+def test_the_emulator_shares_no_code_with_the_client() -> None:
+    """A mistake of the client must not be repeated in its own test double; and few know that there is one."""
+    assert {b for a, b in OURS if room(a) == "emulator" and room(b) != "emulator"} == set()
+    assert {a for a, b in OURS if room(b) == "emulator" and room(a) != "emulator"} == EMBEDDED
+
+
+def test_two_doors_to_the_network() -> None:
+    """aiohttp is imported by http.py and by the emulator's server, and nowhere else."""
+    assert {a for a, b in EDGES if b == "/aiohttp" or b.startswith("/aiohttp.")} == {"http", "emulator.server"}
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_plugins_do_not_know_each_other(name: str) -> None:
+    """A new kind of input or output is one file: those that are there use what the room shares, and no neighbour."""
+    wrong = {
+        (a, b)
+        for a, b in OURS
+        if room(a) == room(b) == name
+        and a != name
+        and a.split(".")[1] in PLUGINS[name]
+        and b.partition(".")[2] not in PLUGINS[name][a.split(".")[1]] | SHARED[name]
+    }
+    assert sorted(wrong) == []
+
+
+def test_the_command_line_starts_with_typer_alone() -> None:
+    """cli.py imports typer and the standard library at its top; the rest where it is needed, so that it is quick."""
+    import sys
+
+    top = [node for node in tree(MODULES["cli"]).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "." for node in top if isinstance(node, ast.ImportFrom)}
+    assert {name for name in names if name.split(".")[0] not in sys.stdlib_module_names} == {"typer"}
+    assert all(node.level == 0 for node in top if isinstance(node, ast.ImportFrom))
+
+
+def test_no_import_hides() -> None:
+    """No TYPE_CHECKING: an import that must hide is a fault of layering."""
+    assert [name for name, path in MODULES.items() if "TYPE_CHECKING" in path.read_text(encoding="utf-8")] == []
+
+
+def test_only_the_last_line_of_defence_catches_everything() -> None:
+    """`except Exception` and its like stand in __main__ alone; a bare one nowhere."""
+    broad = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
+    }
+    assert broad == {"__main__"}
+
+
+def test_functions_can_be_seen_at_once() -> None:
+    """No function is longer than a screen; where one is, the message lists the longest."""
+    lengths = sorted(
+        ((node.end_lineno or 0) - node.lineno + 1, f"{name}.{node.name}")
+        for name, path in MODULES.items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    assert lengths[-1][0] <= LONGEST_FUNCTION, f"the longest: {lengths[-5:]}"

@@ -1,0 +1,103 @@
+"""How a job becomes an engine: what limits a service has, how many workers, who pays, who holds the folder."""
+
+import pytest
+
+from batchrec import assembly
+from batchrec.account import Credentials
+from batchrec.errors import DirectoryBusy, JobError, OutputFailed
+from batchrec.loading import build_job
+
+KEY = Credentials("a-key", "a-secret", account="ours")
+
+
+def job_of(tmp_path, *steps, **tables):
+    """A job as if a file held it."""
+    raw = {"input": {"paths": ["."]}, "recognize": list(steps or [{"service": "dish"}]), **tables}
+    return build_job(raw, tmp_path / "job.toml")
+
+
+def test_steps_of_one_service_share_a_lane(tmp_path):
+    """Limits are counted per service, and for EasyDL per model."""
+    job = job_of(
+        tmp_path,
+        {"service": "dish"},
+        {"service": "dish", "step": "again", "options": {"top_num": 1}},
+        {"service": "easydl_detection", "step": "a", "model": "one"},
+        {"service": "easydl_detection", "step": "b", "model": "two"},
+    )
+    lanes = assembly._by_service(job)
+    assert {name: [step.name for step in steps] for name, steps in lanes.items()} == {
+        "dish": ["dish", "again"],
+        "easydl_detection/one": ["a"],
+        "easydl_detection/two": ["b"],
+    }
+
+
+def test_a_lane_keeps_to_the_smallest_of_its_limits(tmp_path):
+    """A step's own qps, daily and total win over [limits]; of steps that share a service the strictest counts."""
+    job = job_of(
+        tmp_path,
+        {"service": "dish", "qps": 3, "daily": 100},
+        {"service": "dish", "step": "again", "options": {"top_num": 1}, "total": 7},
+        limits={"qps": 10, "daily": 500},
+    )
+    assert assembly._caps(job, job.recognize) == assembly.Caps(3.0, 100, 7)
+
+
+@pytest.mark.parametrize(("qps", "concurrency", "expected"), [(2, 0, 16), (10, 0, 40), (1000, 0, 256), (1000, 7, 7)])
+def test_workers_follow_the_rate(tmp_path, qps, concurrency, expected):
+    """Enough for slow answers at the full rate, never more than 256, or what the job says."""
+    job = job_of(tmp_path, limits={"qps": qps, "concurrency": concurrency})
+    assert assembly._workers(job, assembly._caps(job, job.recognize)) == expected
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        ("https://aip.baidubce.com", "ours"),
+        ("http://127.0.0.1:8087", "ours@http://127.0.0.1:8087"),
+    ],
+)
+def test_another_endpoint_is_another_account(tmp_path, endpoint, expected):
+    """Calls to an emulator are never counted against the real account."""
+    assert assembly._payer(job_of(tmp_path, account={"endpoint": endpoint}), KEY) == expected
+
+
+def test_embedded_needs_no_credentials(tmp_path):
+    """The emulator of this process is nobody's account."""
+    credentials = assembly._credentials(job_of(tmp_path, account={"endpoint": "embedded"}), {})
+    assert credentials.identity == "embedded"
+
+
+def test_one_run_holds_a_folder(tmp_path):
+    """The second one is told at once, and may have it afterwards."""
+    folder = tmp_path / "results"
+    with assembly._held(folder):
+        with pytest.raises(DirectoryBusy, match="results"), assembly._held(folder):
+            pass
+        assert folder.is_dir()
+    with assembly._held(folder):
+        assert (folder / assembly.LOCK).exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_that_cannot_be_written(tmp_path):
+    """Exit 74, with the operating system's reason."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputFailed, match="cannot be written"), assembly._held(tmp_path / "file" / "results"):
+        pass
+
+
+def test_complaints_about_inputs_name_the_job_file(tmp_path):
+    """They come while listing, when nobody knows any more which file said so."""
+    job = job_of(tmp_path, input={"paths": ["nowhere"]})
+    with pytest.raises(JobError, match=r"^job\.toml: .*nowhere"):
+        list(assembly._entries(job))
+
+
+async def test_a_job_without_images_ends_well(tmp_path):
+    """Nothing to ask: no connection, no state but the views, exit 0."""
+    (tmp_path / "pictures").mkdir()
+    job = job_of(tmp_path, input={"paths": ["pictures"]}, account={"endpoint": "embedded"})
+    summary = await assembly.run(job, environ={"BATCHREC_STATE_DIR": str(tmp_path / "state")})
+    assert (summary.exit_code, summary.images, summary.calls) == (0, 0, 0)
+    assert {path.name for path in job.directory.iterdir()} >= {"results.jsonl", "failures.jsonl", "summary.json"}

@@ -1,0 +1,51 @@
+"""The service's error codes: every code that the contract names has its kind."""
+
+import pytest
+
+from batchrec.codes import CODES, WORDS, kind_of, kind_of_status
+from batchrec.model import Kind
+
+CONTRACT = {
+    Kind.THROTTLED: [18, 4],
+    Kind.EXHAUSTED: [17, 19],
+    Kind.TOKEN: [100, 110, 111, 13],
+    Kind.REFUSED: [14, 15, 23, 6],
+    Kind.TRANSIENT: [1, 2, 216630, 216634, 282000, 282112, 336000, 336100],
+    Kind.IMAGE: [216200, 216201, 216202, 216203, 282100, 282101, 282102, 282103, 282810, 336003, 336004, 336005],
+    Kind.REQUEST: [3, *range(216100, 216200), 282003, 283300, 336001, 336002, 336006],
+    Kind.UNKNOWN: [0, -1, 5, 7, 216099, 216204, 282999, 336007, 2161, 21610000],
+}
+
+
+@pytest.mark.parametrize(("kind", "numbers"), CONTRACT.items())
+def test_kinds(kind, numbers):
+    """A code is treated as the contract says; what it does not name is unknown."""
+    assert {number: kind_of(number) for number in numbers} == dict.fromkeys(numbers, kind)
+
+
+def test_the_table_has_no_gap():
+    """Every code of the contract is explained, but for the many of 2161xx; every kind has codes."""
+    named = {n for kind, row in CONTRACT.items() if kind != Kind.UNKNOWN for n in row if n // 100 != 2161}
+    assert named <= CODES.keys()
+    assert {code.kind for code in CODES.values()} == set(Kind) - {Kind.UNKNOWN}
+    assert all(number == code.number and code.message and code.advice for number, code in CODES.items())
+    assert all(name == word.word and word.meaning for name, word in WORDS.items())
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (429, Kind.THROTTLED),
+        (413, Kind.IMAGE),
+        (400, Kind.REQUEST),
+        (404, Kind.REQUEST),
+        (499, Kind.REQUEST),
+        (500, Kind.TRANSIENT),
+        (502, Kind.TRANSIENT),
+        (200, Kind.TRANSIENT),
+        (302, Kind.TRANSIENT),
+    ],
+)
+def test_statuses(status, kind):
+    """An HTTP status speaks where the body holds no JSON of the service."""
+    assert kind_of_status(status) == kind

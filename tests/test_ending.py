@@ -1,0 +1,76 @@
+"""How a run ended: the exit code where several would hold."""
+
+from itertools import combinations, permutations
+from signal import SIGINT, SIGTERM
+from typing import Any
+
+import pytest
+
+from batchrec.ending import Ending, Facts, ending
+from batchrec.errors import CredentialsRefused, JobError, OutputFailed, ResultsDamaged, ServiceUnavailable
+from batchrec.quota import DAILY, TOTAL, Closure
+
+MIDNIGHT = 1_767_369_600.0
+"""2026-01-03, 00:00 in Beijing."""
+
+REASONS: list[tuple[dict[str, Any], Ending]] = [
+    ({"error": OutputFailed("disk full")}, Ending(74, "output")),
+    ({"error": CredentialsRefused("no such key")}, Ending(77, "credentials")),
+    ({"forbidden": True}, Ending(77, "permission")),
+    ({"error": ServiceUnavailable("no route")}, Ending(69, "service")),
+    ({"closures": (Closure(DAILY, MIDNIGHT),)}, Ending(75, "daily_limit", "2026-01-03T00:00:00+08:00")),
+    ({"signal": SIGINT}, Ending(130, "SIGINT")),
+    ({"failed": 3}, Ending(1)),
+    ({}, Ending(0)),
+]
+"""Facts, and how a run ends by them alone, in the contract's order."""
+
+
+@pytest.mark.parametrize(("facts", "expected"), REASONS)
+def test_one_reason(facts, expected):
+    """Each reason has its exit code and its word."""
+    assert ending(Facts(**facts)) == expected
+
+
+PAIRS = [(first, second) for first, second in combinations(REASONS, 2) if first[0].keys() != second[0].keys()]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_two_reasons(first, second):
+    """Of any two the earlier one in the contract's list decides."""
+    assert ending(Facts(**(second[0] | first[0]))) == first[1]
+
+
+def test_all_reasons():
+    """With everything at once it is the output."""
+    facts: dict[str, Any] = {}
+    for more, _ in reversed(REASONS):
+        facts |= more
+    assert ending(Facts(**facts)) == Ending(74, "output")
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"signal": SIGTERM}, Ending(143, "SIGTERM")),
+        ({"error": ResultsDamaged("short")}, Ending(74, "output")),
+        ({"error": JobError("a key nobody foresaw")}, Ending(2, "error")),
+    ],
+)
+def test_kinds_of_reasons(facts, expected):
+    """A signal has its own code; whatever error ended a run, it is never a success."""
+    assert ending(Facts(**facts)) == expected
+
+
+@pytest.mark.parametrize(
+    "closures",
+    list(permutations([Closure(TOTAL, None), Closure(DAILY, MIDNIGHT + 86400), Closure(DAILY, MIDNIGHT)])),
+)
+def test_several_limits(closures):
+    """It is worth running again when the first of them opens."""
+    assert ending(Facts(closures=closures)) == Ending(75, "daily_limit", "2026-01-03T00:00:00+08:00")
+
+
+def test_total_limit():
+    """A pack that is used up has no time at which to run again."""
+    assert ending(Facts(closures=(Closure(TOTAL, None),))) == Ending(75, "total_limit", None)

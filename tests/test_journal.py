@@ -1,0 +1,267 @@
+"""The journal by itself: its file, its claims, its marks, and what it costs at size."""
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchrec.errors import JobError, OutputFailed
+from batchrec.journal import Counts, Finished, Journal, StepRecord
+from batchrec.model import Failure, Found, Kind, Task
+
+EVERYTHING = 2**62
+FIRST = StepRecord("first", "dish", "asked so", "")
+SECOND = StepRecord("second", "dish", "asked otherwise", "")
+
+
+def found(*keys: str, size: int = 10) -> list[Found]:
+    return [Found(key, 0, 0, size, 1) for key in keys]
+
+
+def finished(task: Task, content: str = "", **more: object) -> Finished:
+    sha256 = hashlib.sha256((content or task.key).encode()).digest()
+    return Finished(task, sha256, 1, "now", **more)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Two steps of one service, and the images a, b, c, d to be asked at both."""
+    journal = Journal(tmp_path)
+    steps = journal.take_steps([FIRST, SECOND])
+    list(journal.take_inputs(found(*"dbca")))
+    journal.fill(steps.values())
+    yield journal
+    journal.close()
+
+
+def test_claims_in_input_order(journal):
+    """Whatever the number of steps, images come in the order of the inputs, and nothing comes twice."""
+    claimed = [(task.key, task.step) for _ in range(5) for task in journal.claim([1, 2], EVERYTHING, 2)]
+    assert claimed == [(key, step) for key in "abcd" for step in (1, 2)]
+
+
+def test_claims_up_to_the_horizon(journal):
+    """Inputs beyond the horizon are not touched."""
+    assert [task.key for task in journal.claim([2], 2, 100)] == ["a", "b"]
+    assert journal.claim([2], 2, 100) == []
+    assert journal.unfinished([2], 2)
+    assert not journal.unfinished([2], 2, unclaimed=True)
+    assert not journal.unfinished([], EVERYTHING)
+
+
+def test_sent_and_settled(journal):
+    """What recovery tells is calls that were sent, less those that came back or whose image was finished."""
+    a, b, c, d = journal.claim([1], EVERYTHING, 4)
+    for task in (a, a, b, c, d, d):
+        journal.sent(task)
+    journal.settled(b)
+    journal.commit([finished(c)], {}, 1)
+    journal.settled(c)
+    assert journal.recover() == 4
+    assert journal.recover() == 4
+    journal.told()
+    assert journal.recover() == 0
+    assert journal.note("calls") == 5
+
+
+def test_known_content(journal):
+    """A content's answer is known by step; a failure only where it is the image's own fault."""
+    torn = Failure(Kind.IMAGE, "torn", "the picture ends early")
+    a, b, c, d = journal.claim([1], EVERYTHING, 4)
+    journal.commit(
+        [
+            finished(a, "one", start=100, length=20),
+            finished(b, "two", failure=torn),
+            finished(c, "three", failure=Failure(Kind.TRANSIENT, 282000, "internal error")),
+        ],
+        {},
+        3,
+    )
+    journal.park(d, hashlib.sha256(b"four").digest(), a.image)
+    known = {name: journal.known(1, hashlib.sha256(name.encode()).digest()) for name in ("one", "two", "three", "four")}
+    assert (known["one"].image, known["one"].start, known["one"].length) == (a.image, 100, 20)
+    assert known["two"].failure == torn
+    assert (known["three"], known["four"]) == (None, None)
+    assert journal.known(2, hashlib.sha256(b"one").digest()) is None
+
+
+def test_parked_copies(journal):
+    """A copy that is set aside comes back when its leader is finished, and after a kill without that."""
+    a, b, *_ = journal.claim([1], EVERYTHING, 4)
+    sha256 = hashlib.sha256(b"same").digest()
+    journal.park(b, sha256, a.image)
+    journal.unpark(2, a.image)
+    assert journal.claim([1], EVERYTHING, 4) == []
+    journal.unpark(1, a.image)
+    (again,) = journal.claim([1], EVERYTHING, 4)
+    assert (again.key, again.sha256) == ("b", sha256)
+    journal.park(again, sha256, a.image)
+    journal.recover()
+    assert [task.key for task in journal.claim([1], EVERYTHING, 4)] == list("abcd")
+
+
+def test_counts(journal):
+    """Images, copies, answers, failures, and what is left to ask."""
+    a, b, c, _ = journal.claim([1], EVERYTHING, 4)
+    journal.commit(
+        [finished(a, "same"), finished(b, "same"), finished(c, failure=Failure(Kind.IMAGE, "torn", ""))], {}, 2
+    )
+    assert journal.counts() == Counts(images=4, duplicates=1, answered=2, failed=1, open=5)
+
+
+def test_outputs_and_notes(journal):
+    """A commit replaces the lengths of the files it names; a note of None is none."""
+    journal.commit([], {"results.jsonl": (10, 1), "results.csv": (5, 2)}, 0)
+    journal.put_outputs({"results.jsonl": (20, 3)}, drop=["results.csv"], swap="results.jsonl")
+    assert journal.outputs() == {"results.jsonl": (20, 3)}
+    assert journal.note("swap") == "results.jsonl"
+    journal.put_note("swap", None)
+    assert journal.note("swap") is None
+
+
+def test_failed_listing_changes_nothing(journal):
+    """A source that ends in an error leaves the inputs as they were."""
+
+    def broken() -> Iterator[Found]:
+        yield from found("x")
+        raise JobError("no such manifest")
+
+    with pytest.raises(JobError):
+        journal.take_inputs(broken())
+    assert [task.key for task in journal.claim([1], EVERYTHING, 9)] == list("abcd")
+
+
+def test_a_key_twice_is_one_image(journal):
+    """The first source that names an image gives its place."""
+    entries = [Found("d", 0, 0, 10, 1), Found("a", 1, 0, 10, 1), Found("d", 2, 0, 10, 1)]
+    assert list(journal.take_inputs(entries)) == []
+    journal.fill([1])
+    assert [task.key for task in journal.claim([1], EVERYTHING, 9)] == ["d", "a"]
+
+
+def test_changes_beyond_one_batch(tmp_path):
+    """Each changed file is told once, however many there are."""
+    keys = [f"{number:05d}" for number in range(2500)]
+    journal = Journal(tmp_path)
+    assert list(journal.take_inputs(found(*keys))) == []
+    told = []
+    for change in journal.take_inputs(found(*keys, size=11)):
+        journal.touch(change, same=True)
+        told.append(change.found.key)
+    assert told == keys
+    assert list(journal.take_inputs(found(*keys, size=11))) == []
+    journal.close()
+
+
+def test_marks_beside_commits(journal):
+    """Marks from one thread and commits from another do not disturb each other, and none is lost."""
+    a, b, *_ = journal.claim([1], EVERYTHING, 4)
+
+    def commit() -> None:
+        for _ in range(50):
+            journal.commit([finished(b)], {}, 1)
+            journal.sync()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    for _ in range(200):
+        journal.sent(a)
+    thread.join()
+    assert (journal.recover(), journal.note("calls")) == (200, 250)
+
+
+def test_log_stays_short(journal, tmp_path):
+    """The write-ahead log is moved into the file now and then, and used anew, not grown for ever."""
+    for number in range(12):
+        journal.put_note("large", f"{number}" * 2_000_000)
+        journal.sync()
+    assert (tmp_path / "journal.db-wal").stat().st_size < 3 * 4 * 1024 * 1024
+
+
+def test_claims_do_not_sort_whole_lists(journal):
+    """A claim of two steps reads as many rows as it takes, not all that are pending."""
+    count = 20_000
+    list(journal.take_inputs(found(*(f"{number:06d}" for number in range(count)))))
+    journal.fill([1, 2])
+    turns = 0
+
+    def turn() -> int:
+        nonlocal turns
+        turns += 1
+        return 0
+
+    journal._db.set_progress_handler(turn, 1000)
+    tasks = journal.claim([1, 2], EVERYTHING, 16)
+    journal._db.set_progress_handler(None, 0)
+    assert [task.position for task in tasks] == [1 + number // 2 for number in range(16)]
+    assert turns < 10
+
+
+def test_copies_of_one_failure(journal):
+    """What is known of a content that thousands of files have is found without passing over all of them."""
+    torn = Failure(Kind.IMAGE, "torn", "")
+    list(journal.take_inputs(found(*(f"{number:06d}" for number in range(5000)))))
+    journal.fill([1])
+    journal.commit([finished(t, "same", failure=torn) for t in journal.claim([1], EVERYTHING, 5000)], {}, 0)
+    turns = []
+    journal._db.set_progress_handler(lambda: turns.append(1), 1000)
+    known = journal.known(1, hashlib.sha256(b"same").digest())
+    journal._db.set_progress_handler(None, 0)
+    assert known.failure == torn
+    assert len(turns) < 2
+
+
+# -- the file
+
+
+def test_newer_version(tmp_path):
+    """A journal of a newer batchrec is left alone, and said to be one."""
+    Journal(tmp_path).close()
+    with sqlite3.connect(tmp_path / "journal.db") as db:
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    with pytest.raises(JobError, match="was made by a newer version of batchrec"):
+        Journal(tmp_path)
+
+
+def test_database_of_something_else(tmp_path):
+    """A database that is no journal is left alone."""
+    db = sqlite3.connect(tmp_path / "journal.db")
+    db.execute("CREATE TABLE precious (x)")
+    db.close()
+    with pytest.raises(JobError, match="was made by something else"):
+        Journal(tmp_path)
+
+
+def test_no_place_for_the_file(tmp_path):
+    """A directory that cannot hold a journal is an output that cannot be written."""
+    with pytest.raises(OutputFailed, match="cannot be written"):
+        Journal(tmp_path / "missing")
+    (tmp_path / "journal.db").mkdir()
+    with pytest.raises(OutputFailed, match="cannot be written"):
+        Journal(tmp_path)
+
+
+def test_full_disk(journal):
+    """A transaction that finds no room changes nothing, and the next one works once there is room."""
+    pages = journal._one("PRAGMA page_count")
+    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(OutputFailed, match="full"):
+        journal.put_note("large", "x" * 100_000)
+    journal._db.execute("PRAGMA max_page_count = 1000000")
+    assert journal.note("large") is None
+    journal.put_note("large", "x" * 100_000)
+    assert len(journal.note("large")) == 100_000
+
+
+def test_identity_is_claimed_whole(tmp_path):
+    """A directory that is refused for one word does not take another one over."""
+    journal = Journal(tmp_path)
+    journal.claim_identity({"name": "mine"})
+    with pytest.raises(JobError):
+        journal.claim_identity({"endpoint": "embedded", "name": "yours"})
+    assert journal.note("endpoint") is None
+    journal.close()

@@ -1,0 +1,182 @@
+"""The result files: how rows look in each, and how files are appended to, cut back and made anew."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchrec.errors import ResultsDamaged
+from batchrec.outputs import OUTPUTS, CsvOutput, JsonlOutput
+from batchrec.outputs.csv import COLUMNS
+from batchrec.outputs.files import ResultFiles
+
+HEADER = "image,step,service,rank,name,score,root,calorie,year,left,top,width,height,log_id,answered_at"
+BOX = {"left": 1, "top": 2.5, "width": 3, "height": 4}
+
+
+def row(*labels: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "image": "photos/a.jpg",
+        "sha256": "00" * 32,
+        "step": "food",
+        "service": "dish",
+        "model": None,
+        "labels": list(labels),
+        "response": {"log_id": 2**63 + 1},
+        "attempts": 1,
+        "latency_ms": 1.5,
+        "repaired": None,
+        "same_as": None,
+        "reused": None,
+        "answered_at": "2026-01-02T03:04:05Z",
+    } | changes
+
+
+def read(text: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text.decode(), newline="")))
+
+
+def test_csv_header():
+    """A byte order mark for Excel, the contract's columns, CRLF."""
+    assert CsvOutput.header == b"\xef\xbb\xbf" + HEADER.encode() + b"\r\n"
+
+
+def test_csv_line_for_each_label():
+    """A line a label, ranked from 1; what a label lacks is an empty cell; integers are exact."""
+    text = CsvOutput().encode(
+        row(
+            {"name": "香辣蟹", "score": 0.64, "calorie": 128.0},
+            {"name": "car", "score": None, "root": "a-b", "year": "2017", "box": BOX},
+        )
+    )
+    assert text.decode() == (
+        "photos/a.jpg,food,dish,1,香辣蟹,0.64,,128.0,,,,,,9223372036854775809,2026-01-02T03:04:05Z\r\n"
+        "photos/a.jpg,food,dish,2,car,,a-b,,2017,1,2.5,3,4,9223372036854775809,2026-01-02T03:04:05Z\r\n"
+    )
+
+
+def test_csv_line_without_labels():
+    """An answer that saw nothing has one line with an empty rank; a reply may lack its log_id."""
+    text = CsvOutput().encode(row(response={}))
+    assert text == b"photos/a.jpg,food,dish,,,,,,,,,,,,2026-01-02T03:04:05Z\r\n"
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_csv_formulas(start):
+    """Text that a spreadsheet would take for a formula gets an apostrophe, in any text cell; numbers do not."""
+    label = {"name": f"{start}1", "root": f"{start}2", "year": f"{start}3", "score": -0.5, "box": BOX | {"left": -7}}
+    ((image, *_, left, _, _, _, log_id, _),) = cells = read(
+        CsvOutput().encode(row(label, image=f"{start}x.jpg", response={"log_id": f"{start}4"}))
+    )
+    assert (image, left, log_id) == (f"'{start}x.jpg", "-7", f"'{start}4")
+    assert cells[0][4:9] == [f"'{start}1", "-0.5", f"'{start}2", "", f"'{start}3"]
+
+
+@pytest.mark.parametrize("name", ["a=b", "'x", " =x", "１+１", ""])
+def test_csv_text_that_is_no_formula(name):
+    """Other text stays as it is."""
+    assert read(CsvOutput().encode(row({"name": name, "score": 1.0})))[0][4] == name
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+@settings(max_examples=200)
+def test_csv_quoting(image, name):
+    """Whatever stands in a name, a CSV reader finds it again, and one line."""
+    guarded = [f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text for text in (image, name)]
+    (cells,) = read(CsvOutput().encode(row({"name": name, "score": 0.5}, image=image)))
+    assert [cells[0], cells[4]] == guarded
+    assert len(cells) == len(COLUMNS)
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)))
+def test_jsonl_is_one_line(response):
+    """A row is one whole line, whatever its reply holds."""
+    text = JsonlOutput().encode(row(response=response))
+    assert text.endswith(b"\n")
+    assert text.count(b"\n") == 1
+    assert len(text.decode().splitlines()) == 1
+
+
+# -- files
+
+
+def files_of(directory: Path) -> ResultFiles:
+    return ResultFiles(directory, list(OUTPUTS.values()), {"results.jsonl": (0, 0), "results.csv": (0, 0)})
+
+
+async def test_append_and_read(tmp_path):
+    """Each row's place in results.jsonl is told, and it is read from there again."""
+    files = files_of(tmp_path)
+    rows = [row({"name": name, "score": 0.5}) for name in ("one", "二", "three")]
+    async with files:
+        places = [*await files.append(rows[:2]), *await files.append(rows[2:])]
+        files.sync()
+        assert [files.read(*place) for place in places] == rows
+    text = (tmp_path / "results.jsonl").read_bytes()
+    assert [text[start : start + length] for start, length in places] == text.splitlines(keepends=True)
+    assert files.places["results.jsonl"][0] == len(text)
+    assert files.places["results.csv"][0] == (tmp_path / "results.csv").stat().st_size
+
+
+async def test_check_cuts_back(tmp_path):
+    """What stands beyond the committed length goes; a file that is too short is not touched."""
+    files = files_of(tmp_path)
+    async with files:
+        ((_, length),) = await files.append([row()])
+        await files.append([row()])
+    files.places["results.jsonl"] = (length, 0)
+    files.check()
+    assert (tmp_path / "results.jsonl").stat().st_size == length
+    files.places["results.jsonl"] = (length + 1, 0)
+    with pytest.raises(ResultsDamaged, match=rf"results.jsonl: has {length} bytes, but {length + 1} were committed"):
+        files.check()
+    assert (tmp_path / "results.jsonl").stat().st_size == length
+
+
+async def test_rewrite_and_swap(tmp_path):
+    """New files stand beside the old ones until they are swapped; places are those of the new ones."""
+    files = files_of(tmp_path)
+    rows = [row(image=name) for name in "abc"]
+    async with files:
+        await files.append(rows)
+    kept = []
+
+    def keep(row: dict[str, Any], start: int, length: int) -> bool:
+        if row["image"] == "b":
+            return False
+        kept.append((row["image"], start, length))
+        return True
+
+    places = files.rewrite(files.outputs, keep)
+    assert len(list(files.rows())) == 3
+    files.swap(list(places))
+    text = (tmp_path / "results.jsonl").read_bytes()
+    assert [json.loads(text[start : start + length])["image"] for _, start, length in kept] == ["a", "c"]
+    assert places["results.jsonl"][0] == len(text)
+    assert [cells[0] for cells in read((tmp_path / "results.csv").read_bytes())[1:]] == ["a", "c"]
+    files.places = places
+    assert files.behind() == []
+    files.swap(list(places))
+    assert (tmp_path / "results.jsonl").read_bytes() == text
+
+
+def test_tidy(tmp_path):
+    """New files that were never swapped are removed; nothing else is."""
+    for name in ("results.jsonl.new", "results.csv.new", "results.jsonl", "notes.new"):
+        (tmp_path / name).touch()
+    files_of(tmp_path).tidy()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.new", "results.jsonl"]
+
+
+async def test_closing_on_a_full_disk(tmp_path):
+    """What a full disk did not take is told by the append, and not told again, in other words, by closing."""
+    (tmp_path / "results.jsonl").symlink_to("/dev/full")
+    async with files_of(tmp_path) as files:
+        with pytest.raises(OSError, match="No space left"):
+            await files.append([row()])
+    assert files.places["results.jsonl"] == (0, 0)

@@ -1,0 +1,278 @@
+"""Counts of calls: Beijing days, exact limits, several processes, kills, closures, and a file that is broken."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from batchrec.errors import OutputFailed
+from batchrec.quota import BEIJING, Closure, Quota, Usage, beijing_day, iso_beijing, iso_utc, next_reset
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
+MIDNIGHT = datetime(2026, 11, 24, tzinfo=BEIJING).timestamp()
+
+
+class Clock:
+    """Unix time that a test sets."""
+
+    def __init__(self, at: float = NOON) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Noon in Beijing."""
+    return Clock()
+
+
+@pytest.fixture
+def quota(tmp_path: Path, clock: Clock) -> Iterator[Quota]:
+    """Counts in an empty folder."""
+    counts = Quota(tmp_path, clock)
+    yield counts
+    counts.close()
+
+
+def used(quota: Quota, service: str = "dish") -> tuple[int, int]:
+    """Calls of the day and in all."""
+    return next((line.today, line.total) for line in quota.usage() if line.service == service)
+
+
+@pytest.mark.parametrize(
+    ("moment", "day"),
+    [
+        ("2026-11-23T15:59:59+00:00", "2026-11-23"),
+        ("2026-11-23T16:00:00+00:00", "2026-11-24"),
+        ("2026-12-31T23:00:00-05:00", "2027-01-01"),
+    ],
+)
+def test_days_begin_at_midnight_in_beijing(moment: str, day: str) -> None:
+    """Wherever the machine is."""
+    assert beijing_day(datetime.fromisoformat(moment).timestamp()) == day
+
+
+def test_reset_is_the_next_midnight() -> None:
+    """At midnight itself, the one after."""
+    assert [next_reset(NOON), next_reset(MIDNIGHT - 1), next_reset(MIDNIGHT)] == [
+        MIDNIGHT,
+        MIDNIGHT,
+        MIDNIGHT + 86_400,
+    ]
+
+
+def test_times_are_written_with_their_offset() -> None:
+    """ISO 8601: Beijing to the second, UTC to the millisecond."""
+    assert iso_beijing(MIDNIGHT) == "2026-11-24T00:00:00+08:00"
+    assert iso_utc(NOON + 0.25) == "2026-11-23T04:00:00.250+00:00"
+
+
+def test_daily_limit_is_exact_and_ends_with_the_day(quota: Quota, clock: Clock) -> None:
+    """Three calls and no fourth; the next day three more."""
+    days = [quota.reserve("me", "dish", 3, None) for _ in range(4)]
+    assert days == ["2026-11-23"] * 3 + [Closure(17, MIDNIGHT, reported=False)]
+    clock.at = MIDNIGHT
+    assert quota.reserve("me", "dish", 3, None) == "2026-11-24"
+    assert used(quota) == (1, 4)
+
+
+def test_total_limit_is_exact_and_never_ends(quota: Quota, clock: Clock) -> None:
+    """A pack is used up for good."""
+    assert quota.reserve("me", "dish", None, 1) == "2026-11-23"
+    clock.at += 10 * 86_400
+    assert quota.reserve("me", "dish", None, 1) == Closure(19, None, reported=False)
+
+
+@pytest.mark.parametrize(("daily", "total"), [(0, None), (None, 0)])
+def test_limit_of_nothing(quota: Quota, daily: int | None, total: int | None) -> None:
+    """Zero means no call at all."""
+    assert isinstance(quota.reserve("me", "dish", daily, total), Closure)
+
+
+def test_call_is_given_back_on_the_day_it_left(quota: Quota, clock: Clock) -> None:
+    """A refusal after midnight lowers yesterday's count, not today's."""
+    clock.at = MIDNIGHT - 1
+    yesterday = quota.reserve("me", "dish", None, None)
+    clock.at = MIDNIGHT + 1
+    quota.reserve("me", "dish", None, None)
+    assert isinstance(yesterday, str)
+    quota.give_back("me", "dish", yesterday)
+    assert used(quota) == (1, 1)
+    clock.at = MIDNIGHT - 1
+    assert used(quota) == (0, 1)
+
+
+def test_counts_never_fall_below_zero(quota: Quota, clock: Clock) -> None:
+    """Giving back what was never reserved, or was corrected meanwhile, changes nothing for the worse."""
+    quota.give_back("me", "dish", "2026-11-23")
+    assert used(quota) == (0, 0)
+    quota.reserve("me", "dish", None, None)
+    quota.correct("me", "dish", today=0, total=0)
+    quota.give_back("me", "dish", "2026-11-23")
+    assert used(quota) == (0, 0)
+
+
+def test_accounts_and_services_are_counted_apart(quota: Quota) -> None:
+    """One's limit is not the other's."""
+    quota.reserve("me", "dish", 1, None)
+    assert isinstance(quota.reserve("me", "dish", 1, None), Closure)
+    assert isinstance(quota.reserve("me", "plant", 1, None), str)
+    assert isinstance(quota.reserve("you", "dish", 1, None), str)
+
+
+def test_counts_outlive_the_process(tmp_path: Path, clock: Clock) -> None:
+    """Closed and opened again, they go on."""
+    for expected in (1, 2):
+        quota = Quota(tmp_path, clock)
+        quota.reserve("me", "dish", None, None)
+        assert used(quota) == (expected, expected)
+        quota.close()
+
+
+def test_corrected_counts_hold(quota: Quota) -> None:
+    """What a person knows better wins over what was counted."""
+    quota.reserve("me", "dish", None, None)
+    quota.correct("me", "dish", today=499)
+    quota.correct("me", "dish", total=9_999)
+    assert used(quota) == (499, 9_999)
+    quota.reserve("me", "dish", 500, 10_000)
+    assert isinstance(quota.reserve("me", "dish", 500, None), Closure)
+    assert isinstance(quota.reserve("me", "dish", None, 10_000), Closure)
+
+
+def test_used_up_day_is_remembered_till_midnight(quota: Quota, clock: Clock) -> None:
+    """17 closes to the end of the day on which the call left."""
+    assert quota.shut("me", "dish", 17, "2026-11-23") == Closure(17, MIDNIGHT)
+    clock.at = MIDNIGHT - 0.001
+    assert quota.closure("me", "dish") == Closure(17, MIDNIGHT)
+    clock.at = MIDNIGHT
+    assert quota.closure("me", "dish") is None
+
+
+def test_refusal_that_comes_after_midnight_closes_nothing(quota: Quota, clock: Clock) -> None:
+    """The day that is used up is over."""
+    clock.at = MIDNIGHT + 1
+    quota.shut("me", "dish", 17, "2026-11-23")
+    assert quota.closure("me", "dish") is None
+
+
+def test_used_up_pack_is_remembered_till_opened(quota: Quota, clock: Clock) -> None:
+    """19 closes for good, for this service alone."""
+    quota.shut("me", "dish", 19, "2026-11-23")
+    clock.at += 400 * 86_400
+    assert quota.closure("me", "dish") == Closure(19, None)
+    assert quota.closure("me", "plant") is None
+    assert (quota.open("me", "dish"), quota.open("me", "dish")) == (True, False)
+    assert quota.closure("me", "dish") is None
+
+
+def test_usage_names_every_account_and_service(quota: Quota) -> None:
+    """In order, with what is closed though nothing was counted."""
+    quota.reserve("you", "dish", None, None)
+    quota.reserve("me", "plant", None, None)
+    quota.shut("me", "car", 17, "2026-11-23")
+    assert quota.usage() == [
+        Usage("me", "car", 0, 0, Closure(17, MIDNIGHT)),
+        Usage("me", "plant", 1, 1, None),
+        Usage("you", "dish", 1, 1, None),
+    ]
+
+
+def test_files_are_their_owners_alone(tmp_path: Path, quota: Quota) -> None:
+    """0600, the database's own side files too."""
+    quota.reserve("me", "dish", None, None)
+    assert {0o600} == {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert "quota.db-wal" in {file.name for file in tmp_path.iterdir()}
+
+
+def test_file_that_was_open_to_others_is_closed(tmp_path: Path, clock: Clock) -> None:
+    """A count copied from elsewhere keeps no loose mode."""
+    (tmp_path / "quota.db").touch(mode=0o644)
+    Quota(tmp_path, clock).close()
+    assert (tmp_path / "quota.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but long enough to be one" * 50, b"SQLite format 3\0" * 64])
+def test_broken_file_is_named(tmp_path: Path, clock: Clock, content: bytes) -> None:
+    """74 and the path, not a traceback."""
+    (tmp_path / "quota.db").write_bytes(content)
+    with pytest.raises(OutputFailed, match=r"quota\.db"):
+        Quota(tmp_path, clock)
+
+
+def test_file_that_breaks_later_is_named(tmp_path: Path, quota: Quota) -> None:
+    """Reading a count and writing one both end with 74."""
+    with sqlite3.connect(tmp_path / "quota.db") as other:
+        other.executescript("DROP TABLE closed; DROP TABLE used; DROP TABLE pack")
+    other.close()
+    with pytest.raises(OutputFailed, match=r"quota\.db"):
+        quota.closure("me", "dish")
+    with pytest.raises(OutputFailed, match=r"quota\.db"):
+        quota.usage()
+    with pytest.raises(OutputFailed, match=r"quota\.db"):
+        quota.reserve("me", "dish", 1, 1)
+
+
+def test_half_a_count_is_taken_back(tmp_path: Path, quota: Quota) -> None:
+    """A call that cannot be counted in full is not counted at all."""
+    with sqlite3.connect(tmp_path / "quota.db") as other:
+        other.execute("ALTER TABLE pack RENAME TO elsewhere")
+    with pytest.raises(OutputFailed):
+        quota.reserve("me", "dish", None, None)
+    with other:
+        other.execute("ALTER TABLE elsewhere RENAME TO pack")
+    other.close()
+    quota.reserve("me", "dish", None, None)
+    assert used(quota) == (1, 1)
+
+
+def test_folder_that_is_not_there(tmp_path: Path, clock: Clock) -> None:
+    """74 and the path."""
+    with pytest.raises(OutputFailed, match="missing"):
+        Quota(tmp_path / "missing", clock)
+
+
+RESERVING = """
+import sys, time
+from pathlib import Path
+from batchrec.quota import Quota
+quota = Quota(Path(sys.argv[1]), time.time)
+cap = int(sys.argv[2]) or None
+while isinstance(quota.reserve("me", "dish", None, cap), str):
+    sys.stdout.write("x")
+    sys.stdout.flush()
+"""
+
+
+def reserving(folder: Path, cap: int) -> subprocess.Popen[bytes]:
+    """A process that counts calls, and tells of each, till it may not or is killed."""
+    command = [sys.executable, "-c", RESERVING, str(folder), str(cap)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
+
+
+def test_two_processes_share_a_limit_exactly(tmp_path: Path) -> None:
+    """Three hundred calls in all, however the two take turns."""
+    first, second = reserving(tmp_path, 300), reserving(tmp_path, 300)
+    told = [len(process.communicate(timeout=60)[0]) for process in (first, second)]
+    assert (sum(told), first.returncode, second.returncode) == (300, 0, 0)
+
+
+def test_killed_process_has_counted_what_it_sent(tmp_path: Path, clock: Clock) -> None:
+    """After SIGKILL the count holds every call told of, and at most the one that was being made."""
+    process = reserving(tmp_path, 0)
+    assert process.stdout is not None
+    told = 0
+    while told < 500:
+        told += len(process.stdout.read(100))
+    process.kill()
+    told += len(process.communicate(timeout=60)[0])
+    quota = Quota(tmp_path, clock)
+    total = used(quota)[1]
+    quota.close()
+    assert told <= total <= told + 1
