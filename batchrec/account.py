@@ -31,7 +31,6 @@ _log = logging.getLogger(__name__)
 TOKEN_PATH = "/oauth/2.0/token"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _DAY = 86_400
-_REFUSALS = 3
 _RENEW_AGAIN = 60.0
 _HINT = "check the key and secret with `batchrec login`"
 
@@ -127,9 +126,6 @@ class BearerAccount:
         """There is no other key to try."""
         raise CredentialsRefused("the service does not take the API Key (bearer) of this profile")
 
-    def accepted(self, authorization: Authorization) -> None:
-        """Nothing to remember."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Token:
@@ -173,7 +169,6 @@ class TokenAccount:
         self._renew_at = 0.0
         self._last = ""
         self._authorization = Authorization()
-        self._refusals = 0
         self.refreshes = 0
         """How many tokens of this run were replaced by a new one."""
 
@@ -191,18 +186,9 @@ class TokenAccount:
         return self._authorization
 
     def refused(self, authorization: Authorization) -> None:
-        """Drop the token that was sent, unless it was replaced since. Raises CredentialsRefused at the third."""
-        if authorization is not self._authorization or self._token is None:
-            return
-        self._token = None
-        if authorization.fresh:
-            self._refusals += 1
-        if self._refusals >= _REFUSALS:
-            raise CredentialsRefused(f"the service refused {_REFUSALS} fresh tokens in a row; {_HINT}")
-
-    def accepted(self, authorization: Authorization) -> None:
-        """A call with this token was answered, so that tokens are not what is wrong."""
-        self._refusals = 0
+        """Drop the token that was sent, unless it was replaced since."""
+        if authorization is self._authorization:
+            self._token = None
 
     def _usable(self) -> bool:
         return self._token is not None and self._now() < min(self._renew_at, self._token.expires)

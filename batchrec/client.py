@@ -1,6 +1,7 @@
 """One call: its body, its address, and what the reply means."""
 
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 _CONTENT_TYPES = {"form": "application/x-www-form-urlencoded", "json": "application/json"}
 _MESSAGE_CHARACTERS = 500
+_LARGEST = 2**63 - 1
+_DEEP = 200
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
@@ -84,10 +87,12 @@ def judge(reply: Reply, reading: Reading, latency_ms: float = 0.0) -> Answer | F
         content = loads(reply.body)
     except ValueError:
         content = None
-    if isinstance(content, dict):
+    if isinstance(content, dict) and _writable(reply.body, content):
         code = _number(content.get("error_code"))
         if code:
             return _told(code, content)
+        if content.get("error") == "invalid_client":
+            return Failure(Kind.REFUSED, "invalid_client", redact(str(content.get("error_description", ""))))
         if reply.status < 300:
             labels = read_labels(reading, content)
             if labels is None:
@@ -107,6 +112,20 @@ def _told(code: int, content: dict[str, Any]) -> Failure:
 
 
 def _number(code: object) -> int:
-    if isinstance(code, int) and not isinstance(code, bool):
-        return code
-    return int(code) if isinstance(code, str) and _NUMBER.fullmatch(code) else 0
+    """The code, which somebody may have written as text or with a fraction; 0 where there is none."""
+    if isinstance(code, str) and _NUMBER.fullmatch(code):
+        return int(code)
+    if isinstance(code, int | float) and not isinstance(code, bool) and math.isfinite(code):
+        return max(-_LARGEST, min(_LARGEST, int(code)))
+    return 0
+
+
+def _writable(text: bytes, content: Any) -> bool:
+    """Whether JSON that could be read can be written again: what is nested too deep cannot."""
+    if text.count(b"[") + text.count(b"{") < _DEEP:
+        return True
+    try:
+        dumps(content)
+    except RecursionError:
+        return False
+    return True

@@ -199,7 +199,7 @@ class Engine:
         prepared = await self._prepare(step, data)
         if isinstance(prepared, Failure):
             return self._failed(task, sha256, prepared)
-        answer, attempts = await self._ask(lane, step, task, prepared)
+        answer, attempts = await self._ask(lane, step, task, sha256, prepared)
         if isinstance(answer, Failure):
             return self._failed(task, sha256, answer, attempts)
         outcome = answered(step.asked, task, sha256, prepared, answer, attempts, iso_utc(self._now()))
@@ -239,7 +239,9 @@ class Engine:
                 return usual
         return await asyncio.to_thread(images.prepare, data, limits, repair=step.repair, upright=upright)
 
-    async def _ask(self, lane: Lane, step: Step, task: Task, image: Prepared) -> tuple[Answer | Failure, int]:
+    async def _ask(
+        self, lane: Lane, step: Step, task: Task, sha256: bytes, image: Prepared
+    ) -> tuple[Answer | Failure, int]:
         """Call until there is an answer or the attempts are spent. Raises GateClosed, or what ends the run."""
         me = asyncio.current_task()
         tries, before = self._tries.pop((task.step, task.image), (Tries(step.attempts), None))
@@ -252,7 +254,7 @@ class Engine:
             self._journal.sent(task)
             self.tally.calls += 1
             result = await self._client.call(step.request, image.data, ticket.authorization)
-            self._settle(lane, ticket, task, result, tries)
+            self._settle(lane, ticket, task, sha256, result, tries)
             if isinstance(result, Answer):
                 return result, tries.spent + 1
             action = decide(result)
@@ -269,13 +271,15 @@ class Engine:
                     return result, tries.spent
         raise GateClosed
 
-    def _settle(self, lane: Lane, ticket: Ticket, task: Task, result: Answer | Failure, tries: Tries) -> None:
+    def _settle(
+        self, lane: Lane, ticket: Ticket, task: Task, sha256: bytes, result: Answer | Failure, tries: Tries
+    ) -> None:
         """Tell journal and gate how a call ended. What ends the run stops the others; this image is still recorded."""
         failure = result if isinstance(result, Failure) else None
         try:
             if failure is not None:
                 self._journal.settled(task)
-            lane.gate.settle(ticket, task.key, failure, suspect=tries.suspect)
+            lane.gate.settle(ticket, sha256, failure, suspect=tries.suspect)
         except BatchrecError as error:
             self.stop(error)
 

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,11 @@ _log = logging.getLogger(__name__)
 
 _CLUSTER_BUSY = 4
 _LOOK_AT_THE_CLOCK = 30.0
+_FRESH_TOKENS = 3
+_WHY_18 = (
+    ". Either limits.qps is more than the account has, or somebody else uses the account, or its free quota was never "
+    "claimed in the console (since 2021 that is answered with 18)"
+)
 
 
 class GateClosed(Exception):
@@ -49,7 +55,8 @@ class Gate:
 
     `payer` is the account's name in counts; `slots` bounds the calls in flight of all gates together. `time` is
     monotonic, in seconds. With `wait` a closure that has an end is waited for; `now` (Unix seconds) is looked at
-    twice a minute, so that a sleeping laptop or a corrected clock does not matter.
+    twice a minute, so that a sleeping laptop or a corrected clock does not matter. `proven`: the service has answered
+    such requests before, so that refused ones are no sign of a misconfigured job.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Gate:
         *,
         patience: float,
         wait: bool,
+        proven: bool = False,
         time: Callable[[], float],
         now: Callable[[], float],
         rng: random.Random,
@@ -77,14 +85,16 @@ class Gate:
         self._wait = wait
         self._time, self._now, self._rng = time, now, rng
         self.pacer = Pacer(caps.qps, time)
-        self.breaker = Breaker(patience)
+        self.breaker = Breaker(patience, proven)
         self.closure: Closure | None = None
         self.forbidden = False
         self.in_flight = 0
         self._settled = asyncio.Event()
         self._line = _Line()
         self._remembered = quota.closure(payer, service)
+        self._remembered_at = -math.inf
         self._refused_since: float | None = None
+        self._refused_tokens: set[Authorization] = set()
 
     @property
     def closed(self) -> bool:
@@ -151,17 +161,27 @@ class Gate:
             self._refused_since = None
         if not counts(failure):
             self._quota.give_back(self._payer, self.service, ticket.day)
+        self._learn(ticket, image, failure, suspect=suspect)
+        if self._probed(ticket) and failure.kind is not Kind.TOKEN:
+            self.closure = self._remembered
+
+    def _probed(self, ticket: Ticket) -> bool:
+        """Whether this call was the probe of a closure that still stands."""
+        return self._remembered is not None and ticket.sent_at >= self._remembered_at
+
+    def _learn(self, ticket: Ticket, image: object, failure: Failure, *, suspect: bool) -> None:
         match failure.kind:
             case Kind.THROTTLED:
                 self._throttled(ticket, failure)
             case Kind.EXHAUSTED:
                 self._exhausted(ticket, int(failure.code))
             case Kind.TOKEN:
-                self._account.refused(ticket.authorization)
+                self._token_refused(ticket.authorization)
             case Kind.REFUSED:
                 self._refused(failure)
             case Kind.IMAGE if isinstance(failure.code, int):
-                self._let_through()
+                self.breaker.judged()
+                self._let_through(ticket)
             case Kind.TRANSIENT | Kind.UNKNOWN:
                 self.breaker.failed(image, self._time(), suspect=suspect)
                 if self.breaker.expired(self._time()):
@@ -176,37 +196,48 @@ class Gate:
                     )
 
     def _answered(self, ticket: Ticket) -> None:
-        self._account.accepted(ticket.authorization)
         self.breaker.answered()
         self._refused_since = None
-        self._let_through()
+        self._refused_tokens.clear()
+        self._let_through(ticket)
 
-    def _let_through(self) -> None:
+    def _let_through(self, ticket: Ticket) -> None:
         """Neither rate nor quota were in the way of a call."""
-        self.pacer.answered()
-        if self._remembered is not None:
+        self.pacer.answered(ticket.sent_at)
+        if self._probed(ticket):
             self._remembered = None
             self._quota.open(self._payer, self.service)
 
+    def _token_refused(self, authorization: Authorization) -> None:
+        """Counts against the token it was sent with, however many calls carried it."""
+        self._account.refused(authorization)
+        if authorization.fresh:
+            self._refused_tokens.add(authorization)
+        if len(self._refused_tokens) >= _FRESH_TOKENS:
+            raise CredentialsRefused(
+                f"{self.service}: {_FRESH_TOKENS} fresh tokens were refused, with no answer between"
+            )
+
     def _exhausted(self, ticket: Ticket, code: int) -> None:
         closure = self._remembered = self._quota.shut(self._payer, self.service, code, ticket.day)
+        self._remembered_at = self._time()
         # The refusal of a call that left before midnight says nothing about the day that has begun.
         if closure.until is None or closure.until > self._now():
             self.closure = closure
 
     def _throttled(self, ticket: Ticket, failure: Failure) -> None:
-        now = self._time()
-        if self._refused_since is None:
-            self._refused_since = now
         if failure.code == _CLUSTER_BUSY:
             self.pacer.hold(ticket.sent_at)
         else:
             self.pacer.refused(ticket.sent_at)
-        if now - self._refused_since >= self._patience and (failure.code == _CLUSTER_BUSY or self.pacer.slowest):
+            if not self.pacer.slowest:
+                return
+        if self._refused_since is None:
+            self._refused_since = self._time()
+        if self._time() - self._refused_since >= self._patience:
             raise ServiceUnavailable(
-                f"{self.service}: every call is refused ({_told(failure)}) at {self.pacer.rate:.3g} calls/s. Either "
-                "limits.qps is more than the account has, or somebody else uses the account, or its free quota was "
-                "never claimed in the console (since 2021 that is answered with 18)"
+                f"{self.service}: every call is refused ({_told(failure)}), at {self.pacer.rate:.3g} calls/s"
+                + ("" if failure.code == _CLUSTER_BUSY else _WHY_18)
             )
 
     def _refused(self, failure: Failure) -> None:
@@ -218,10 +249,9 @@ class Gate:
     async def _until_open(self) -> None:
         """Go on where the service is open, or will be by itself and may be waited for. Raises GateClosed."""
         while self.closed:
-            closure = self.closure
-            if closure is None or closure.until is None or not self._wait:
+            if not self.opens or self.closure is None or self.closure.until is None:
                 raise GateClosed
-            if (remaining := closure.until - self._now()) > 0:
+            if (remaining := self.closure.until - self._now()) > 0:
                 await asyncio.sleep(min(_LOOK_AT_THE_CLOCK, remaining))
             else:
                 self.closure = None

@@ -53,9 +53,5 @@ class Account(Protocol):
         ...
 
     def refused(self, authorization: Authorization) -> None:
-        """The service did not take it. Raises CredentialsRefused when another one would not help."""
-        ...
-
-    def accepted(self, authorization: Authorization) -> None:
-        """The service answered a call that carried it."""
+        """The service did not take it. Raises CredentialsRefused where there is no other to try."""
         ...

@@ -5,6 +5,7 @@ of the rate from 50 a second on), a second deep it would let twice the rate into
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from aiolimiter import AsyncLimiter
@@ -14,6 +15,8 @@ SLOWEST = 1 / 3
 
 _CUT = 0.95
 _CUT_IN_VAIN = 0.8
+_IN_VAIN_AFTER = 1.0
+_NEWEST_WEIGHS = 0.1
 _RECOVERY_PER_SECOND = 0.005
 _PAUSE_FIRST = 0.25
 _PAUSE_MOST = 8.0
@@ -28,10 +31,13 @@ class Pacer:
         depth = 1 + rate / 50
         self._bucket = AsyncLimiter(depth, depth / rate)
         self._share = 1.0
-        self._last_cut = self._last_change = time()
-        self._answered_since_cut = True
+        self._last_cut = -math.inf
+        self._last_change = time()
+        self._last_answer = time()
+        self._round_trip = 0.0
         self._pause = _PAUSE_FIRST
         self._paused_until = 0.0
+        self._begun = False
 
     @property
     def rate(self) -> float:
@@ -45,6 +51,9 @@ class Pacer:
 
     async def turn(self) -> None:
         """Wait until a call may leave. One waiter at a time."""
+        if not self._begun:  # the bucket's depth is for late timers, not for a burst to begin with
+            self._begun = True
+            await self._bucket.acquire(self._bucket.max_rate - 1)
         self._recover()
         # A call costs more while the rate is cut, in parts that the bucket holds: a wait beside the bucket would be
         # no cut at all, since the bucket fills again meanwhile.
@@ -57,19 +66,24 @@ class Pacer:
             while self._bucket.has_capacity():  # what was saved up during a pause would follow it as a burst
                 await self._bucket.acquire()
 
-    def answered(self) -> None:
-        """A call was let through by the service."""
-        self._answered_since_cut = True
+    def answered(self, sent_at: float) -> None:
+        """A call sent at that time was let through by the service."""
+        self._last_answer = self._time()
+        self._round_trip += (self._last_answer - sent_at - self._round_trip) * _NEWEST_WEIGHS
         self._pause = _PAUSE_FIRST
 
     def refused(self, sent_at: float) -> None:
-        """A call sent at that time was one too many a second. All refusals of one round trip are one event."""
-        if sent_at < self._last_cut:
+        """A call sent at that time was one too many a second. All refusals of one round trip are one event.
+
+        A refusal comes back faster than an answer, so a round trip is what answered calls take.
+        """
+        if sent_at < self._last_cut + self._round_trip:
             return
         self._recover()
-        self._share = max(SLOWEST, self._share * (_CUT if self._answered_since_cut else _CUT_IN_VAIN))
-        self._last_cut = self._last_change = self._time()
-        self._answered_since_cut = False
+        now = self._time()
+        in_vain = now - self._last_answer > max(_IN_VAIN_AFTER, 2 * self._round_trip)
+        self._share = max(SLOWEST, self._share * (_CUT_IN_VAIN if in_vain else _CUT))
+        self._last_cut = self._last_change = now
 
     def hold(self, sent_at: float) -> None:
         """A call sent at that time found the whole cluster busy: nobody calls for a moment, longer each time."""

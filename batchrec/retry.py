@@ -105,6 +105,8 @@ class Breaker:
     """
 
     patience: float
+    proven: bool = False
+    """Whether the service has answered such requests before this run."""
     answers: int = 0
     failing_since: float | None = None
     _probes: int = 0
@@ -119,7 +121,7 @@ class Breaker:
     @property
     def misconfigured(self) -> bool:
         """Whether the service has refused so many requests, and answered none, that the job must be wrong."""
-        return self.answers == 0 and self._malformed >= MISCONFIGURED_AFTER
+        return not self.proven and self.answers == 0 and self._malformed >= MISCONFIGURED_AFTER
 
     def expired(self, now: float) -> bool:
         """Whether the service has been down for as long as the job is willing to wait."""
@@ -128,13 +130,16 @@ class Breaker:
     def answered(self) -> None:
         """A call was answered: the service works."""
         self.answers += 1
-        self.failing_since = None
-        self._probes = 0
+        self.judged()
+
+    def judged(self) -> None:
+        """The service had something to say about an image: it works, though that was no answer."""
+        self._works()
         self._malformed = 0
-        self._witnesses.clear()
 
     def failed(self, image: object, now: float, *, suspect: bool) -> None:
-        """A call has failed in a way that may pass. `image` tells witnesses apart."""
+        """A call has failed in a way that may pass. `image` tells witnesses apart: copies are one."""
+        self._malformed = 0
         if self.failing_since is None:
             self.failing_since = now
         if self.down:
@@ -144,7 +149,13 @@ class Breaker:
 
     def malformed(self) -> None:
         """The service found fault with the request itself; it works, and says no."""
+        self._works()
         self._malformed += 1
+
+    def _works(self) -> None:
+        self.failing_since = None
+        self._probes = 0
+        self._witnesses.clear()
 
     def probe_delay(self, rng: random.Random) -> float:
         """Seconds before the next probe, while down: doubling, so that patience holds at least several probes."""

@@ -215,7 +215,7 @@ SERVICES: dict[str, Service] = {
             "currency",
             "banknotes and coins · 货币识别",
             f"{_CLASSIFY}/v1/currency",
-            Reading(shape="object", name="currencyName", score=None),
+            Reading(shape="object", name="currencyName", score=None, year="year"),
         ),
         Service(
             "redwine",
@@ -244,8 +244,8 @@ def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...]
         return None
     if reading.shape == "box":
         return _subject(result)
-    name = result.get(reading.name)
-    return (Label(name),) if isinstance(name, str) and name else ()
+    label = _label(reading, result, None)
+    return () if label is None else (label,)
 
 
 def _ranked(reading: Reading, entries: list[dict[str, Any]], shared: Box | None) -> tuple[Label, ...]:
@@ -293,6 +293,8 @@ def _number(value: object) -> float | None:
 
 
 def _text(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     return value if isinstance(value, str) else None
 
 

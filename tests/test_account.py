@@ -363,27 +363,6 @@ async def test_refused_token_is_replaced_once() -> None:
     assert (second.query, account.refreshes, len(endpoint.posts)) == ("access_token=24.2", 1, 2)
 
 
-@virtual
-async def test_third_fresh_token_refused_in_a_row() -> None:
-    """77: another token would not help either."""
-    account = an_account(Endpoint())
-    for _ in range(2):
-        account.refused(await account.authorize())
-    with pytest.raises(CredentialsRefused, match="3 fresh tokens"):
-        account.refused(await account.authorize())
-
-
-@virtual
-async def test_answer_between_refusals_starts_the_count_again() -> None:
-    """A service that revokes tokens now and then is not one that refuses them all."""
-    account = an_account(Endpoint())
-    for _ in range(10):
-        account.refused(await account.authorize())
-        account.refused(await account.authorize())
-        account.accepted(await account.authorize())
-    assert account.refreshes == 20
-
-
 @pytest.mark.parametrize("token", ["24.{}", "a+b/c={} d", "令牌{}"])
 def test_cached_token_that_is_refused_is_not_used_again(tmp_path: Path, token: str) -> None:
     """Whatever characters it has: it is dropped, uncounted, and a new one fetched and kept."""
@@ -468,7 +447,6 @@ async def test_bearer_key_travels_as_a_header() -> None:
     """Nothing is fetched, and nothing stands in the address."""
     account = BearerAccount(Credentials(bearer="bce-v3/a/b"))
     authorization = await account.authorize()
-    account.accepted(authorization)
     assert (authorization.query, dict(authorization.headers)) == ("", {"Authorization": "Bearer bce-v3/a/b"})
     assert (account.refreshes, account.secrets) == (0, ("bce-v3/a/b",))
 

@@ -46,15 +46,10 @@ class OneToken:
         if self.fetching:
             seconds, self.fetching = self.fetching, 0.0
             await asyncio.sleep(seconds)
-        return Authorization("access_token=t", fresh=True)
+        return Authorization(f"access_token={self.refusals}", fresh=True)
 
     def refused(self, authorization: Authorization) -> None:
         self.refusals += 1
-        if self.refusals == 3:
-            raise CredentialsRefused("three")
-
-    def accepted(self, authorization: Authorization) -> None:
-        self.refusals = 0
 
 
 class Wall:
@@ -449,19 +444,33 @@ def test_probe_that_gets_through_opens_the_service(quota: Counts, outcome: Failu
     live()
 
 
-def test_probe_that_says_nothing_is_followed_by_another(quota: Counts) -> None:
-    """After a timeout or 18 it is still not known, so one more call asks, alone."""
+@pytest.mark.parametrize("failure", [TIMEOUT, code(18)], ids=lambda failure: str(failure.code))
+def test_probe_that_says_nothing_is_the_only_one(quota: Counts, failure: Failure) -> None:
+    """One call a run may be spent on a service that was used up: after a timeout or 18 it stays closed."""
 
     @virtual
     async def live() -> None:
         quota.shut("me", "dish", 17, "2026-11-23")
         gate = a_gate(quota)
-        for failure in (TIMEOUT, code(18)):
-            ticket = await gate.enter()
-            async with waiting(gate.enter()) as tasks:
-                await asyncio.sleep(10)
-                assert not tasks[0].done()
-            gate.settle(ticket, "image", failure)
+        gate.settle(await gate.enter(), "image", failure)
+        with pytest.raises(GateClosed):
+            await gate.enter()
+        assert gate.closure is not None
+
+    live()
+
+
+def test_answer_to_a_call_that_left_before_the_closure_does_not_open_it(quota: Counts) -> None:
+    """Only the probe can: the others left while there was still something left."""
+
+    @virtual
+    async def live() -> None:
+        gate = a_gate(quota)
+        early, refused = await gate.enter(), await gate.enter()
+        await asyncio.sleep(0.1)
+        gate.settle(refused, "image", code(17))
+        gate.settle(early, "image", None)
+        assert quota.closure("me", "dish") is not None
 
     live()
 
@@ -619,13 +628,45 @@ def test_failing_for_ever(quota: Counts, failure: Failure) -> None:
     live()
 
 
-def test_fresh_tokens_refused_for_ever(quota: Counts) -> None:
-    """What the account says ends the run."""
+def test_third_fresh_token_refused_in_a_row(quota: Counts) -> None:
+    """77: another token would not help either."""
 
     @virtual
     async def live() -> None:
-        _, error, _ = await fails_for_ever(a_gate(quota), code(110), workers=1)
-        assert isinstance(error, CredentialsRefused)
+        gate = a_gate(quota)
+        for _ in range(2):
+            gate.settle(await gate.enter(), "image", code(110))
+        with pytest.raises(CredentialsRefused, match="3 fresh tokens"):
+            gate.settle(await gate.enter(), "image", code(111))
+
+    live()
+
+
+def test_answer_between_refused_tokens_starts_the_count_again(quota: Counts) -> None:
+    """A service that revokes tokens now and then is not one that refuses them all."""
+
+    @virtual
+    async def live() -> None:
+        gate = a_gate(quota)
+        for _ in range(10):
+            gate.settle(await gate.enter(), "image", code(110))
+            gate.settle(await gate.enter(), "image", code(110))
+            gate.settle(await gate.enter(), "image", None)
+        assert gate.in_flight == 0
+
+    live()
+
+
+def test_one_token_refused_to_many_calls_is_one_refusal(quota: Counts) -> None:
+    """It counts only against the token it was sent with."""
+
+    @virtual
+    async def live() -> None:
+        gate = a_gate(quota)
+        tickets = [await gate.enter() for _ in range(8)]
+        for ticket in tickets:
+            gate.settle(ticket, "image", code(110))
+        assert not gate.closed
 
     live()
 

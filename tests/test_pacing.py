@@ -128,10 +128,23 @@ async def test_refusal_of_a_later_call_is_another_cut() -> None:
     pacer = a_pacer(100)
     loop = asyncio.get_running_loop()
     for _ in range(2):
-        pacer.answered()
+        pacer.answered(loop.time())
         pacer.refused(loop.time())
         await asyncio.sleep(0.001)
     assert pacer.rate == pytest.approx(100 * 0.95**2, rel=1e-3)
+
+
+@virtual
+async def test_quick_refusals_while_answers_take_their_time() -> None:
+    """A refusal comes back at once; those that leave before an answer could be back belong to the same round trip."""
+    pacer = a_pacer(200)
+    loop = asyncio.get_running_loop()
+    for _ in range(100):
+        pacer.answered(loop.time() - 0.1)
+    for _ in range(4):
+        pacer.refused(loop.time())
+        await asyncio.sleep(0.005)
+    assert pacer.rate == pytest.approx(190, rel=1e-3)
 
 
 @virtual
@@ -173,7 +186,7 @@ async def test_busy_cluster_pauses_everybody() -> None:
         await pacer.turn()
         waits.append(round(loop.time() - sent, 2))
     assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
-    pacer.answered()
+    pacer.answered(loop.time())
     await pacer.turn()
     sent = loop.time()
     pacer.hold(sent)
