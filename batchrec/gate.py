@@ -91,6 +91,7 @@ class Gate:
         self.in_flight = 0
         self._settled = asyncio.Event()
         self._line = _Line()
+        quota.note_caps(payer, service, caps.daily, caps.total)
         self._remembered = quota.closure(payer, service)
         self._remembered_at = -math.inf
         self._refused_since: float | None = None

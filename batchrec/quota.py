@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS used (
     account TEXT, service TEXT, day TEXT, calls INTEGER NOT NULL, PRIMARY KEY (account, service, day)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pack (
     account TEXT, service TEXT, calls INTEGER NOT NULL, PRIMARY KEY (account, service)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS caps (
+    account TEXT, service TEXT, daily INTEGER, total INTEGER, PRIMARY KEY (account, service)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS closed (
     account TEXT, service TEXT, code INTEGER NOT NULL, until REAL, PRIMARY KEY (account, service)) WITHOUT ROWID;
 """
@@ -43,12 +45,17 @@ class Closure:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A line of `batchrec quota`: calls of the Beijing day, calls in all, and the closure if there is one."""
+    """A line of `batchrec quota`: calls of the Beijing day and in all, and the closure if there is one.
+
+    `left_today` and `left` are what the limits of the last run leave, None where it had none.
+    """
 
     account: str
     service: str
     today: int
     total: int
+    left_today: int | None
+    left: int | None
     closure: Closure | None
 
 
@@ -99,6 +106,11 @@ class Quota:
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
+
+    def note_caps(self, account: str, service: str, daily: int | None, total: int | None) -> None:
+        """Remember the limits of a run, from which `usage` tells what is left."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (account, service, daily, total))
 
     def reserve(self, account: str, service: str, daily: int | None, total: int | None) -> Closure | str:
         """Count a call that is about to leave. The day it is counted on, or why it must not leave."""
@@ -160,16 +172,23 @@ class Quota:
                 "SELECT account, service FROM pack UNION SELECT account, service FROM used "
                 "UNION SELECT account, service FROM closed ORDER BY 1, 2"
             ).fetchall()
-            return [
-                Usage(
-                    account,
-                    service,
-                    self._calls(account, service, day),
-                    self._pack(account, service),
-                    self.closure(account, service),
-                )
-                for account, service in rows
-            ]
+            return [self._usage(account, service, day) for account, service in rows]
+
+    def _usage(self, account: str, service: str, day: str) -> Usage:
+        today, total = self._calls(account, service, day), self._pack(account, service)
+        caps = self._db.execute(
+            "SELECT daily, total FROM caps WHERE account = ? AND service = ?", (account, service)
+        ).fetchone()
+        daily, pack = caps or (None, None)
+        return Usage(
+            account,
+            service,
+            today,
+            total,
+            None if daily is None else max(0, daily - today),
+            None if pack is None else max(0, pack - total),
+            self.closure(account, service),
+        )
 
     def _calls(self, account: str, service: str, day: str) -> int:
         return self._one("SELECT calls FROM used WHERE account = ? AND service = ? AND day = ?", account, service, day)

@@ -76,15 +76,17 @@ def show_error(code: str) -> None:
 
 
 def show_quota(usage: Iterable[Usage]) -> None:
-    """Calls of the Beijing day and in all, and what is closed until when."""
+    """Calls of the Beijing day and in all, what the last run's limits leave, and what is closed until when."""
     rows = []
     for line in usage:
         closed = ""
         if line.closure is not None:
             until = iso_beijing(line.closure.until) if line.closure.until else "`batchrec quota open`"
             closed = f"{line.closure.code}, until {until}"
-        rows.append((line.account, line.service, f"{line.today:,}", f"{line.total:,}", closed))
-    _show(("account", "service", "today", "in all", "closed"), rows)
+        counts = (line.today, line.left_today, line.total, line.left)
+        cells = ("" if count is None else f"{count:,}" for count in counts)
+        rows.append((line.account, line.service, *cells, closed))
+    _show(("account", "service", "today", "left today", "in all", "left in all", "closed"), rows)
 
 
 def _show(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:

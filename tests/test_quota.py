@@ -177,10 +177,12 @@ def test_usage_names_every_account_and_service(quota: Quota) -> None:
     quota.reserve("you", "dish", None, None)
     quota.reserve("me", "plant", None, None)
     quota.shut("me", "car", 17, "2026-11-23")
+    quota.note_caps("me", "plant", 5, None)
+    quota.note_caps("you", "dish", None, 1)
     assert quota.usage() == [
-        Usage("me", "car", 0, 0, Closure(17, MIDNIGHT)),
-        Usage("me", "plant", 1, 1, None),
-        Usage("you", "dish", 1, 1, None),
+        Usage("me", "car", 0, 0, None, None, Closure(17, MIDNIGHT)),
+        Usage("me", "plant", 1, 1, 4, None, None),
+        Usage("you", "dish", 1, 1, None, 0, None),
     ]
 
 
