@@ -1,4 +1,4 @@
-"""How a run ended: exit code, reason, and when to run again. Where several hold, the first row of `_REASONS` wins."""
+"""How a run ended: exit code, reason, and when to run again."""
 
 from dataclasses import dataclass
 from signal import Signals

@@ -89,7 +89,7 @@ class Engine:
         self._on_rows = on_rows
         self.tally = Tally()
         self.error: BatchrecError | None = None
-        self._recorder = Recorder(journal, files, lambda: self.tally.calls, self._committed)
+        self._recorder = Recorder(journal, files, self._committed)
         self._stopping = False
         self._outstanding = 0
         self._changed = asyncio.Event()
@@ -119,7 +119,8 @@ class Engine:
 
     def stop(self, error: BatchrecError | None = None) -> None:
         """No new call leaves; calls that have left are finished and recorded, then `run` returns."""
-        self.error = self.error or error
+        if error is not None and error.outranks(self.error):
+            self.error = error
         self._stopping = True
         for worker in self._workers - self._bound:
             worker.cancel()
@@ -175,7 +176,7 @@ class Engine:
         """Nothing will be asked for this image in this run; its copies may find another way, or none."""
         for key, leader in list(self._leading.items()):
             if leader.image == task.image and key[0] == task.step:
-                self._follow_leader(key)
+                self._lead_ends(key, task.image, shared=True)
         self._finished(1)
 
     async def _attend(self, lane: Lane, task: Task) -> Outcome | None:
@@ -193,9 +194,12 @@ class Engine:
             return self._failed(task, None, data)
         if self._parked(task, sha256):
             return None
-        if sha256 != task.sha256 and (outcome := self._known(task, sha256)) is not None:
-            return outcome
-        self._leading.setdefault((task.step, sha256), _Leader(task.image))
+        if sha256 != task.sha256:
+            if task.sha256 is not None:  # the file was replaced since it was listed, so it leads nothing
+                self._lead_ends((task.step, task.sha256), task.image, shared=False)
+            if (outcome := self._known(task, sha256)) is not None:
+                return outcome
+        self._leading.setdefault((task.step, sha256), _Leader(task.image, task.image))
         prepared = await self._prepare(step, data)
         if isinstance(prepared, Failure):
             return self._failed(task, sha256, prepared)
@@ -221,7 +225,7 @@ class Engine:
         if leader is None or leader.image == task.image:
             return False
         leader.copies = True
-        self._journal.park(task, sha256, leader.image)
+        self._journal.park(task, sha256, leader.first)
         self._finished(1)
         return True
 
@@ -314,19 +318,24 @@ class Engine:
                 self.tally.failed += 1
             self.tally.added += len(finished.follow)
             if finished.sha256 is not None:
-                self._follow_leader((finished.task.step, finished.sha256), finished.task.image)
+                shared = finished.failure is None or finished.failure.kind is Kind.IMAGE
+                self._lead_ends((finished.task.step, finished.sha256), finished.task.image, shared=shared)
         self._finished(len(group))
         if self._on_rows is not None:
             self._on_rows(group)
 
-    def _follow_leader(self, key: tuple[int, bytes], image: int | None = None) -> None:
-        """A leader is done: put its copies back on the list, where they find what it has become."""
+    def _lead_ends(self, key: tuple[int, bytes], image: int, *, shared: bool) -> None:
+        """An image that others wait for is done. They share what became of it, or the next of them leads."""
         leader = self._leading.get(key)
-        if leader is None or (image is not None and leader.image != image):
+        if leader is None or leader.image != image:
+            return
+        heir = self._journal.hand_over(key[0], leader.first) if leader.copies and not shared else None
+        if heir is not None:
+            leader.image = heir
             return
         del self._leading[key]
         if leader.copies:
-            self._journal.unpark(key[0], leader.image)
+            self._journal.unpark(key[0], leader.first)
 
     def _finished(self, count: int) -> None:
         self._outstanding -= count
@@ -344,7 +353,8 @@ class _Deferred(Exception):
 
 @dataclass(slots=True)
 class _Leader:
-    """An image whose call is under way, and whether copies of it wait."""
+    """The image that is asked about for all with the same bytes. The copies are parked under the `first` that was."""
 
     image: int
+    first: int
     copies: bool = False

@@ -12,11 +12,18 @@
 An image's failure is none of these: it is a value (`model.Failure`).
 """
 
+EXIT_ORDER = (2, 70, 73, 74, 77, 69, 75, 130, 143, 1, 0)
+"""Where several exit codes hold, the first of these is the one."""
+
 
 class BatchrecError(Exception):
     """Base of all; its text is for the user as it stands. `exit_code` is what the command ends with."""
 
     exit_code = 70
+
+    def outranks(self, other: "BatchrecError | None") -> bool:
+        """Whether a run that met both ends with this one's exit code."""
+        return other is None or EXIT_ORDER.index(self.exit_code) < EXIT_ORDER.index(other.exit_code)
 
 
 class JobError(BatchrecError):

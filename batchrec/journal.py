@@ -185,7 +185,6 @@ class Journal:
             unknown = self._one("SELECT coalesce(sum(sent), 0) FROM items WHERE sent > 0")
             self._db.execute("UPDATE items SET sent = 0 WHERE sent > 0")
             self._db.execute("UPDATE items SET state = 0, leader = NULL WHERE state IN (1, 2)")
-            self._put_note("calls", (self.note("calls") or 0) + unknown)
             untold = (self.note("untold") or 0) + unknown
             self._put_note("untold", untold or None)
         return int(untold)
@@ -350,6 +349,18 @@ class Journal:
                 "UPDATE items SET state = 2, leader = ? WHERE image = ? AND step = ?", (leader, task.image, task.step)
             )
 
+    def hand_over(self, step: int, leader: int) -> int | None:
+        """Put one copy back on the list, to lead the others that stay parked; None where there is none."""
+        with self._transaction():
+            row = self._db.execute(
+                "SELECT image FROM items WHERE step = ? AND leader = ? AND state = 2 ORDER BY image LIMIT 1",
+                (step, leader),
+            ).fetchone()
+            if row is None:
+                return None
+            self._db.execute("UPDATE items SET state = 0, leader = NULL WHERE image = ? AND step = ?", (row[0], step))
+        return int(row[0])
+
     def unpark(self, step: int, leader: int) -> None:
         """Put the copies of an image that is finished back on the list."""
         with self._transaction():
@@ -372,7 +383,7 @@ class Journal:
         failure = Failure(Kind(row[4]), row[5], row[6]) if row[4] else None
         return Known(row[0], row[1], row[2] or 0, row[3] or 0, failure)
 
-    def commit(self, finished: Sequence[Finished], outputs: Mapping[str, tuple[int, int]], calls: int) -> None:
+    def commit(self, finished: Sequence[Finished], outputs: Mapping[str, tuple[int, int]]) -> None:
         """One group: what is finished, the follow-up steps, the files' lengths. `outputs`: (length, crc) by name.
 
         The first digest of a file stays: one that was replaced between two steps is then found out by the next run.
@@ -392,7 +403,6 @@ class Journal:
                 ((f.task.image, step, f.task.position) for f in finished for step in f.follow),
             )
             self._put_outputs(outputs)
-            self._put_note("calls", (self.note("calls") or 0) + calls)
 
     def sync(self) -> None:
         """Wait until what was committed is on the disk, and keep the write-ahead log short. Takes no lock."""

@@ -83,20 +83,17 @@ def failed(
 class Recorder:
     """Collects outcomes and commits them in groups. `committed` is called with each group, on the event loop.
 
-    `calls` gives how many calls this run has made. After `run` has ended with an error nothing more is recorded.
+    After `run` has ended with an error nothing more is recorded.
     """
 
     def __init__(
         self,
         journal: Journal,
         files: ResultFiles,
-        calls: Callable[[], int],
         committed: Callable[[Sequence[Outcome]], None],
     ) -> None:
         self._journal = journal
         self._files = files
-        self._calls = calls
-        self._calls_noted = 0
         self._committed = committed
         self._waiting: list[Outcome] = []
         self._arrived = asyncio.Event()
@@ -153,10 +150,7 @@ class Recorder:
         if not self._closing:
             self._hurry.clear()
         if group:
-            calls = self._calls()
-            finished = await self._write(group)
-            await asyncio.to_thread(self._note, finished, calls - self._calls_noted)
-            self._calls_noted = calls
+            await asyncio.to_thread(self._note, await self._write(group))
             self._committed(group)
         self._room.set()
 
@@ -170,12 +164,12 @@ class Recorder:
             outcome.finished if outcome.row is None else _placed(outcome.finished, next(places)) for outcome in group
         ]
 
-    def _note(self, finished: list[Finished], calls: int) -> None:
+    def _note(self, finished: list[Finished]) -> None:
         try:
             self._files.sync()
         except OSError as exc:
             raise writing(self._files.directory, exc) from exc
-        self._journal.commit(finished, self._files.places, calls)
+        self._journal.commit(finished, self._files.places)
         self._journal.sync()
 
 

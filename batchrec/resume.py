@@ -53,12 +53,13 @@ def open_directory(
     unknown = journal.recover()
     if not wishes.rebuild:
         files.check()
-    steps = journal.take_steps(step_records(job), judge_all=wishes.rebuild)
-    opened = Opened(steps, unknown, 0, [])
+    opened = Opened({}, unknown, 0, [])
     for change in journal.take_inputs(_found(entries, opened, stopped)):
         _heed(stopped)
         if (same := _same(job, change)) is not None:
             journal.touch(change, same=same)
+    # Not before the inputs are listed: a step that changed drops answers, and a wrong manifest must not cost them.
+    steps = opened.steps = journal.take_steps(step_records(job), judge_all=wishes.rebuild)
     if wishes.rebuild or journal.note("dirty"):
         _rewrite(journal, files)
     _catch_up(journal, files)

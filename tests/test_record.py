@@ -123,8 +123,7 @@ class Desk:
         places = {"results.jsonl": (0, 0), "results.csv": (0, 0)}
         self.files = ResultFiles(directory, list(OUTPUTS.values()), places)
         self.groups: list[int] = []
-        self.calls = 0
-        self.recorder = Recorder(self.journal, self.files, lambda: self.calls, lambda g: self.groups.append(len(g)))
+        self.recorder = Recorder(self.journal, self.files, lambda g: self.groups.append(len(g)))
 
     def outcome(self, number: int) -> Outcome:
         task = self.tasks[number]
@@ -150,19 +149,18 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 async def test_what_comes_together_is_committed_together(desk):
-    """Outcomes share a group; rows stand where the journal says; calls are noted once."""
+    """Outcomes share a group; rows stand where the journal says."""
     async with desk.files:
         run = asyncio.create_task(desk.recorder.run())
         for number in range(5):
             await desk.recorder.add(desk.outcome(number))
         await desk.recorder.add(failed(desk.tasks[5], SHA, Failure(Kind.IMAGE, "torn", "damaged"), 0, AT))
-        desk.calls = 7
         desk.recorder.close()
         await run
         known = desk.journal.known(1, SHA)
         assert desk.files.read(known.start, known.length)["response"]["log_id"] == 0
     assert (desk.groups, desk.rows(), desk.whole()) == ([6], [0, 1, 2, 3, 4], True)
-    assert (desk.journal.note("calls"), desk.journal.counts().failed) == (7, 1)
+    assert desk.journal.counts().failed == 1
 
 
 async def test_a_group_waits_no_longer_than_promised(desk):

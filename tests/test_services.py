@@ -90,7 +90,12 @@ def labels(service: str, reply: str):
         ("landmark", '{"result":{"landmark":"狮身人面像"}}', [Label("狮身人面像")]),
         ("landmark", '{"result":{"landmark":""}}', []),
         ("landmark", '{"result":{}}', []),
-        ("currency", '{"result":{"hasdetail":1,"currencyName":"新加坡元","year":"2004年"}}', [Label("新加坡元")]),
+        (
+            "currency",
+            '{"result":{"hasdetail":1,"currencyName":"新加坡元","year":"2004年"}}',
+            [Label("新加坡元", year="2004年")],
+        ),
+        ("car", '{"result":[{"name":"宾利飞驰","score":1,"year":2017}]}', [Label("宾利飞驰", 1.0, year="2017")]),
         ("currency", '{"result":{"hasdetail":0,"currencyName":""}}', []),
         ("redwine", '{"result":{"hasdetail":0,"wineNameCn":""}}', []),
         ("easydl_classification", '{"results":[{"name":"x","score":0.5}]}', [Label("x", 0.5)]),

@@ -14,6 +14,10 @@ Identity = tuple[int, int]
 """Device and inode: what two names of one folder have in common."""
 
 
+_LATEST = 2**63 - 1
+"""Nanoseconds; SQLite holds no more, and a file system may say a time after the year 2262."""
+
+
 class Scope:
     """What all sources of a job share. `base` is the job file's folder, `output` its output directory."""
 
@@ -70,7 +74,7 @@ class Scope:
         except OSError as error:
             return Found(name, source, position, -1, 0, problem or f"cannot be read: {reason(error)}")
         problem = problem or _irregular(status.st_mode)
-        return Found(name, source, position, status.st_size, status.st_mtime_ns, problem)
+        return Found(name, source, position, status.st_size, min(status.st_mtime_ns, _LATEST), problem)
 
     def _in_output(self, path: str) -> bool:
         """Whether it lies in the output directory, or is it: as written, or where its links lead."""
