@@ -1,11 +1,13 @@
 """The way in: `batchrec` and `python -m batchrec`. The last line of defence for exit codes and secrets is here."""
 
+import os
 import sys
 import traceback
 
 
 def main() -> None:
     """Run the command line. A defect ends with 70 and a traceback without secrets; anything else has its own code."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a console may not be UTF-8; labels and file names are
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -21,6 +23,13 @@ def main() -> None:
         print(redact(traceback.format_exc()), file=sys.stderr)
         print("This is a defect in batchrec. Please report the lines above.", file=sys.stderr)
         sys.exit(70)
+
+
+def _open_what_is_closed() -> None:
+    """A stream that was closed (`>&-`) swallows: else the next file or socket opened would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from .account import BearerAccount, Credentials, TokenAccount, load_credentials
 from .client import Client, make_request
 from .ending import Facts, ending
 from .engine import Engine, Lane, Step, Tally
-from .errors import DirectoryBusy, Interrupted, JobError
+from .errors import DirectoryBusy, JobError
 from .follow import follow_ups
 from .gate import Caps, Gate
 from .interfaces import Transport
@@ -65,6 +65,20 @@ class Options:
     on_rows: Watcher | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of a job: what it was asked for, and what it works on."""
+
+    job: Job
+    options: Options
+    credentials: Credentials
+    state: Path
+    journal: Journal
+    files: ResultFiles
+    stopper: Stopper
+    started: float
+
+
 async def run(job: Job, options: Options | None = None, environ: Mapping[str, str] = os.environ) -> Summary:
     """Run or resume a job; see the summary's `exit_code` for how it ended.
 
@@ -83,23 +97,13 @@ async def run(job: Job, options: Options | None = None, environ: Mapping[str, st
         closing(Journal(job.directory)) as journal,
     ):
         files = ResultFiles(job.directory, [OUTPUTS[name] for name in job.output.formats], {})
-        try:
-            opened = await asyncio.to_thread(open_directory, job, journal, files, entries, options.wishes, stopper.came)
-        except OSError as exc:
-            raise writing(job.directory, exc) from exc
-        _tell(opened)
+        this = _Run(job, options, credentials, state, journal, files, stopper, started)
+        opened = await _open(this, entries)
         horizon = journal.horizon(list(opened.steps.values()), options.limit)
-        engine = None
-        refreshes = 0
+        engine, refreshes = None, 0
         if journal.unfinished(list(opened.steps.values()), horizon):
-            async with _engine(job, options, credentials, state, journal, files, opened, horizon) as (engine, account):
-                stopper.ask = engine.stop
-                if stopper.came():
-                    raise Interrupted("stopped before anything was sent")
-                async with shown(options.progress, _watch(engine, journal.counts())):
-                    await engine.run()
-                refreshes = account.refreshes
-        return _conclude(job, journal, opened, engine, refreshes, stopper, horizon, time.monotonic() - started)
+            engine, refreshes = await _ask(this, opened, horizon)
+        return _conclude(this, opened, engine, refreshes, horizon)
 
 
 # -- before
@@ -151,70 +155,85 @@ def _held(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def _tell(opened: Opened) -> None:
+async def _open(this: _Run, entries: Iterator[Found | Ignored | Notice]) -> Opened:
+    """List the inputs and bring the directory in order, in a thread; it may take minutes, so it is shown."""
+    try:
+        async with shown(this.options.progress, lambda: None):
+            opened = await asyncio.to_thread(
+                open_directory,
+                this.job,
+                this.journal,
+                this.files,
+                entries,
+                this.options.wishes,
+                this.stopper.came,
+            )
+    except OSError as exc:
+        raise writing(this.job.directory, exc) from exc
     for notice in opened.notices:
         _log.warning("%s", notice)
     if opened.outcome_unknown:
         _log.warning("an earlier run was killed: %d calls were sent and never answered", opened.outcome_unknown)
+    return opened
 
 
 # -- during
 
 
-@asynccontextmanager
-async def _engine(
-    job: Job,
-    options: Options,
-    credentials: Credentials,
-    state: Path,
-    journal: Journal,
-    files: ResultFiles,
-    opened: Opened,
-    horizon: int,
-) -> AsyncIterator[tuple[Engine, TokenAccount | BearerAccount]]:
-    """A ready engine, connected to the service or to an emulator in this process."""
-    loop, rng = asyncio.get_running_loop(), random.Random()
+async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
+    """Connect to the service, or to an emulator in this process, and ask; the engine, and tokens refreshed."""
+    job, loop, rng = this.job, asyncio.get_running_loop(), random.Random()
     async with AsyncExitStack() as stack:
         endpoint, transport = await stack.enter_async_context(_connection(job))
-        cache = None if job.account.endpoint == EMBEDDED else state
-        account = _account(endpoint, credentials, transport, cache, job.limits.patience, rng)
-        quota = stack.enter_context(closing(Quota(state, time.time)))
-        await stack.enter_async_context(files)
-        slots = asyncio.Semaphore(job.limits.concurrency or MOST_IN_FLIGHT)
-        payer = _payer(job, credentials)
-
-        def lane(name: str, members: Sequence[JobStep]) -> Lane:
-            caps = _caps(job, members)
-            gate = Gate(
-                name,
-                account,
-                payer,
-                caps,
-                quota,
-                slots,
-                patience=job.limits.patience,
-                wait=job.limits.on_daily_limit == "wait",
-                time=loop.time,
-                now=time.time,
-                rng=rng,
-            )
-            return Lane(gate, tuple(opened.steps[step.name] for step in members), _workers(job, caps))
-
-        yield (
-            Engine(
-                journal,
-                files,
-                Client(endpoint, transport, loop.time),
-                _steps(job, opened),
-                [lane(name, members) for name, members in _by_service(job).items()],
-                job.base,
-                horizon,
-                now=time.time,
-                rng=rng,
-                on_rows=options.on_rows,
-            ),
-            account,
+        account = _account(this, endpoint, transport, rng)
+        quota = stack.enter_context(closing(Quota(this.state, time.time)))
+        await stack.enter_async_context(this.files)
+        engine = Engine(
+            this.journal,
+            this.files,
+            Client(endpoint, transport, loop.time),
+            _steps(job, opened),
+            _lanes(this, opened, account, quota, rng),
+            job.base,
+            horizon,
+            now=time.time,
+            rng=rng,
+            on_rows=this.options.on_rows,
         )
+        this.stopper.ask = engine.stop
+        if this.stopper.came():
+            engine.stop()
+        async with shown(this.options.progress, _watch(engine, this.journal.counts())):
+            await engine.run()
+        return engine, account.refreshes
+
+
+def _lanes(
+    this: _Run, opened: Opened, account: TokenAccount | BearerAccount, quota: Quota, rng: random.Random
+) -> list[Lane]:
+    """One lane for every service, all together with as many calls in flight as the job allows."""
+    job = this.job
+    slots = asyncio.Semaphore(job.limits.concurrency or MOST_IN_FLIGHT)
+    lanes = []
+    for name, members in _by_service(job).items():
+        numbers = tuple(opened.steps[step.name] for step in members)
+        caps = _caps(job, members)
+        gate = Gate(
+            name,
+            account,
+            _payer(job, this.credentials),
+            caps,
+            quota,
+            slots,
+            patience=job.limits.patience,
+            wait=job.limits.on_daily_limit == "wait",
+            proven=this.journal.answered(numbers),
+            time=asyncio.get_running_loop().time,
+            now=time.time,
+            rng=rng,
+        )
+        lanes.append(Lane(gate, numbers, _workers(caps)))
+    return lanes
 
 
 @asynccontextmanager
@@ -231,19 +250,18 @@ async def _connection(job: Job) -> AsyncIterator[tuple[str, Transport]]:
         yield endpoint, await stack.enter_async_context(open_transport(endpoint, job.limits.timeout))
 
 
-def _account(
-    endpoint: str,
-    credentials: Credentials,
-    transport: Transport,
-    cache: Path | None,
-    patience: float,
-    rng: random.Random,
-) -> TokenAccount | BearerAccount:
-    if credentials.bearer:
-        return BearerAccount(credentials)
-    loop = asyncio.get_running_loop()
+def _account(this: _Run, endpoint: str, transport: Transport, rng: random.Random) -> TokenAccount | BearerAccount:
+    if this.credentials.bearer:
+        return BearerAccount(this.credentials)
     return TokenAccount(
-        endpoint, credentials, transport, cache=cache, patience=patience, now=time.time, time=loop.time, rng=rng
+        endpoint,
+        this.credentials,
+        transport,
+        cache=None if this.job.account.endpoint == EMBEDDED else this.state,
+        patience=this.job.limits.patience,
+        now=time.time,
+        time=asyncio.get_running_loop().time,
+        rng=rng,
     )
 
 
@@ -269,10 +287,9 @@ def _caps(job: Job, members: Sequence[JobStep]) -> Caps:
     return Caps(min(limit.qps for limit in limits), min(daily, default=None), min(total, default=None))
 
 
-def _workers(job: Job, caps: Caps) -> int:
+def _workers(caps: Caps) -> int:
     """Enough for answers that take four seconds at the full rate, and some to prepare images meanwhile."""
-    derived = max(_FEWEST_WORKERS, round(caps.qps * _SECONDS_OF_CALLS))
-    return min(job.limits.concurrency or derived, MOST_IN_FLIGHT)
+    return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_IN_FLIGHT))
 
 
 def _steps(job: Job, opened: Opened) -> dict[int, Step]:
@@ -309,32 +326,14 @@ def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
 # -- after
 
 
-def _conclude(
-    job: Job,
-    journal: Journal,
-    opened: Opened,
-    engine: Engine | None,
-    refreshes: int,
-    stopper: Stopper,
-    horizon: int,
-    seconds: float,
-) -> Summary:
+def _conclude(this: _Run, opened: Opened, engine: Engine | None, refreshes: int, horizon: int) -> Summary:
     """Write the views of the journal, and say how it went."""
-    views.write_failures(job.directory, journal.failures())
+    directory, journal = this.job.directory, this.journal
+    views.write_failures(directory, journal.failures())
     counts = journal.counts()
-    stuck = [lane.gate for lane in (engine.lanes if engine else ()) if journal.unfinished(lane.steps, horizon)]
-    end = ending(
-        Facts(
-            engine.error if engine else None,
-            any(gate.forbidden for gate in stuck),
-            tuple(gate.closure for gate in stuck if gate.closure is not None),
-            stopper.signal,
-            counts.failed,
-        )
-    )
-    if engine is not None and engine.error is not None:
-        _log.error("%s", engine.error)
     tally = engine.tally if engine else Tally()
+    end = ending(_facts(this, engine, counts, horizon))
+    seconds = time.monotonic() - this.started
     summary = Summary(
         images=counts.images,
         answered=counts.answered,
@@ -352,5 +351,18 @@ def _conclude(
         resume_at=end.resume_at,
         exit_code=end.exit_code,
     )
-    views.write_summary(job.directory, summary)
+    views.write_summary(directory, summary)
     return summary
+
+
+def _facts(this: _Run, engine: Engine | None, counts: Counts, horizon: int) -> Facts:
+    """What ended the run. Images that are left without any reason are a defect, and must not look like success."""
+    error = engine.error if engine else None
+    stuck = [lane.gate for lane in (engine.lanes if engine else ()) if this.journal.unfinished(lane.steps, horizon)]
+    if error is not None:
+        _log.error("%s", error)
+    forbidden = any(gate.forbidden for gate in stuck)
+    closures = tuple(gate.closure for gate in stuck if gate.closure is not None)
+    if stuck and not (error or forbidden or closures or this.stopper.signal):
+        raise RuntimeError("the run ended with images that are neither answered nor failed")
+    return Facts(error, forbidden, closures, this.stopper.signal, counts.failed)

@@ -139,8 +139,8 @@ def recognize(
                 async for row in recognize_files(
                     files, service=service, model=model, options=options, endpoint=endpoint, signals=True
                 ):
-                    sys.stdout.buffer.write(dumps(row) + b"\n")
-                    sys.stdout.flush()
+                    with _printing():
+                        sys.stdout.buffer.write(dumps(row) + b"\n")
             except ImagesFailed as error:
                 for failure in error.failures:
                     _err(f"{failure['image']}: {failure['message']} ({failure['code']})")
@@ -158,7 +158,7 @@ def services(
 
     Example: `batchrec services dish`
     """
-    with _told():
+    with _told(), _printing():
         from .errors import JobError
         from .services import SERVICES
         from .spec import did_you_mean
@@ -181,7 +181,7 @@ def errors(
 
     Example: `batchrec errors 18`
     """
-    with _told():
+    with _told(), _printing():
         from .tables import show_error, show_errors
 
         if code is None:
@@ -271,7 +271,7 @@ def init(job: Annotated[Path, typer.Argument(metavar="[JOB.toml]")] = Path("job.
 def quota(ctx: typer.Context) -> None:
     """Show what each account has used of its quota, and correct it."""
     if ctx.invoked_subcommand is None:
-        with _told(), _quota() as counts:
+        with _told(), _quota() as counts, _printing():
             from .tables import show_quota
 
             show_quota(counts.usage())
@@ -345,6 +345,22 @@ def _told() -> Iterator[None]:
         raise typer.Exit(error.exit_code) from None
     except (KeyboardInterrupt, typer.Abort):  # Abort: at a prompt
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """For data: a disk that takes no more of it is an error, a reader that has gone (`| head`) is not worth a word."""
+    from .errors import OutputFailed
+    from .progress import discard
+
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as exc:
+        discard(sys.stdout)
+        if isinstance(exc, BrokenPipeError):
+            raise typer.Exit(1) from None
+        raise OutputFailed(f"standard output: cannot be written: {exc.strerror}") from exc
 
 
 def _err(text: str) -> None:

@@ -333,6 +333,14 @@ class Journal:
             ).fetchone()
         return row is not None
 
+    def answered(self, steps: Sequence[int]) -> bool:
+        """Whether any image was ever answered at one of these steps."""
+        with self._guarded():
+            row = self._db.execute(
+                f"SELECT 1 FROM items WHERE step IN ({_numbers(steps)}) AND state = 3 LIMIT 1"
+            ).fetchone()
+        return row is not None
+
     def sent(self, task: Task) -> None:
         """A call for this image leaves now."""
         self._mark(task, 1)

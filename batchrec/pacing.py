@@ -13,6 +13,7 @@ from aiolimiter import AsyncLimiter
 SLOWEST = 1 / 3
 """The smallest share of a set rate that refusals can bring about."""
 
+_SLOWEST_RATE = 1e-6
 _CUT = 0.95
 _CUT_IN_VAIN = 0.8
 _IN_VAIN_AFTER = 1.0
@@ -26,7 +27,7 @@ class Pacer:
     """The pace of one account's calls to one service. `rate` is in calls per second; `time` is monotonic."""
 
     def __init__(self, rate: float, time: Callable[[], float]) -> None:
-        self.set_rate = rate
+        self.set_rate = rate = max(rate, _SLOWEST_RATE)
         self._time = time
         depth = 1 + rate / 50
         self._bucket = AsyncLimiter(depth, depth / rate)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TextIO
 
 Style = Literal["auto", "rich", "plain", "none"]
 
@@ -52,8 +52,15 @@ def say(text: str) -> None:
     try:
         if sys.stderr is not None:
             print(text, file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Let go of what cannot be written, now and when the interpreter flushes its streams at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def line(snapshot: Snapshot, rate: float) -> str:
@@ -85,31 +92,35 @@ def chosen(style: Style) -> Style:
 
 
 @asynccontextmanager
-async def shown(style: Style, snapshot: Callable[[], Snapshot]) -> AsyncIterator[None]:
-    """Show how far it is for as long as the block lasts."""
+async def shown(style: Style, snapshot: Callable[[], Snapshot | None]) -> AsyncIterator[None]:
+    """Show how far it is for as long as the block lasts. No snapshot: the inputs are still being listed."""
     style = chosen(style)
     if style == "none":
         yield
         return
     meter = Meter()
-    meter.rate(snapshot().answered)
+    _text(snapshot(), meter)
     task = asyncio.ensure_future(_rich(snapshot, meter) if style == "rich" else _plain(snapshot, meter))
     try:
         yield
     finally:
         task.cancel()
         await asyncio.wait({task})
-        if style == "plain":
-            say(line(now := snapshot(), meter.rate(now.answered)))
+        if style == "plain" and (last := snapshot()) is not None:
+            say(_text(last, meter))
 
 
-async def _plain(snapshot: Callable[[], Snapshot], meter: Meter) -> None:
+def _text(now: Snapshot | None, meter: Meter) -> str:
+    return "listing the inputs" if now is None else line(now, meter.rate(now.answered))
+
+
+async def _plain(snapshot: Callable[[], Snapshot | None], meter: Meter) -> None:
     while True:
         await asyncio.sleep(PLAIN_SECONDS)
-        say(line(now := snapshot(), meter.rate(now.answered)))
+        say(_text(snapshot(), meter))
 
 
-async def _rich(snapshot: Callable[[], Snapshot], meter: Meter) -> None:
+async def _rich(snapshot: Callable[[], Snapshot | None], meter: Meter) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -118,6 +129,6 @@ async def _rich(snapshot: Callable[[], Snapshot], meter: Meter) -> None:
         bar = progress.add_task("")
         while True:
             now = snapshot()
-            text = line(now, meter.rate(now.answered)).partition("done, ")[2]
-            progress.update(bar, completed=now.done, total=now.total, description=text)
+            text = _text(now, meter).rpartition("done, ")[2]
+            progress.update(bar, completed=now.done if now else 0, total=now.total if now else None, description=text)
             await asyncio.sleep(_RICH_SECONDS)
