@@ -17,7 +17,7 @@ from . import views
 from .account import BearerAccount, Credentials, TokenAccount, load_credentials
 from .client import Client, make_request
 from .ending import Facts, ending
-from .engine import Engine, Lane, Step, Tally
+from .engine import MOST_WORKERS, Engine, Lane, Step, Tally
 from .errors import DirectoryBusy, JobError
 from .follow import follow_ups
 from .gate import Caps, Gate
@@ -41,8 +41,6 @@ from .state import state_directory
 _log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-MOST_IN_FLIGHT = 256
-"""Calls in flight at most, of all services together."""
 
 _LIVE_ENDPOINT = "https://aip.baidubce.com"
 _FEWEST_WORKERS = 16
@@ -182,7 +180,7 @@ async def _open(this: _Run, entries: Iterator[Found | Ignored | Notice]) -> Open
 
 async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
     """Connect to the service, or to an emulator in this process, and ask; the engine, and tokens refreshed."""
-    job, loop, rng = this.job, asyncio.get_running_loop(), random.Random()
+    job, rng = this.job, random.Random()
     async with AsyncExitStack() as stack:
         endpoint, transport = await stack.enter_async_context(_connection(job))
         account = _account(this, endpoint, transport, rng)
@@ -191,7 +189,7 @@ async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
         engine = Engine(
             this.journal,
             this.files,
-            Client(endpoint, transport, loop.time),
+            Client(endpoint, transport, time.perf_counter),
             _steps(job, opened),
             _lanes(this, opened, account, quota, rng),
             job.base,
@@ -213,7 +211,7 @@ def _lanes(
 ) -> list[Lane]:
     """One lane for every service, all together with as many calls in flight as the job allows."""
     job = this.job
-    slots = asyncio.Semaphore(job.limits.concurrency or MOST_IN_FLIGHT)
+    slots = asyncio.Semaphore(job.limits.concurrency or MOST_WORKERS)
     lanes = []
     for name, members in _by_service(job).items():
         numbers = tuple(opened.steps[step.name] for step in members)
@@ -288,8 +286,8 @@ def _caps(job: Job, members: Sequence[JobStep]) -> Caps:
 
 
 def _workers(caps: Caps) -> int:
-    """Enough for answers that take four seconds at the full rate, and some to prepare images meanwhile."""
-    return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_IN_FLIGHT))
+    """To begin with: enough for answers that take four seconds at the full rate. The engine hires more as needed."""
+    return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_WORKERS))
 
 
 def _steps(job: Job, opened: Opened) -> dict[int, Step]:

@@ -233,7 +233,9 @@ def emulator(
 @app.command()
 def login(
     profile: Annotated[str, typer.Option(help="The name under which it is kept.")] = "default",
-    endpoint: Annotated[str, typer.Option(help="Where the key is tried.")] = "https://aip.baidubce.com",
+    endpoint: Annotated[
+        str, typer.Option(envvar="BATCHREC_ENDPOINT", show_envvar=False, help="Where the key is tried.")
+    ] = "https://aip.baidubce.com",
     account: Annotated[str, typer.Option(help="Profiles of one account share its counts under this name.")] = "",
 ) -> None:
     """Ask for a key and a secret, try them with one token call, and keep them for this user alone.

@@ -62,7 +62,7 @@ def make_request(service: Service, model: str | None, options: Mapping[str, Opti
 
 
 class Client:
-    """Sends calls to one endpoint. `time` is monotonic, in seconds."""
+    """Sends calls to one endpoint. `time` is monotonic, in seconds, and finer than an event loop's milliseconds."""
 
     def __init__(self, endpoint: str, transport: Transport, time: Callable[[], float]) -> None:
         self._endpoint = endpoint
@@ -74,8 +74,9 @@ class Client:
         query = f"?{authorization.query}" if authorization.query else ""
         headers = dict(authorization.headers)
         headers["Content-Type"] = request.content_type
+        body = request.body(image)
         sent = self._time()
-        reply = await self._transport.post(f"{self._endpoint}{request.path}{query}", request.body(image), headers)
+        reply = await self._transport.post(f"{self._endpoint}{request.path}{query}", body, headers)
         if isinstance(reply, Failure):
             return reply
         return judge(reply, request.reading, (self._time() - sent) * 1000)

@@ -22,8 +22,12 @@ from .retry import Action, Tries, backoff, decide
 
 _log = logging.getLogger(__name__)
 
+MOST_WORKERS = 256
+"""Calls in flight at most, of a lane and of all lanes together."""
+
 _INLINE_BYTES = 256 * 1024
 _LAST_WAIT = 1.0
+_PREPARING = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Step:
 
 @dataclass(slots=True)
 class Lane:
-    """One service at one account: its gate, the numbers of its steps, and so many workers."""
+    """One service at one account: its gate, the numbers of its steps, and how many workers it has."""
 
     gate: Gate
     steps: tuple[int, ...]
@@ -97,6 +101,7 @@ class Engine:
         self._tries: dict[tuple[int, int], tuple[Tries, Failure | None]] = {}
         """By step and image: the attempts of an image that had to make way, and how the last of them failed."""
         self._workers: set[asyncio.Task[None]] = set()
+        self._hire: Callable[[Lane], None] = lambda lane: None
         self._bound: set[asyncio.Task[None] | None] = set()
         """Workers that must not be cancelled: their call has left, or its answer is not recorded yet."""
 
@@ -105,10 +110,12 @@ class Engine:
         try:
             async with asyncio.TaskGroup() as group:
                 recorder = group.create_task(self._recorder.run())
+                self._hire = lambda lane: self._workers.add(group.create_task(self._work(lane)))
                 for lane in self.lanes:
                     for _ in range(lane.workers):
-                        self._workers.add(group.create_task(self._work(lane)))
-                await asyncio.wait(self._workers)
+                        self._hire(lane)
+                while working := {worker for worker in self._workers if not worker.done()}:
+                    await asyncio.wait(working)
                 self._recorder.close()
                 await recorder
         except BaseExceptionGroup as group_error:
@@ -260,6 +267,7 @@ class Engine:
             result = await self._client.call(step.request, image.data, ticket.authorization)
             self._settle(lane, ticket, task, sha256, result, tries)
             if isinstance(result, Answer):
+                self._staff(lane)
                 return result, tries.spent + 1
             action = decide(result)
             if action is Action.FAIL:
@@ -286,6 +294,13 @@ class Engine:
             lane.gate.settle(ticket, sha256, failure, suspect=tries.suspect)
         except BatchrecError as error:
             self.stop(error)
+
+    def _staff(self, lane: Lane) -> None:
+        """One more worker while answers take so long that the rate needs more calls in flight (Little's law)."""
+        needed = lane.gate.pacer.rate * lane.gate.pacer.round_trip + _PREPARING
+        if lane.workers < min(needed, MOST_WORKERS) and not self._stopping:
+            lane.workers += 1
+            self._hire(lane)
 
     async def _backoff(self, lane: Lane, tries: Tries, failure: Failure, task: Task) -> None:
         """Wait before asking again; while the service is down, make way for an image that has not failed yet."""

@@ -35,7 +35,8 @@ class Pacer:
         self._last_cut = -math.inf
         self._last_change = time()
         self._last_answer = time()
-        self._round_trip = 0.0
+        self.round_trip = 0.0
+        """Seconds that answered calls take, of late."""
         self._pause = _PAUSE_FIRST
         self._paused_until = 0.0
         self._begun = False
@@ -70,7 +71,8 @@ class Pacer:
     def answered(self, sent_at: float) -> None:
         """A call sent at that time was let through by the service."""
         self._last_answer = self._time()
-        self._round_trip += (self._last_answer - sent_at - self._round_trip) * _NEWEST_WEIGHS
+        latest = self._last_answer - sent_at
+        self.round_trip += (latest - self.round_trip) * (_NEWEST_WEIGHS if self.round_trip else 1.0)
         self._pause = _PAUSE_FIRST
 
     def refused(self, sent_at: float) -> None:
@@ -78,11 +80,11 @@ class Pacer:
 
         A refusal comes back faster than an answer, so a round trip is what answered calls take.
         """
-        if sent_at < self._last_cut + self._round_trip:
+        if sent_at < self._last_cut + self.round_trip:
             return
         self._recover()
         now = self._time()
-        in_vain = now - self._last_answer > max(_IN_VAIN_AFTER, 2 * self._round_trip)
+        in_vain = now - self._last_answer > max(_IN_VAIN_AFTER, 2 * self.round_trip)
         self._share = max(SLOWEST, self._share * (_CUT_IN_VAIN if in_vain else _CUT))
         self._last_cut = self._last_change = now
 

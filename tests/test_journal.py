@@ -104,9 +104,7 @@ def test_parked_copies(journal):
 def test_counts(journal):
     """Images, copies, answers, failures, and what is left to ask."""
     a, b, c, _ = journal.claim([1], EVERYTHING, 4)
-    journal.commit(
-        [finished(a, "same"), finished(b, "same"), finished(c, failure=Failure(Kind.IMAGE, "torn", ""))], {}
-    )
+    journal.commit([finished(a, "same"), finished(b, "same"), finished(c, failure=Failure(Kind.IMAGE, "torn", ""))], {})
     assert journal.counts() == Counts(images=4, duplicates=1, answered=2, failed=1, open=5)
 
 

@@ -1,6 +1,5 @@
 """Reading a job file: TOML, --set, the environment, and where the job is."""
 
-import os
 from pathlib import Path
 
 import pytest

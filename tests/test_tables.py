@@ -65,14 +65,26 @@ def test_quota_shows_counts_and_closures(capsys):
     """Today, in all, and what is closed until when or by whom it may be opened."""
     show_quota(
         [
-            Usage("shop", "dish", 500, 12345, Closure(17, 1795449600.0)),
-            Usage("shop", "animal", 0, 7, Closure(19, None)),
-            Usage("shop", "logo", 1, 1, None),
+            Usage("shop", "dish", 500, 12345, 0, 7655, Closure(17, 1795449600.0)),
+            Usage("shop", "animal", 0, 7, None, None, Closure(19, None)),
+            Usage("shop", "logo", 1, 1, None, None, None),
         ]
     )
     header, dish, animal, logo = capsys.readouterr().out.splitlines()
-    assert header.split() == ["account", "service", "today", "in", "all", "closed"]
-    assert dish.split()[:4] == ["shop", "dish", "500", "12,345"]
+    assert header.split() == [
+        "account",
+        "service",
+        "today",
+        "left",
+        "today",
+        "in",
+        "all",
+        "left",
+        "in",
+        "all",
+        "closed",
+    ]
+    assert dish.split()[:6] == ["shop", "dish", "500", "0", "12,345", "7,655"]
     assert "+08:00" in dish
     assert "batchrec quota open" in animal
     assert logo.split() == ["shop", "logo", "1", "1"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import pybase64
+from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -57,6 +58,10 @@ class Picture:
     height: int
 
 
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+"""Raised for sizes that a header claims, the second only where warnings are errors."""
+
+
 def inspect(text: bytes | None, settings: Settings, codes: Complaints, *, general: bool = False) -> Picture | int:
     """The picture in a request's ``image`` value (base64, url-decoded), or the code that refuses it.
 
@@ -92,7 +97,7 @@ def _header(data: bytes) -> tuple[str, int, int] | None:
             try:
                 with reader(BytesIO(data)) as image:
                     return name, image.width, image.height
-            except (SyntaxError, OSError, ValueError, OverflowError):
+            except (SyntaxError, OSError, ValueError, OverflowError, *_BOMBS):
                 return None
     return None
 

@@ -14,6 +14,8 @@ import os
 import stat
 import struct
 import zlib
+from functools import reduce
+from operator import or_
 
 import pybase64
 from PIL import Image
@@ -27,6 +29,11 @@ __all__ = ["MAX_DECODED_PIXELS", "MAX_FILE_BYTES", "as_it_is", "digest", "encode
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Larger files are refused without reading them: no picture worth 4 MB of base64 is this heavy."""
+
+_READING = reduce(
+    or_, (getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")), os.O_RDONLY
+)
+"""Windows has not all of these flags."""
 
 _SEEN_AT_A_GLANCE = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
 
@@ -63,7 +70,7 @@ _DAMAGED = (
 def read(path: str) -> bytes | Failure:
     """The file's bytes, or why not. Never waits: a FIFO or a device is refused. The path is not in any message."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        handle = os.open(path, _READING)
     except ValueError:
         return refuse("unreadable", "its name holds a character that no file name can")
     except OSError as error:

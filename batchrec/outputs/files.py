@@ -167,6 +167,8 @@ class ResultFiles:
 
 def sync_directory(directory: Path) -> None:
     """Make renames in a folder last through a power cut."""
+    if os.name == "nt":  # folders have no handles there
+        return
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,0 +1,59 @@
+"""A pseudo terminal for the commands that behave differently on one."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+CONTROLLED = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+"""Makes standard input the controlling terminal, whose Ctrl-C is a signal, and becomes the command."""
+
+
+def on_terminal(
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str], answers: Sequence[tuple[str, str]] = (), seconds: float = 20
+) -> tuple[int, str]:
+    """Run a command on a terminal of 100 columns: its code, and all that it showed.
+
+    Each of `answers` is a prompt to wait for and what is typed there, once the terminal does not echo any more.
+    """
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", CONTROLLED, *argv],
+        cwd=cwd,
+        env={"TERM": "xterm", "COLUMNS": "100", **env},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    shown, waiting, deadline = b"", list(answers), time.monotonic() + seconds
+    try:
+        while (more := _read(ours)) or process.poll() is None:
+            assert time.monotonic() < deadline, f"the command does not end: {shown!r}"
+            shown += more
+            if waiting and waiting[0][0].encode() in shown and not _echoes(theirs):
+                os.write(ours, waiting.pop(0)[1].encode())
+        return process.returncode, shown.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(theirs)
+        os.close(ours)
+
+
+def _read(terminal: int) -> bytes:
+    """What was shown since; empty where that is nothing for a moment."""
+    return os.read(terminal, 65536) if select.select([terminal], [], [], 0.02)[0] else b""
+
+
+def _echoes(terminal: int) -> bool:
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)

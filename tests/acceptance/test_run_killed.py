@@ -1,0 +1,180 @@
+"""SIGKILL at any moment, and faults of every kind: each answer exactly once, and what was lost is told."""
+
+import os
+import random
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from harness import Place, images_of, until
+
+from batchrec.emulator import Emulator, FaultPlan
+
+IMAGES = int(os.environ.get("BATCHREC_ACCEPTANCE_IMAGES", "800"))
+"""Pictures of the large jobs; 2,000 is the figure to quote."""
+
+IN_FLIGHT = 256
+"""Calls that a kill may cost at most: those in flight."""
+
+EVERY_KIND: tuple[Mapping[str, object], ...] = (
+    {"kind": "code", "code": 18},
+    {"kind": "code", "code": 4},
+    {"kind": "code", "code": 282000},
+    {"kind": "code", "code": 216630},
+    {"kind": "code", "code": 110},
+    {"kind": "code", "code": 111},
+    {"kind": "code", "code": 13},
+    {"kind": "latency", "seconds": 0.3},
+    {"kind": "reset"},
+    {"kind": "html_502"},
+    {"kind": "torn"},
+    {"kind": "hang"},
+    {"kind": "not_json"},
+    {"kind": "no_result"},
+    {"kind": "http", "status": 503},
+)
+GIVEN_BACK = {"4", "6", "14", "15", "17", "18", "19", "23", "100", "110", "111"}
+"""Outcomes of calls that the service does not count."""
+
+
+def five_percent_of_everything() -> FaultPlan:
+    """5 % of the calls meet an accident, every kind as often as the others."""
+    share = 0.05 / len(EVERY_KIND)
+    return FaultPlan.parse({"seed": 7, "faults": [{**fault, "share": share} for fault in EVERY_KIND]})
+
+
+def counted_by_the_service(emulator: Emulator) -> int:
+    """Calls that the service may have counted against the account's quota."""
+    outcomes = emulator.counters.outcomes["advanced_general"]
+    return sum(count for outcome, count in outcomes.items() if outcome not in GIVEN_BACK)
+
+
+def test_faults_of_every_kind_cost_no_answer(place: Place, emulator: Emulator) -> None:
+    """5 % of calls go wrong in fifteen ways; every image is answered exactly once, and the run ends with 0."""
+    keys = place.pictures(IMAGES)
+    place.job(limits={"qps": 200, "timeout": 1.5, "patience": 30, "attempts": 10})
+    emulator.plan = five_percent_of_everything()
+    done = place.run()
+    assert (done.code, images_of(place.rows()), place.failures()) == (0, sorted(keys), [])
+    summary, counters = place.summary(), emulator.counters
+    assert summary["answered"] == len(keys)
+    assert summary["calls"] == counters.calls["advanced_general"] > len(keys)
+    assert summary["throttled"] == sum(counters.outcomes["advanced_general"][code] for code in ("18", "4"))
+    assert summary["retries"] > 0
+    assert place.counted() >= counted_by_the_service(emulator)
+    print(f"\n{IMAGES} images: {summary}")
+
+
+@dataclass
+class Lives:
+    """A job that is killed again and again: what the runs reported, in sum."""
+
+    place: Place
+    unknown: int = 0
+
+    def killed_at(self, rows: int) -> None:
+        """Run until so many rows are there, then SIGKILL."""
+        running = self.place.start_run("--progress", "none")
+        until(lambda: self.place.row_count() >= rows or running.process.poll() is not None, seconds=60)
+        assert running.process.poll() is None
+        running.kill()
+
+    def finished(self) -> Mapping[str, Any]:
+        """Run to the end; the summary, whose outcome_unknown is of the kill before."""
+        assert self.place.run("--progress", "none").code == 0
+        summary = self.place.summary()
+        self.unknown += summary["outcome_unknown"]
+        return summary
+
+
+def test_two_kills_amid_faults_cost_no_answer(place: Place, emulator: Emulator) -> None:
+    """Faults and two SIGKILLs: every answer once; sent-but-lost calls are told, and counted against the quota."""
+    keys = place.pictures(IMAGES)
+    place.job(limits={"qps": 200, "timeout": 1.5, "patience": 30, "attempts": 10})
+    emulator.plan = five_percent_of_everything()
+    lives = Lives(place)
+    lives.killed_at(IMAGES // 3)
+    lives.killed_at(2 * IMAGES // 3)
+    summary = lives.finished()
+    rows = place.rows()
+    assert images_of(rows) == sorted(keys)
+    assert sorted({row["image"] for row in place.csv()}) == sorted(keys)
+    repeated = sum(emulator.counters.images["advanced_general"].values()) - len(keys)
+    torn = emulator.counters.outcomes["advanced_general"]["torn"]
+    assert repeated <= 2 * IN_FLIGHT + torn
+    assert summary["outcome_unknown"] <= IN_FLIGHT
+    assert place.counted() >= counted_by_the_service(emulator)
+    print(f"\n{IMAGES} images, two kills: repeated {repeated} (torn {torn}), {summary}")
+
+
+def test_outcome_unknown_is_what_the_service_saw_and_the_results_lack(place: Place, emulator: Emulator) -> None:
+    """After a kill the next run tells how many calls were sent and never recorded: neither fewer nor a guess."""
+    keys = place.pictures(120)
+    place.job(limits={"qps": 60})
+    emulator.configure(latency=0.3)
+    running = place.start_run()
+    until(lambda: place.row_count() >= 20)
+    running.kill()
+    until(lambda: emulator.counters.in_flight == 0)
+    seen = emulator.counters.calls["advanced_general"]
+    assert place.run().code == 0
+    first = place.summary()
+    recorded = len(keys) - first["calls"]
+    assert seen - recorded <= first["outcome_unknown"] <= seen - recorded + 2
+    assert first["outcome_unknown"] > 0
+    assert place.counted() >= emulator.counters.calls["advanced_general"]
+    assert place.run().code == 0
+    assert place.summary()["outcome_unknown"] == 0
+
+
+def test_many_kills_at_random_moments_tear_nothing(place: Place, emulator: Emulator) -> None:
+    """A dozen SIGKILLs, at start-up and amid calls and commits: whole lines, every answer once, at last exit 0."""
+    keys = place.pictures(150)
+    place.job(limits={"qps": 60}, steps=[{"service": "advanced_general"}, {"service": "animal"}])
+    chance = random.Random(20261123)
+    results = place.output / "results.jsonl"
+    for _ in range(12):
+        running = place.start_run("--progress", "none")
+        with suppress(subprocess.TimeoutExpired):
+            running.process.wait(chance.uniform(0.3, 1.1))
+        running.kill()
+        assert not results.exists() or results.read_bytes().count(b"\n") <= 2 * len(keys)
+    assert place.run("--progress", "none").code == 0
+    rows = place.rows()
+    assert sorted((row["image"], row["step"]) for row in rows) == sorted(
+        (key, step) for key in keys for step in ("advanced_general", "animal")
+    )
+    assert len(place.csv()) == sum(max(1, len(row["labels"])) for row in rows)
+    assert place.failures() == []
+
+
+def test_a_kill_between_rows_and_commit_leaves_no_double_row(place: Place) -> None:
+    """Rows beyond the last commit, whole or torn, are cut off when the job is opened again."""
+    keys = place.pictures(10)
+    place.job()
+    assert place.run("--limit", "4").code == 0
+    with (place.output / "results.jsonl").open("ab") as file:
+        file.write((place.output / "results.jsonl").read_bytes().splitlines(keepends=True)[0])
+        file.write(b'{"image": "torn')
+    assert place.run().code == 0
+    assert images_of(place.rows()) == keys
+
+
+@pytest.mark.parametrize("damage", ["missing", "shortened", "changed"])
+def test_a_damaged_csv_is_made_again_from_the_results(place: Place, damage: str) -> None:
+    """results.csv is a view: whatever happens to it, the next run restores it, without a call."""
+    place.pictures(5)
+    place.job()
+    assert place.run().code == 0
+    path = place.output / "results.csv"
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(whole[:100] if damage == "shortened" else whole.replace(b"0.", b"9.", 1))
+    assert place.run().code == 0
+    assert path.read_bytes() == whole
+    assert place.summary()["calls"] == 0
