@@ -169,7 +169,7 @@ def test_a_slow_server_is_timed_out_and_asked_again(apart: Place) -> None:
 
 
 def test_69_a_certificate_that_nobody_trusts_is_named(apart: Place) -> None:
-    """TLS is verified: a certificate that nobody vouches for ends with 69 and says so; SSL_CERT_FILE makes it trusted."""
+    """TLS is verified: a certificate nobody vouches for ends with 69 and says so; SSL_CERT_FILE makes it trusted."""
     keys = apart.pictures(2)
     with strange(Stranger(lambda number, form: Said(reply("好"))), tls=True) as stranger:
         apart.endpoint = stranger.url
