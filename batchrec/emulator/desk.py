@@ -9,7 +9,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from batchrec.emulator import bodies
-from batchrec.emulator.answers import Answers
+from batchrec.emulator.answers import Answers, Undecodable
 from batchrec.emulator.bodies import Fields
 from batchrec.emulator.counters import Counters
 from batchrec.emulator.images import CLASSIC, EASYDL, Picture, inspect
@@ -101,12 +101,19 @@ class Desk:
             return self.error(code)
         picture, options = _read(call, settings)
         if not isinstance(picture, Picture):
-            if not settings.failed_calls_take_quota:
-                self._limits.give_back(service.name, settings, at)
-            return self.error(picture)
-        guesses = await self._answers.answer(service.name, picture, options)
+            return self._refused(call, picture, settings, at)
+        try:
+            guesses = await self._answers.answer(service.name, picture, options)
+        except Undecodable:
+            return self._refused(call, 216201, settings, at)
         self.counters.recognised(service.name, picture.sha256)
         return Answer("ok", self._signed(service.compose(guesses, options)))
+
+    def _refused(self, call: Call, code: int, settings: Settings, at: float) -> Answer:
+        """The error of a call that was admitted, and whose picture or parameters are not right."""
+        if not settings.failed_calls_take_quota:
+            self._limits.give_back(call.service.name, settings, at)
+        return self.error(code)
 
     def _gate(self, call: Call, at: float) -> int:
         """0, or the code of the first gate that is closed: credentials, permission, limits."""

@@ -41,6 +41,10 @@ class Guess:
     """Further keys of redwine and currency as the service names them; ``color`` and ``brand`` of a car."""
 
 
+class Undecodable(Exception):
+    """Raised by answers that look: what the picture's header promises is not there. The service says 216201."""
+
+
 class Answers(Protocol):
     """Whatever answers for the service."""
 
@@ -49,5 +53,6 @@ class Answers(Protocol):
 
         ``options`` are the request's other parameters as text. ``top_num``, ``threshold`` and ``baike_num``
         are applied afterwards by the service's row, so returning more than was asked for is right.
+        May raise `Undecodable`.
         """
         ...

@@ -1,0 +1,304 @@
+"""The embedded model: its weights, where things are, and what it says of the photographs of the first job."""
+
+# ruff: noqa: E402  -- whether the extra is there is asked first
+
+import asyncio
+import hashlib
+import io
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+for extra in ("numpy", "onnx", "onnxruntime"):
+    pytest.importorskip(extra, reason="the extra 'local' is not installed")
+
+import numpy as np
+
+from batchrec.emulator.answers import Guess, Undecodable, activation, classes, weights
+from batchrec.emulator.answers.model import SCOPES, EmbeddedModel, Network, merged, squashed
+from batchrec.emulator.answers.weights import WeightsError
+from batchrec.emulator.images import Picture
+
+PHOTOS = Path(__file__).parent.parent / "jobs" / "photos"
+RED_PANDA, HAMMER = PHOTOS / "动物" / "red_panda.jpg", PHOTOS / "工具" / "hammer.jpg"
+ALL = sorted(PHOTOS.rglob("*.jpg"))
+
+
+def photo(path: Path) -> Picture:
+    return of_bytes(path.read_bytes())
+
+
+def drawn(image: Image.Image) -> Picture:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return of_bytes(buffer.getvalue())
+
+
+def of_bytes(data: bytes) -> Picture:
+    with Image.open(io.BytesIO(data)) as image:
+        return Picture(data, hashlib.sha256(data).hexdigest(), str(image.format), image.width, image.height)
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[EmbeddedModel]:
+    with closing(EmbeddedModel()) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return Network.load(weights.find())
+
+
+async def names(model: EmbeddedModel, service: str, path: Path) -> list[str]:
+    return [guess.name for guess in await model.answer(service, photo(path), {})]
+
+
+# --- the weights file ---
+
+
+class Command:
+    """Unpickled by an ordinary reader, it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+class Tensor:
+    """Pickled as torch does it: a view of a storage that comes later."""
+
+    def __init__(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        self.view = offset, shape, strides
+
+
+def torch_file(tmp_path: Path, tensor: object, *, data: bytes = bytes(24), magic: int = weights.MAGIC) -> Path:
+    """A file as torch wrote them before 1.6, with one entry."""
+    out = io.BytesIO()
+    header: tuple[object, ...] = (magic, weights.PROTOCOL, {})
+    for value in header:
+        pickle.dump(value, out, protocol=2)
+    out.write(state(tensor))
+    pickle.dump(["0"], out, protocol=2)
+    out.write((6).to_bytes(8, "little") + data)
+    path = tmp_path / "weights.pth"
+    path.write_bytes(out.getvalue())
+    return path
+
+
+def state(tensor: object) -> bytes:
+    """The fourth pickle: ``{"x": tensor}``; a `Tensor` is written by hand, since torch is not here to do it."""
+    if not isinstance(tensor, Tensor):
+        return pickle.dumps(OrderedDict(x=tensor), protocol=2)
+    offset, shape, strides = (pickle.dumps(part, protocol=2)[2:-1] for part in tensor.view)
+    storage = b"(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0" + b"0X\3\0\0\0cpuK\6NtQ"
+    rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + offset + shape + strides + b"\x89}tR"
+    return b"\x80\2ccollections\nOrderedDict\n)RX\1\0\0\0x" + rebuilt + b"s."
+
+
+def test_tensors_are_read_with_their_strides(tmp_path: Path) -> None:
+    """A transposed view comes out transposed."""
+    floats = np.arange(6, dtype="<f4")
+    path = torch_file(tmp_path, Tensor(0, (2, 3), (1, 2)), data=floats.tobytes())
+    assert weights.load(path)["x"].tolist() == floats.reshape(3, 2).T.tolist()
+
+
+def test_a_pickle_that_calls_something_is_refused(tmp_path: Path) -> None:
+    """No code of the file runs; the message names what it asked for."""
+    folder = tmp_path / "made by the pickle"
+    with pytest.raises(WeightsError, match="mkdir"):
+        weights.load(torch_file(tmp_path, Command(folder)))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        Tensor(0, (7,), (1,)),
+        Tensor(4, (3,), (1,)),
+        Tensor(0, (2, 2), (1, 5)),
+        Tensor(0, (2,), (-1,)),
+        Tensor(-1, (2,), (1,)),
+        Tensor(0, (2, 2), (1,)),
+        Tensor(0, (0,), (1,)),
+        "no tensor",
+    ],
+    ids=repr,
+)
+def test_tensors_beyond_their_storage_are_refused(tmp_path: Path, tensor: object) -> None:
+    """Every offset, size and stride is checked before an array is made of it."""
+    with pytest.raises(WeightsError):
+        weights.load(torch_file(tmp_path, tensor))
+
+
+@pytest.mark.parametrize("damage", ["short", "magic", "empty", "text"])
+def test_other_files_are_refused(tmp_path: Path, damage: str) -> None:
+    """A file that is cut, or is something else, ends in one kind of error."""
+    dense = Tensor(0, (6,), (1,))
+    path = torch_file(
+        tmp_path, dense, data=bytes(23 if damage == "short" else 24), magic=1 if damage == "magic" else weights.MAGIC
+    )
+    if damage in ("empty", "text"):
+        path.write_text("" if damage == "empty" else "no pickle")
+    with pytest.raises(WeightsError, match=r"weights\.pth cannot be read"):
+        weights.load(path)
+
+
+# --- the network ---
+
+
+def test_scores_are_probabilities(network: Network) -> None:
+    """They sum to one, there are 1,000 of them, and the table has a line for each."""
+    scores, cells = network.see(squashed(photo(RED_PANDA)))
+    assert float(scores.sum()) == pytest.approx(1, abs=1e-5)
+    assert (scores.shape, cells.shape) == ((1000,), (1280, 7, 7))
+    assert len(classes.load()) == 1000
+
+
+def test_features_are_the_mean_of_the_map(network: Network) -> None:
+    """So the linear layer's weights apply to each cell of the map."""
+    image = np.full((1, 224, 224, 3), 90, np.uint8)
+    features, cells = network.session.run(["features", "map"], {"image": image})
+    np.testing.assert_allclose(features[0], cells[0].mean(axis=(1, 2)), atol=1e-5)
+
+
+def test_the_same_picture_gets_the_same_answer() -> None:
+    """From one model and the next, to the last digit."""
+
+    async def ask() -> list[Guess]:
+        with closing(EmbeddedModel()) as model:
+            return list(await model.answer("advanced_general", photo(HAMMER), {}))
+
+    assert asyncio.run(ask()) == asyncio.run(ask())
+
+
+async def test_two_threads_agree_with_one() -> None:
+    """Calls at the same time share the session without mixing."""
+    with closing(EmbeddedModel(threads=2)) as two, closing(EmbeddedModel(threads=1)) as one:
+        asked = [(service, photo(path)) for path in ALL[:8] for service in ("advanced_general", "object_detect")]
+        together = await asyncio.gather(*(two.answer(service, picture, {}) for service, picture in asked))
+        assert together == [await one.answer(service, picture, {}) for service, picture in asked]
+
+
+# --- what the services say ---
+
+
+async def test_a_red_panda_is_one(model: EmbeddedModel) -> None:
+    """It comes first among things and among animals, with a root."""
+    first = (await model.answer("advanced_general", photo(RED_PANDA), {}))[0]
+    assert (first.name, first.root) == ("小熊猫", "动物-哺乳动物")
+    assert first.score > 0.5
+    assert (await names(model, "animal", RED_PANDA))[0] == "小熊猫"
+
+
+async def test_a_hammer_is_no_animal(model: EmbeddedModel) -> None:
+    """Nor a plant, a dish, a car or an ingredient; but it is a hammer."""
+    assert (await names(model, "advanced_general", HAMMER))[0] == "锤子"
+    for service in ("animal", "plant", "dish", "car", "ingredient"):
+        assert await model.answer(service, photo(HAMMER), {}) == []
+
+
+@pytest.mark.parametrize(
+    "service",
+    ["logo", "landmark", "redwine", "currency", "multi_object_detect", "easydl_classification", "easydl_detection"],
+)
+async def test_what_the_model_cannot_know_is_not_answered(model: EmbeddedModel, service: str) -> None:
+    """The services without classes of their own find nothing on any picture."""
+    assert await model.answer(service, photo(RED_PANDA), {}) == []
+
+
+async def test_animals_and_only_animals_pass_as_such(model: EmbeddedModel) -> None:
+    """Of the first job's photographs."""
+    found = {path for path in ALL if await model.answer("animal", photo(path), {})}
+    assert found == {path for path in ALL if "动物" in path.parts}
+
+
+async def test_answers_come_best_first(model: EmbeddedModel) -> None:
+    """And at most as many as the table says; scores are the network's own."""
+    for service, scope in SCOPES.items():
+        scores = [guess.score for guess in await model.answer(service, photo(RED_PANDA), {})]
+        assert scores == sorted(scores, reverse=True)
+        assert len(scores) <= scope.rows
+        assert sum(scores) <= 1
+
+
+def test_classes_of_one_name_are_one_row() -> None:
+    """Their probabilities add up, and the order follows."""
+    guesses = [Guess("跑车", 0.5), Guess("摩托车", 0.375), Guess("摩托车", 0.25)]
+    assert merged(guesses) == [Guess("摩托车", 0.625), Guess("跑车", 0.5)]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "I;16"])
+async def test_every_colour_mode_is_seen(model: EmbeddedModel, mode: str) -> None:
+    """Grey, palette, bitmap, transparent and 16-bit pictures are answered like any other."""
+    assert len(await model.answer("advanced_general", drawn(Image.new(mode, (40, 30))), {})) == 5
+
+
+async def test_a_broken_picture_is_said_to_be_one(model: EmbeddedModel) -> None:
+    """A file whose header is right and whose rest is missing; the service has an error code for it."""
+    whole = photo(RED_PANDA)
+    torn = Picture(whole.data[:3000], whole.sha256, "JPEG", whole.width, whole.height)
+    with pytest.raises(Undecodable):
+        await model.answer("advanced_general", torn, {})
+
+
+# --- where things are ---
+
+
+async def test_boxes_lie_inside_the_picture(model: EmbeddedModel) -> None:
+    """For photographs, and for pictures with nothing on them and of odd sizes."""
+    pictures = [photo(path) for path in ALL]
+    pictures += [drawn(Image.new("RGB", size, "grey")) for size in ((15, 15), (16, 60), (60, 17), (500, 130))]
+    for picture in pictures:
+        (guess,) = await model.answer("object_detect", picture, {})
+        box = guess.box
+        assert box is not None
+        assert box.left >= 0 <= box.top
+        assert box.width >= 1 <= box.height
+        assert box.left + box.width <= picture.width
+        assert box.top + box.height <= picture.height
+
+
+def test_the_box_is_round_the_strongest_spot() -> None:
+    """A weaker spot that does not touch it stays outside, and a channel without weight does not count."""
+    cells = np.zeros((2, 7, 7), np.float32)
+    cells[0, 1, 1], cells[0, 5, 5], cells[1] = 1, 0.8, 9
+    box = activation.locate(cells, np.array([1.0, 0.0]), 700, 350)
+    assert 0 <= box.left <= 100
+    assert 200 <= box.left + box.width <= 300
+    assert 0 <= box.top <= 50
+    assert 100 <= box.top + box.height <= 150
+
+
+def test_a_map_without_a_spot_gives_the_whole_picture() -> None:
+    """Where every cell says the same, nothing stands out."""
+    box = activation.locate(np.ones((1, 7, 7), np.float32), np.array([1.0]), 70, 35)
+    assert (box.left, box.top, box.width, box.height) == (0, 0, 70, 35)
+
+
+# --- its life ---
+
+
+async def test_a_closed_model_lets_go() -> None:
+    """Closing twice is fine; a closed model has no answers."""
+    model = EmbeddedModel(threads=1)
+    assert await model.answer("object_detect", photo(RED_PANDA), {})
+    model.close()
+    model.close()
+    with pytest.raises(RuntimeError):
+        await model.answer("object_detect", photo(RED_PANDA), {})
+
+
+def test_missing_weights_are_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same as a missing onnxruntime, so that one ``except`` is enough to fall back."""
+    monkeypatch.setattr(weights, "PACKAGE", "a-package-that-is-not-installed")
+    with pytest.raises(ImportError):
+        EmbeddedModel()
