@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,12 +64,21 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class _Service:
+    """Whose answers a job gets. `name`: what the journal knows them by; `reached` gives the address while it lasts."""
+
+    name: str
+    reached: Callable[[], AbstractAsyncContextManager[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Run:
     """One run of a job: what it was asked for, and what it works on."""
 
     job: Job
     options: Options
     credentials: Credentials
+    service: _Service
     state: Path
     journal: Journal
     files: ResultFiles
@@ -89,13 +98,13 @@ async def run(job: Job, options: Options | None = None, environ: Mapping[str, st
     state = state_directory(environ)
     entries = _entries(job)
     stopper = Stopper()
-    with (
-        stopper.listening() if options.signals else contextlib.nullcontext(),
-        _held(job.directory),
-        closing(Journal(job.directory)) as journal,
-    ):
+    async with AsyncExitStack() as stack:
+        stack.enter_context(stopper.listening() if options.signals else contextlib.nullcontext())
+        stack.enter_context(_held(job.directory))
+        journal = stack.enter_context(closing(Journal(job.directory)))
+        service = await stack.enter_async_context(_service(job))
         files = ResultFiles(job.directory, [OUTPUTS[name] for name in job.output.formats], {})
-        this = _Run(job, options, credentials, state, journal, files, stopper, started)
+        this = _Run(job, options, credentials, service, state, journal, files, stopper, started)
         opened = await _open(this, entries)
         horizon = journal.horizon(list(opened.steps.values()), options.limit)
         engine, refreshes = None, 0
@@ -113,6 +122,27 @@ def _credentials(job: Job, environ: Mapping[str, str]) -> Credentials:
     credentials = load_credentials(job.account.profile, environ)
     remember(*credentials.secrets)
     return credentials
+
+
+@asynccontextmanager
+async def _service(job: Job) -> AsyncIterator[_Service]:
+    """The account's service, or an emulator in this process: with the model if that is installed, else the stand-in."""
+    endpoint = job.account.endpoint
+    if endpoint != EMBEDDED:
+        yield _Service(endpoint, lambda: contextlib.nullcontext(endpoint))
+        return
+    from .emulator import Settings, advice, best, serve
+
+    with closing(await asyncio.to_thread(best)) as answers:
+
+        @asynccontextmanager
+        async def started() -> AsyncIterator[str]:
+            if line := advice(answers):
+                _log.warning(line)
+            async with serve(Settings(models=answers.models), answers=answers) as emulator:
+                yield emulator.url
+
+        yield _Service(f"{EMBEDDED} ({answers.name})", started)
 
 
 def _entries(job: Job) -> Iterator[Found | Ignored | Notice]:
@@ -165,6 +195,7 @@ async def _open(this: _Run, entries: Iterator[Found | Ignored | Notice]) -> Open
                 entries,
                 this.options.wishes,
                 this.stopper.came,
+                this.service.name,
             )
     except OSError as exc:
         raise writing(this.job.directory, exc) from exc
@@ -182,7 +213,7 @@ async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
     """Connect to the service, or to an emulator in this process, and ask; the engine, and tokens refreshed."""
     job, rng = this.job, random.Random()
     async with AsyncExitStack() as stack:
-        endpoint, transport = await stack.enter_async_context(_connection(job))
+        endpoint, transport = await stack.enter_async_context(_connection(this))
         account = _account(this, endpoint, transport, rng)
         quota = stack.enter_context(closing(Quota(this.state, time.time)))
         await stack.enter_async_context(this.files)
@@ -235,17 +266,12 @@ def _lanes(
 
 
 @asynccontextmanager
-async def _connection(job: Job) -> AsyncIterator[tuple[str, Transport]]:
+async def _connection(this: _Run) -> AsyncIterator[tuple[str, Transport]]:
     """Where calls go, and the session that carries them."""
     from .http import open_transport
 
-    endpoint = job.account.endpoint
-    async with AsyncExitStack() as stack:
-        if endpoint == EMBEDDED:
-            from .emulator import serve
-
-            endpoint = (await stack.enter_async_context(serve())).url
-        yield endpoint, await stack.enter_async_context(open_transport(endpoint, job.limits.timeout))
+    async with this.service.reached() as endpoint, open_transport(endpoint, this.job.limits.timeout) as transport:
+        yield endpoint, transport
 
 
 def _account(this: _Run, endpoint: str, transport: Transport, rng: random.Random) -> TokenAccount | BearerAccount:

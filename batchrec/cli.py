@@ -208,9 +208,12 @@ def emulator(
     Example: `batchrec emulator --port 0 --qps 10 --daily 500`
     """
     with _told():
-        from .emulator import FaultPlan, FaultPlanError, Settings, serve_forever
+        from contextlib import closing
+
+        from .emulator import FaultPlan, FaultPlanError, Settings, advice, best, serve_forever
         from .errors import JobError
 
+        answers = best()
         try:
             plan = FaultPlan.load(faults) if faults else None
             settings = Settings(
@@ -221,11 +224,15 @@ def emulator(
                 total=total,
                 latency=latency,
                 token_life=token_life,
+                models=answers.models,
             )
         except (FaultPlanError, ValueError, OSError) as exc:
             raise JobError(str(exc)) from exc
+        if line := advice(answers):
+            _err(line)
         try:
-            _run(lambda: serve_forever(settings, host, port, plan, lambda url: print(url, flush=True)))
+            with closing(answers):
+                _run(lambda: serve_forever(settings, host, port, plan, lambda url: print(url, flush=True), answers))
         except OSError as exc:
             raise JobError(f"{host}:{port}: {exc.strerror}; another --port, or 0 for any that is free") from exc
 

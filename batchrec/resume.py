@@ -41,12 +41,14 @@ def open_directory(
     entries: Iterable[Found | Ignored | Notice],
     wishes: Wishes,
     stopped: Callable[[], bool],
+    endpoint: str = "",
 ) -> Opened:
     """Bring journal and result files to where the job file and the inputs are now. Blocks: call it in a thread.
 
     Raises JobError, ResultsDamaged, OutputFailed; `stopped` is asked between inputs, so that a signal is heeded.
+    `endpoint` is whose answers they are, where that is not the job's endpoint to the letter.
     """
-    journal.claim_identity({"name": job.name, "endpoint": job.account.endpoint})
+    journal.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint})
     _finish_swap(journal, files)
     files.places = journal.outputs()
     _check_known(files)

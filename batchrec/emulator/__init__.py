@@ -6,7 +6,8 @@ client is not repeated in its own test double. ``rules`` decides and knows no so
 `Settings`.
 """
 
-from batchrec.emulator.answers import Answers, Box, Guess
+from batchrec.emulator.answers import Answers, Box, Guess, Undecodable
+from batchrec.emulator.answers.choice import BuiltIn, advice, best
 from batchrec.emulator.counters import Counters
 from batchrec.emulator.faults import Fault, FaultPlan, FaultPlanError
 from batchrec.emulator.images import Picture
@@ -16,6 +17,7 @@ from batchrec.emulator.settings import Settings
 __all__ = [
     "Answers",
     "Box",
+    "BuiltIn",
     "Counters",
     "Emulator",
     "Fault",
@@ -24,6 +26,9 @@ __all__ = [
     "Guess",
     "Picture",
     "Settings",
+    "Undecodable",
+    "advice",
+    "best",
     "serve",
     "serve_forever",
 ]

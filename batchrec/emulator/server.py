@@ -250,10 +250,15 @@ async def serve(
 
 
 async def serve_forever(
-    settings: Settings, host: str, port: int, plan: FaultPlan | None, announce: Callable[[str], None]
+    settings: Settings,
+    host: str,
+    port: int,
+    plan: FaultPlan | None,
+    announce: Callable[[str], None],
+    answers: Answers | None = None,
 ) -> None:
     """Serve until cancelled; ``announce`` gets the URL once the socket listens."""
-    async with serve(settings, host=host, port=port, plan=plan) as emulator:
+    async with serve(settings, host=host, port=port, answers=answers, plan=plan) as emulator:
         announce(emulator.url)
         await asyncio.Event().wait()
 

