@@ -101,6 +101,8 @@ def run(
         from .assembly import run as run_job
         from .loading import load_job
         from .resume import Wishes
+        from .spec import EMBEDDED
+        from .tables import show_answers
 
         _log_to_stderr(log_level)
         kinds = _kinds(retry_kind)
@@ -108,6 +110,9 @@ def run(
         loaded = load_job(job, set_ or [])
         options = Options(wishes, limit, progress.value, signals=True)
         summary = _run(lambda: run_job(loaded, options))
+        if loaded.account.endpoint == EMBEDDED:
+            with suppress(typer.Exit), _printing():  # a reader that has gone does not change how the run ended
+                show_answers(loaded.directory, [step.name for step in loaded.recognize])
         if progress is not Progress.NONE:
             _err(_ended(summary, loaded.directory))
         raise typer.Exit(summary.exit_code)

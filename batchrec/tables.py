@@ -1,17 +1,27 @@
-"""The tables that `services`, `errors` and `quota` print to standard output."""
+"""The tables that `services`, `errors`, `quota` and a run of the embedded endpoint print to standard output."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from heapq import nsmallest
+from pathlib import Path
 
+import orjson
 from rich.console import Console
 from rich.table import Table
 
 from .codes import CODES, WORDS, kind_of
 from .errors import JobError
+from .model import Row
+from .outputs.csv import CsvOutput
+from .outputs.jsonl import JsonlOutput
 from .quota import Usage, iso_beijing
 from .retry import ACTIONS, PERMISSION_DENIED, Action
 from .services import SERVICES, Service
 
 _NARROWEST = 100
+
+_MOST_ANSWERS = 40
+_MOST_LABELS = 3
+_LEAST_SCORE = 0.01
 
 
 def show_services() -> None:
@@ -87,6 +97,40 @@ def show_quota(usage: Iterable[Usage]) -> None:
         cells = ("" if count is None else f"{count:,}" for count in counts)
         rows.append((line.account, line.service, *cells, closed))
     _show(("account", "service", "today", "left today", "in all", "left in all", "closed"), rows)
+
+
+def show_answers(directory: Path, steps: Sequence[str]) -> None:
+    """What a job's results say, a line an image and step in the order of the images; at most 40 of them."""
+    path = directory / JsonlOutput.filename
+
+    def place(row: Row) -> tuple[str, int]:
+        return row["image"], steps.index(row["step"]) if row["step"] in steps else len(steps)
+
+    with path.open("rb") as lines:
+        first = nsmallest(_MOST_ANSWERS, map(orjson.loads, lines), key=place)
+    with path.open("rb") as lines:
+        more = sum(1 for _ in lines) - len(first)
+    if first:
+        _show(("photograph", "step", "labels"), ((row["image"], row["step"], _labels(row)) for row in first))
+    if more:
+        names = (directory / CsvOutput.filename, path)
+        _console().print(f"... and {more:,} more in {next(p for p in names if p.exists()).name}", markup=False)
+
+
+def _labels(row: Row) -> str:
+    """The best labels with their scores; the service's own word where it has one for finding nothing."""
+    if not row["labels"]:
+        found = row["response"].get("result")
+        named = found[0].get("name") if isinstance(found, list) and found and isinstance(found[0], dict) else None
+        return str(named or "nothing found")
+    best, *others = row["labels"][:_MOST_LABELS]
+    worth = [label for label in others if label["score"] is None or label["score"] >= _LEAST_SCORE]
+    return ", ".join(map(_label, (best, *worth)))
+
+
+def _label(label: Row) -> str:
+    name = label["name"] or "box {left:g},{top:g} {width:g}x{height:g}".format(**label["box"])
+    return name if label["score"] is None else f"{name} {label['score']:.2f}"
 
 
 def _show(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:

@@ -1,12 +1,14 @@
 """The tables on standard output: whole, unfolded, and with the words of the contract."""
 
+import json
+
 import pytest
 
 from batchrec.codes import CODES, WORDS
 from batchrec.errors import JobError
 from batchrec.quota import Closure, Usage
 from batchrec.services import SERVICES
-from batchrec.tables import show_error, show_errors, show_quota, show_service, show_services
+from batchrec.tables import show_answers, show_error, show_errors, show_quota, show_service, show_services
 
 
 def test_every_service_has_its_line(capsys):
@@ -88,3 +90,60 @@ def test_quota_shows_counts_and_closures(capsys):
     assert "+08:00" in dish
     assert "batchrec quota open" in animal
     assert logo.split() == ["shop", "logo", "1", "1"]
+
+
+def answer(image, labels, step="animal", **response):
+    return {"image": image, "step": step, "labels": labels, "response": response}
+
+
+def label(name, score, **more):
+    return {"name": name, "score": score, **more}
+
+
+def shown_answers(capsys, tmp_path, *rows):
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    show_answers(tmp_path, ["general", "animal"])
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_answers_stand_in_the_order_of_images_and_steps(capsys, tmp_path):
+    """Whatever the order in which they came; each with its three best labels that are worth a word."""
+    labels = [label("金鱼", 0.816), label("鲤鱼", 0.05), label("鳗鱼", 0.001), label("鲨鱼", 0.0)]
+    rows = [answer("b.jpg", [label("猫", 1.0)]), answer("a.jpg", labels), answer("a.jpg", labels[3:], "general")]
+    assert shown_answers(capsys, tmp_path, *rows) == [
+        "photograph  step     labels",
+        "a.jpg       general  鲨鱼 0.00",
+        "a.jpg       animal   金鱼 0.82, 鲤鱼 0.05",
+        "b.jpg       animal   猫 1.00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (answer("a", [], result=[{"name": "非动物", "score": "1"}]), "非动物"),
+        (answer("a", [], result=[]), "nothing found"),
+        (answer("a", [], result={"landmark": ""}), "nothing found"),
+        (answer("a", [label("玫瑰", None)]), "玫瑰"),
+        (
+            answer("a", [label(None, None, box={"left": 1, "top": 2, "width": 30.0, "height": 40})]),
+            "box 1,2 30x40",
+        ),
+    ],
+    ids=str,
+)
+def test_answers_of_every_kind_have_words(capsys, tmp_path, row, expected):
+    """The service's own word for nothing, a name without a score, a box without a name."""
+    assert shown_answers(capsys, tmp_path, row)[1].split(maxsplit=2)[2] == expected
+
+
+def test_many_answers_are_cut_short(capsys, tmp_path):
+    """40 rows, and where the rest is; of no answers there is nothing to show."""
+    rows = [answer(f"{number:04}.jpg", [label("猫", 0.5)]) for number in range(1041)]
+    shown = shown_answers(capsys, tmp_path, *reversed(rows))
+    assert len(shown) == 42
+    assert shown[40].startswith("0039.jpg")
+    assert shown[41] == "... and 1,001 more in results.jsonl"
+    (tmp_path / "results.csv").touch()
+    assert shown_answers(capsys, tmp_path, *rows)[-1] == "... and 1,001 more in results.csv"
+    assert shown_answers(capsys, tmp_path) == []
