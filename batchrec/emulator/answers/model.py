@@ -155,7 +155,7 @@ def merged(guesses: Sequence[Guess]) -> list[Guess]:
 
 def _guess(known: Class, score: float, service: str, box: Box | None) -> Guess:
     name = known.vehicle if service == "car" and known.vehicle else known.name
-    return Guess(name, score, root=known.root or None, calorie=known.calorie or None, box=box)
+    return Guess(name, round(score, 6), root=known.root or None, calorie=known.calorie or None, box=box)
 
 
 def _members(table: Sequence[Class], group: str | None) -> NDArray[np.intp]:
