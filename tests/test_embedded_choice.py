@@ -90,3 +90,17 @@ async def test_a_picture_that_cannot_be_seen_is_refused(takes, expected):
     async with calling(Settings(daily=1, failed_calls_take_quota=takes), answers=Blind()) as caller:
         assert await caller.code("animal", picture()) == 216201
         assert await caller.code("animal", picture()) == expected
+
+
+async def test_a_run_lets_go_of_its_answers(tmp_path, monkeypatch):
+    """Once, at its end, whether anything was asked or not."""
+    closed = []
+
+    class Watched(StandIn):
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr("batchrec.emulator.best", Watched)
+    for number in (1, 2):
+        await assembly.run(job_of(tmp_path), environ=state(tmp_path))
+        assert len(closed) == number
