@@ -244,8 +244,9 @@ class Gate:
     def _refused(self, failure: Failure) -> None:
         if failure.code != PERMISSION_DENIED:
             raise CredentialsRefused(f"{self.service}: {_told(failure)}")
+        if not self.forbidden:  # calls in flight are told the same
+            _log.error("%s: %s; see `batchrec errors 6`", self.service, _told(failure))
         self.forbidden = True
-        _log.error("%s: %s; see `batchrec errors 6`", self.service, _told(failure))
 
     async def _until_open(self) -> None:
         """Go on where the service is open, or will be by itself and may be waited for. Raises GateClosed."""
