@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchrec.errors import ResultsDamaged
+from batchrec.errors import OutputFailed, ResultsDamaged
 from batchrec.outputs import OUTPUTS, CsvOutput, JsonlOutput
 from batchrec.outputs.csv import COLUMNS
 from batchrec.outputs.files import ResultFiles
@@ -180,3 +180,22 @@ async def test_closing_on_a_full_disk(tmp_path):
         with pytest.raises(OSError, match="No space left"):
             await files.append([row()])
     assert files.places["results.jsonl"] == (0, 0)
+
+
+async def test_file_that_cannot_be_opened_for_writing(tmp_path):
+    """A read-only file, or a folder in its place: told as an output that cannot be written, and nothing stays open."""
+    (tmp_path / "results.csv").mkdir()
+    files = ResultFiles(tmp_path, list(OUTPUTS.values()), {})
+    with pytest.raises(OutputFailed, match=r"results\.csv: cannot be written"):
+        async with files:
+            raise AssertionError("it was opened")
+
+
+def test_row_that_somebody_took_away(tmp_path):
+    """A results.jsonl that vanishes or changes under a run ends it with the reason."""
+    files = ResultFiles(tmp_path, list(OUTPUTS.values()), {})
+    with pytest.raises(ResultsDamaged, match="while the run went on"):
+        files.read(0, 10)
+    (tmp_path / "results.jsonl").write_text("half a li")
+    with pytest.raises(ResultsDamaged, match="while the run went on"):
+        files.read(0, 10)

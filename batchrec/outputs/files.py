@@ -123,7 +123,11 @@ class ResultFiles:
     async def __aenter__(self) -> "ResultFiles":
         for output in self.outputs:
             path = self.directory / output.filename
-            self._files[output.filename] = await self._stack.enter_async_context(aiofiles.open(path, "ab"))
+            try:
+                self._files[output.filename] = await self._stack.enter_async_context(aiofiles.open(path, "ab"))
+            except OSError as exc:
+                await self._stack.aclose()
+                raise writing(path, exc) from exc
         return self
 
     async def __aexit__(
@@ -152,10 +156,13 @@ class ResultFiles:
             _sync_file(file.fileno())
 
     def read(self, start: int, length: int) -> Row:
-        """A row that was appended before."""
-        with self.results.open("rb") as file:
-            file.seek(start)
-            row: Row = loads(file.read(length))
+        """A row that was appended before. Raises ResultsDamaged where somebody has changed the file meanwhile."""
+        try:
+            with self.results.open("rb") as file:
+                file.seek(start)
+                row: Row = loads(file.read(length))
+        except (OSError, ValueError) as exc:
+            raise ResultsDamaged(f"{self.results}: was changed while the run went on") from exc
         return row
 
     async def _append(self, output: Output, text: bytes) -> None:
