@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from .durable import sync_file
 from .errors import JobError, OutputFailed
 from .model import Failure, Found, Kind, Task
 
@@ -28,7 +29,6 @@ VERSION = 1
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
 _CACHE_KIBIBYTES = 16 * 1024
 _SCAN_BATCH = 1000
-_sync_file = getattr(os, "fdatasync", os.fsync)
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -415,7 +415,7 @@ class Journal:
     def sync(self) -> None:
         """Wait until what was committed is on the disk, and keep the write-ahead log short. Takes no lock."""
         with self._translated():
-            _sync_file(self._wal)
+            sync_file(self._wal)
             if os.fstat(self._wal).st_size > _CHECKPOINT_BYTES:
                 self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 

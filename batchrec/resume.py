@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from . import images
+from .durable import sync_directory
 from .errors import Interrupted, JobError
 from .follow import asked, follow_ups, labels_of
 from .journal import Changed, Journal, StepRecord
 from .model import Failure, Found, Ignored, Notice, Row
-from .outputs.files import ResultFiles, sync_directory
+from .outputs.files import ResultFiles
 from .spec import Job
 
 

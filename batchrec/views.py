@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import orjson
 
+from .durable import sync_file
 from .exact_json import dumps
 from .model import Row, Summary
 from .outputs.files import writing
@@ -39,7 +40,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         with new.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
         os.replace(new, path)
     except OSError as exc:
         raise writing(path, exc) from exc

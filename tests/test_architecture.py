@@ -21,7 +21,7 @@ FLOORS = (
     ("loading",),
     ("complaints",),
     ("spec",),
-    ("retry", "codes", "services", "state", "exact_json", "redact"),
+    ("retry", "codes", "services", "state", "exact_json", "durable", "redact"),
     ("interfaces",),
     ("model", "errors", "__init__"),
 )

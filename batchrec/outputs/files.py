@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import aiofiles
 
+from ..durable import sync_directory, sync_file
 from ..errors import OutputFailed, ResultsDamaged
 from ..exact_json import loads
 from ..interfaces import Output
@@ -25,7 +26,6 @@ Place = tuple[int, int]
 _BLOCK = 1024 * 1024
 _NEW = ".new"
 _NEEDED = frozenset({"image", "step", "service", "labels", "response", "answered_at"})
-_sync_file = getattr(os, "fdatasync", os.fsync)
 
 
 class ResultFiles:
@@ -97,7 +97,7 @@ class ResultFiles:
                     places[output.filename] = _append(file, text, places[output.filename])
             for _, file in files:
                 file.flush()
-                _sync_file(file.fileno())
+                sync_file(file.fileno())
         finally:
             for _, file in files:
                 file.close()
@@ -153,7 +153,7 @@ class ResultFiles:
     def sync(self) -> None:
         """Wait until what was appended is on the disk. Blocks: call it in a thread."""
         for file in self._files.values():
-            _sync_file(file.fileno())
+            sync_file(file.fileno())
 
     def read(self, start: int, length: int) -> Row:
         """A row that was appended before. Raises ResultsDamaged where somebody has changed the file meanwhile."""
@@ -170,17 +170,6 @@ class ResultFiles:
         await file.write(text)
         await file.flush()
         self.places[output.filename] = _grown(self.places[output.filename], text)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames in a folder last through a power cut."""
-    if os.name == "nt":  # folders have no handles there
-        return
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def writing(path: Path, exc: OSError) -> OutputFailed:
