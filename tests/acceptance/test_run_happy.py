@@ -217,10 +217,10 @@ def test_a_step_may_have_a_rate_of_its_own(place: Place, emulator: Emulator) -> 
 
 
 def test_the_token_is_renewed_before_it_ends(place: Place, emulator: Emulator) -> None:
-    """Tokens that live six seconds: no call ever carries one that has expired."""
-    place.pictures(100)
+    """Tokens that live fifteen seconds: no call ever carries one that has expired."""
+    place.pictures(220)
     place.job(limits={"qps": 15})
-    emulator.configure(token_life=6)
+    emulator.configure(token_life=15)
     assert place.run().code == 0
     assert not {"110", "111"} & set(emulator.counters.outcomes["advanced_general"])
     assert place.summary()["token_refreshes"] == emulator.counters.tokens_issued - 1 >= 1
