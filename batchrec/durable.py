@@ -1,6 +1,10 @@
 """Making what was written last through a power cut."""
 
+import ctypes
+import ctypes.util
 import os
+import sys
+from functools import cache
 from pathlib import Path
 
 
@@ -18,3 +22,25 @@ def sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@cache
+def boot_id() -> str:
+    """What tells this start of the machine from the ones before; empty where the system does not say.
+
+    What was written without a sync outlives a process, and is in doubt once the machine has been started anew.
+    """
+    if sys.platform == "darwin":
+        return _sysctl(b"kern.bootsessionuuid")
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _sysctl(name: bytes) -> str:
+    buffer = ctypes.create_string_buffer(64)
+    size = ctypes.c_size_t(len(buffer))
+    library = ctypes.CDLL(ctypes.util.find_library("c"))
+    failed = library.sysctlbyname(name, buffer, ctypes.byref(size), None, ctypes.c_size_t(0))
+    return "" if failed else buffer.value.decode()

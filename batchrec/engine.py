@@ -18,7 +18,7 @@ from .model import Answer, Failure, Kind, Prepared, Task
 from .outputs.files import ResultFiles
 from .quota import iso_utc
 from .record import Asked, Outcome, Recorder, answered, copied, failed
-from .retry import Action, Tries, backoff, decide
+from .retry import Action, Tries, backoff, counts, decide
 
 _log = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ class Engine:
         while not self._stopping:
             ticket = await lane.gate.enter(first=first)
             self._bound.add(me)
-            self._journal.sent(task)
+            self._journal.sent(task, ticket.charge)
             self.tally.calls += 1
             result = await self._client.call(step.request, image.data, ticket.authorization)
             self._settle(lane, ticket, task, sha256, result, tries)
@@ -290,7 +290,7 @@ class Engine:
         failure = result if isinstance(result, Failure) else None
         try:
             if failure is not None:
-                self._journal.settled(task)
+                self._journal.settled(task, ticket.charge, counted=counts(failure))
             lane.gate.settle(ticket, sha256, failure, suspect=tries.suspect)
         except BatchrecError as error:
             self.stop(error)

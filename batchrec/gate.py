@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .errors import CredentialsRefused, ServiceUnavailable
 from .interfaces import Account
-from .model import Authorization, Failure, Kind
+from .model import Authorization, Charge, Failure, Kind
 from .pacing import Pacer
 from .quota import Closure, Quota
 from .retry import PERMISSION_DENIED, Breaker, counts
@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 _CLUSTER_BUSY = 4
 _LOOK_AT_THE_CLOCK = 30.0
 _FRESH_TOKENS = 3
+_MOST_AHEAD = 1000
 _WHY_18 = (
     ". Either limits.qps is more than the account has, or somebody else uses the account, or its free quota was never "
     "claimed in the console (since 2021 that is answered with 18)"
@@ -34,11 +35,11 @@ class GateClosed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A call that may leave: when (monotonic seconds), what it carries, and the Beijing day it is counted on."""
+    """A call that may leave: when (monotonic seconds), what it carries, and what it is counted on."""
 
     sent_at: float
     authorization: Authorization
-    day: str
+    charge: Charge
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +138,17 @@ class Gate:
 
     def _leave(self, authorization: Authorization) -> Ticket | Closure | None:
         """Count a call that has a slot. Where it must not leave after all, a limit or None, the slot is free again."""
-        reserved: Closure | str | None = None
+        reserved: Closure | Charge | None = None
         try:
             # Calls in flight have ended while this one waited for its turn: what they were told holds for it too.
             if not self.closed and not (self._doubtful and self.in_flight):
-                reserved = self._quota.reserve(self._payer, self.service, self._caps.daily, self._caps.total)
+                caps = self._caps
+                ahead = math.ceil(min(caps.qps, _MOST_AHEAD))
+                reserved = self._quota.reserve(self._payer, self.service, caps.daily, caps.total, ahead)
         finally:
-            if not isinstance(reserved, str):
+            if not isinstance(reserved, Charge):
                 self._slots.release()
-        if not isinstance(reserved, str):
+        if not isinstance(reserved, Charge):
             return reserved
         self.in_flight += 1
         return Ticket(self._time(), authorization, reserved)
@@ -161,7 +164,7 @@ class Gate:
         if failure.kind is not Kind.THROTTLED:
             self._refused_since = None
         if not counts(failure):
-            self._quota.give_back(self._payer, self.service, ticket.day)
+            self._quota.give_back(ticket.charge)
         self._learn(ticket, image, failure, suspect=suspect)
         if self._probed(ticket) and failure.kind is not Kind.TOKEN:
             self.closure = self._remembered
@@ -220,7 +223,7 @@ class Gate:
             )
 
     def _exhausted(self, ticket: Ticket, code: int) -> None:
-        closure = self._remembered = self._quota.shut(self._payer, self.service, code, ticket.day)
+        closure = self._remembered = self._quota.shut(self._payer, self.service, code, ticket.charge.day)
         self._remembered_at = self._time()
         # The refusal of a call that left before midnight says nothing about the day that has begun.
         if closure.until is None or closure.until > self._now():

@@ -53,6 +53,15 @@ class Authorization:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """What a call is counted on: account and service as counts name them, and the Beijing day on which it left."""
+
+    account: str
+    service: str
+    day: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """A call that the service answered. `reply` is its JSON, `latency_ms` from sending to the last byte."""
 

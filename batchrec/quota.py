@@ -1,17 +1,22 @@
 """How many calls an account has made, per service and Beijing day, and which services it has used up.
 
 One SQLite file in the state folder, shared by every process of the machine. A call is reserved before it leaves and
-settled when its reply is there. The counts survive a SIGKILL; after a power loss the last of them may be missing.
+settled when its reply is there. The counts survive a SIGKILL to the unit. They are not synced one by one, so a power cut may
+take the last of them; but no call leaves beyond a bound that is on the disk, and a later boot of the machine counts up to
+it: then the count is an upper bound, at most a second's calls too high.
 """
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+from .durable import boot_id
 from .errors import OutputFailed
+from .model import Charge
+from .state import open_database
 
 BEIJING = timezone(timedelta(hours=8))
 """The service's day is assumed to begin at 00:00 here: no page says so, but arrears are reckoned in this time."""
@@ -28,6 +33,9 @@ CREATE TABLE IF NOT EXISTS caps (
     account TEXT, service TEXT, daily INTEGER, total INTEGER, PRIMARY KEY (account, service)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS closed (
     account TEXT, service TEXT, code INTEGER NOT NULL, until REAL, PRIMARY KEY (account, service)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS bounds (
+    account TEXT, service TEXT, day TEXT, calls INTEGER NOT NULL, PRIMARY KEY (account, service, day)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS boot (id TEXT) STRICT;
 """
 
 
@@ -87,24 +95,20 @@ def iso_utc(moment: float) -> str:
 class Quota:
     """The counts of all accounts. `now` gives Unix seconds. Raises OutputFailed when the file cannot be written."""
 
-    def __init__(self, directory: Path, now: Callable[[], float]) -> None:
+    def __init__(self, directory: Path, now: Callable[[], float], boot: str | None = None) -> None:
         self._now = now
-        path = directory / "quota.db"
-        with _used(path):
-            path.touch(mode=0o600)
-            path.chmod(0o600)
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = NORMAL")
-                self._db.executescript(_SCHEMA)
-            except sqlite3.Error:
-                self._db.close()
-                raise
-        self._path = path
+        self._path = directory / "quota.db"
+        with _used(self._path):
+            self._db = open_database(self._path, _SCHEMA)
+        with ExitStack() as opening:
+            opening.callback(self._db.close)
+            self._recover(boot_id() if boot is None else boot)
+            opening.pop_all()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file: what was counted needs no bound any more. Other processes move theirs ahead again."""
+        with suppress(OutputFailed), self._transaction():  # a bound that stays is on the safe side
+            self._db.execute("DELETE FROM bounds")
         self._db.close()
 
     def note_caps(self, account: str, service: str, daily: int | None, total: int | None) -> None:
@@ -112,22 +116,36 @@ class Quota:
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (account, service, daily, total))
 
-    def reserve(self, account: str, service: str, daily: int | None, total: int | None) -> Closure | str:
-        """Count a call that is about to leave. The day it is counted on, or why it must not leave."""
+    def reserve(
+        self, account: str, service: str, daily: int | None, total: int | None, ahead: int = 1
+    ) -> Closure | Charge:
+        """Count a call that is about to leave: what it is counted on, or why it must not leave.
+
+        `ahead` is by how many calls the bound on the disk is moved ahead when it is reached, which waits for the disk.
+        """
         now = self._now()
-        day = beijing_day(now)
+        charge = Charge(account, service, beijing_day(now))
         with self._transaction():
-            if daily is not None and self._calls(account, service, day) >= daily:
+            today = self._calls(charge)
+            if daily is not None and today >= daily:
                 return Closure(DAILY, next_reset(now), reported=False)
             if total is not None and self._pack(account, service) >= total:
                 return Closure(TOTAL, None, reported=False)
-            self._add(account, service, day, 1)
-        return day
+            self._add(charge, 1)
+            bound = self._bound(charge)
+        if today >= bound:
+            self._move_bound(charge, today + max(1, ahead))
+        return charge
 
-    def give_back(self, account: str, service: str, day: str) -> None:
+    def give_back(self, charge: Charge) -> None:
         """Take back the count of a call that the service did not count."""
         with self._transaction():
-            self._add(account, service, day, -1)
+            self._add(charge, -1)
+
+    def counted(self, charge: Charge) -> int:
+        """Calls counted on an account and service on that day."""
+        with _used(self._path):
+            return self._calls(charge)
 
     def shut(self, account: str, service: str, code: int, day: str) -> Closure:
         """Remember that the service said 17 or 19 to a call that left on that Beijing day."""
@@ -175,7 +193,7 @@ class Quota:
             return [self._usage(account, service, day) for account, service in rows]
 
     def _usage(self, account: str, service: str, day: str) -> Usage:
-        today, total = self._calls(account, service, day), self._pack(account, service)
+        today, total = self._calls(Charge(account, service, day)), self._pack(account, service)
         caps = self._db.execute(
             "SELECT daily, total FROM caps WHERE account = ? AND service = ?", (account, service)
         ).fetchone()
@@ -190,8 +208,36 @@ class Quota:
             self.closure(account, service),
         )
 
-    def _calls(self, account: str, service: str, day: str) -> int:
-        return self._one("SELECT calls FROM used WHERE account = ? AND service = ? AND day = ?", account, service, day)
+    def _recover(self, boot: str) -> None:
+        """Once after each start of the machine: whatever a power cut may have taken is counted."""
+        with self._transaction():
+            last = self._db.execute("SELECT id FROM boot").fetchone()
+            if last == (boot,):
+                return
+            if last is not None:
+                for *charge, bound in self._db.execute("SELECT * FROM bounds").fetchall():
+                    self._add(Charge(*charge), max(0, bound - self._calls(Charge(*charge))))
+            self._db.execute("DELETE FROM bounds")
+            self._db.execute("DELETE FROM boot")
+            self._db.execute("INSERT INTO boot VALUES (?)", (boot,))
+
+    def _move_bound(self, charge: Charge, calls: int) -> None:
+        """Other processes wait until it is on the disk, for SQLite holds its lock through such a commit."""
+        with _used(self._path):
+            self._db.execute("PRAGMA synchronous = FULL")
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO bounds VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = max(calls, excluded.calls)",
+                (charge.account, charge.service, charge.day, calls),
+            )
+        with _used(self._path):
+            self._db.execute("PRAGMA synchronous = NORMAL")
+
+    def _calls(self, charge: Charge) -> int:
+        return self._one("SELECT calls FROM used WHERE account = ? AND service = ? AND day = ?", *_key(charge))
+
+    def _bound(self, charge: Charge) -> int:
+        return self._one("SELECT calls FROM bounds WHERE account = ? AND service = ? AND day = ?", *_key(charge))
 
     def _pack(self, account: str, service: str) -> int:
         return self._one("SELECT calls FROM pack WHERE account = ? AND service = ?", account, service)
@@ -200,14 +246,14 @@ class Quota:
         row = self._db.execute(sql, values).fetchone()
         return int(row[0]) if row else 0
 
-    def _add(self, account: str, service: str, day: str, calls: int) -> None:
+    def _add(self, charge: Charge, calls: int) -> None:
         self._db.execute(
             "INSERT INTO used VALUES (?, ?, ?, max(0, ?)) ON CONFLICT DO UPDATE SET calls = max(0, calls + ?)",
-            (account, service, day, calls, calls),
+            (*_key(charge), calls, calls),
         )
         self._db.execute(
             "INSERT INTO pack VALUES (?, ?, max(0, ?)) ON CONFLICT DO UPDATE SET calls = max(0, calls + ?)",
-            (account, service, calls, calls),
+            (charge.account, charge.service, calls, calls),
         )
 
     @contextmanager
@@ -215,6 +261,10 @@ class Quota:
         with _used(self._path), self._db:  # commits, or undoes it all
             self._db.execute("BEGIN IMMEDIATE")
             yield
+
+
+def _key(charge: Charge) -> tuple[str, str, str]:
+    return charge.account, charge.service, charge.day
 
 
 @contextmanager

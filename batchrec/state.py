@@ -1,11 +1,14 @@
-"""The state folder: where tokens and quota counts live, for nobody but their owner."""
+"""The state folder: where tokens, quota counts and known answers live, for nobody but their owner."""
 
 import os
+import sqlite3
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import platformdirs
+from filelock import FileLock
 
 from .errors import JobError
 
@@ -24,6 +27,29 @@ def state_directory(environ: Mapping[str, str]) -> Path:
 def config_directory(environ: Mapping[str, str]) -> Path:
     """Where credentials.toml is; it need not exist."""
     return Path(environ.get("BATCHREC_CONFIG_DIR") or platformdirs.user_config_dir("batchrec", appauthor=False))
+
+
+_BUSY_SECONDS = 30.0
+
+
+def open_database(path: Path, schema: str) -> sqlite3.Connection:
+    """A database that all processes of the machine share; made if need be, for its owner alone.
+
+    `schema` must bear being run again. Commits survive a SIGKILL; a power cut may take those since the last checkpoint.
+    The connection may be used in several threads, one at a time. Raises OSError and sqlite3.Error.
+    """
+    lock = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    # SQLite does not wait for its turn where two processes turn a new file into one with a write-ahead log.
+    with ExitStack() as opening, lock.acquire(timeout=_BUSY_SECONDS):
+        db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        opening.enter_context(closing(db))
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.executescript(schema)
+        opening.pop_all()
+    return db
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -233,7 +233,7 @@ def test_count_that_cannot_be_kept(quota: Counts) -> None:
                 await gate.enter()
             other.execute("ALTER TABLE elsewhere RENAME TO pack")
         assert (gate.in_flight, slots.locked()) == (0, False)
-        assert (await gate.enter()).day == "2026-11-23"
+        assert (await gate.enter()).charge.day == "2026-11-23"
 
     live()
 
@@ -486,7 +486,7 @@ def test_day_is_waited_for_over_midnight_in_beijing(quota: Counts, told: bool) -
             gate.settle(await gate.enter(), "image", code(17) if told and number else None)
         ticket = await gate.enter()
         assert quota.wall() == pytest.approx(NOON + 12 * HOUR, abs=1)
-        assert ticket.day == "2026-11-24"
+        assert ticket.charge.day == "2026-11-24"
 
     live()
 
@@ -534,7 +534,7 @@ def test_refusal_of_yesterday_closes_nothing(quota: Counts, wait: bool) -> None:
         await asyncio.sleep(2)
         gate.settle(ticket, "image", code(17))
         assert not gate.closed
-        assert (await gate.enter()).day == "2026-11-24"
+        assert (await gate.enter()).charge.day == "2026-11-24"
         async with waiting(gate.enter()) as tasks:
             assert not tasks[0].done()
 

@@ -1,18 +1,21 @@
 """The journal by itself: its file, its claims, its marks, and what it costs at size."""
 
 import hashlib
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from batchrec.errors import JobError, OutputFailed
 from batchrec.journal import Counts, Finished, Journal, StepRecord
-from batchrec.model import Failure, Found, Kind, Task
+from batchrec.model import Charge, Failure, Found, Kind, Task
 
 EVERYTHING = 2**62
+CHARGE = Charge("me", "dish", "2026-11-23")
 FIRST = StepRecord("first", "dish", "asked so", "")
 SECOND = StepRecord("second", "dish", "asked otherwise", "")
 
@@ -56,14 +59,89 @@ def test_sent_and_settled(journal):
     """What recovery tells is calls that were sent, less those that came back or whose image was finished."""
     a, b, c, d = journal.claim([1], EVERYTHING, 4)
     for task in (a, a, b, c, d, d):
-        journal.sent(task)
-    journal.settled(b)
+        journal.sent(task, CHARGE)
+    journal.settled(b, CHARGE, counted=True)
     journal.commit([finished(c)], {})
-    journal.settled(c)
+    journal.settled(c, CHARGE, counted=False)
     assert journal.recover() == 4
     assert journal.recover() == 4
     journal.told()
     assert journal.recover() == 0
+
+
+def test_calls_are_kept_by_what_they_were_counted_on(journal):
+    """Calls of a day that the service may have counted: all that left, less those that it did not count."""
+    a, b = journal.claim([1], EVERYTHING, 2)
+    tomorrow = replace(CHARGE, day="2026-11-24")
+    journal.sent(a, CHARGE)
+    journal.sent(b, CHARGE)
+    journal.settled(b, CHARGE, counted=False)
+    journal.sent(b, tomorrow)
+    journal.commit([finished(a), finished(b)], {})
+    assert journal.calls() == [(CHARGE, 1), (tomorrow, 1)]
+
+
+@pytest.fixture
+def powered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    """A journal with 400 images; `power_cut` gives what of it is on the disk, as of the last sync."""
+    (tmp_path / "before").mkdir()
+
+    def synced(handle: int) -> None:
+        shutil.rmtree(tmp_path / "after", ignore_errors=True)
+        shutil.copytree(tmp_path / "before", tmp_path / "after")
+
+    monkeypatch.setattr("batchrec.journal.writer.sync_file", synced)
+    journal = Journal(tmp_path / "before", boot="before")
+    journal.take_steps([FIRST])
+    list(journal.take_inputs(found(*(f"{number:03}" for number in range(400)))))
+    journal.fill([1])
+    journal.recover()
+    journal.sync()
+    yield journal
+    journal.close()
+
+
+def power_cut(tmp_path: Path) -> Journal:
+    """The journal as the next boot of the machine finds it."""
+    return Journal(tmp_path / "after", boot="after")
+
+
+@pytest.mark.parametrize("calls", [0, 1, 100, 128, 129, 300])
+def test_marks_that_a_power_cut_took(powered, tmp_path, calls):
+    """However many calls left without any answer, an upper bound of them is told, once, and never fewer."""
+    for task in powered.claim([1], EVERYTHING, calls):
+        powered.sent(task, CHARGE)
+    journal = power_cut(tmp_path)
+    assert calls <= journal.recover() <= calls + 128
+    journal.told()
+    assert journal.recover() == 0
+    journal.close()
+
+
+def test_answers_are_not_in_doubt_after_a_power_cut(powered, tmp_path):
+    """A group that was committed and synced is not told again; what left after it is bounded."""
+    tasks = powered.claim([1], EVERYTHING, 100)
+    for task in tasks:
+        powered.sent(task, CHARGE)
+    powered.commit([finished(task) for task in tasks], {})
+    powered.sync()
+    for task in powered.claim([1], EVERYTHING, 50):
+        powered.sent(task, CHARGE)
+    journal = power_cut(tmp_path)
+    assert 50 <= journal.recover() <= 128
+    journal.close()
+
+
+def test_orderly_end_leaves_nothing_in_doubt(powered, tmp_path):
+    """After a run that came to its end, a new boot of the machine finds no call of unknown outcome."""
+    (task,) = powered.claim([1], EVERYTHING, 1)
+    powered.sent(task, CHARGE)
+    powered.commit([finished(task)], {})
+    powered.conclude("")
+    powered.sync()
+    journal = power_cut(tmp_path)
+    assert journal.recover() == 0
+    journal.close()
 
 
 def test_known_content(journal):
@@ -164,7 +242,7 @@ def test_marks_beside_commits(journal):
     thread = threading.Thread(target=commit)
     thread.start()
     for _ in range(200):
-        journal.sent(a)
+        journal.sent(a, CHARGE)
     thread.join()
     assert journal.recover() == 200
 
@@ -217,10 +295,21 @@ def test_newer_version(tmp_path):
     """A journal of a newer batchrec is left alone, and said to be one."""
     Journal(tmp_path).close()
     with sqlite3.connect(tmp_path / "journal.db") as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     db.close()
     with pytest.raises(JobError, match="was made by a newer version of batchrec"):
         Journal(tmp_path)
+
+
+def test_earlier_version(tmp_path):
+    """A journal of version 0.1 as first released is brought up to date, and keeps what it holds."""
+    Journal(tmp_path).close()
+    db = sqlite3.connect(tmp_path / "journal.db")
+    db.executescript("DROP TABLE calls; INSERT INTO meta VALUES ('name', 'mine'); PRAGMA user_version = 1;")
+    db.close()
+    journal = Journal(tmp_path)
+    assert (journal.note("name"), journal.calls()) == ("mine", [])
+    journal.close()
 
 
 def test_database_of_something_else(tmp_path):

@@ -1,15 +1,18 @@
 """Counts of calls: Beijing days, exact limits, several processes, kills, closures, and a file that is broken."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from batchrec.errors import OutputFailed
+from batchrec.model import Charge
 from batchrec.quota import BEIJING, Closure, Quota, Usage, beijing_day, iso_beijing, iso_utc, next_reset
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
@@ -76,15 +79,15 @@ def test_times_are_written_with_their_offset() -> None:
 def test_daily_limit_is_exact_and_ends_with_the_day(quota: Quota, clock: Clock) -> None:
     """Three calls and no fourth; the next day three more."""
     days = [quota.reserve("me", "dish", 3, None) for _ in range(4)]
-    assert days == ["2026-11-23"] * 3 + [Closure(17, MIDNIGHT, reported=False)]
+    assert days == [Charge("me", "dish", "2026-11-23")] * 3 + [Closure(17, MIDNIGHT, reported=False)]
     clock.at = MIDNIGHT
-    assert quota.reserve("me", "dish", 3, None) == "2026-11-24"
+    assert quota.reserve("me", "dish", 3, None) == Charge("me", "dish", "2026-11-24")
     assert used(quota) == (1, 4)
 
 
 def test_total_limit_is_exact_and_never_ends(quota: Quota, clock: Clock) -> None:
     """A pack is used up for good."""
-    assert quota.reserve("me", "dish", None, 1) == "2026-11-23"
+    assert quota.reserve("me", "dish", None, 1) == Charge("me", "dish", "2026-11-23")
     clock.at += 10 * 86_400
     assert quota.reserve("me", "dish", None, 1) == Closure(19, None, reported=False)
 
@@ -101,8 +104,8 @@ def test_call_is_given_back_on_the_day_it_left(quota: Quota, clock: Clock) -> No
     yesterday = quota.reserve("me", "dish", None, None)
     clock.at = MIDNIGHT + 1
     quota.reserve("me", "dish", None, None)
-    assert isinstance(yesterday, str)
-    quota.give_back("me", "dish", yesterday)
+    assert isinstance(yesterday, Charge)
+    quota.give_back(yesterday)
     assert used(quota) == (1, 1)
     clock.at = MIDNIGHT - 1
     assert used(quota) == (0, 1)
@@ -110,11 +113,11 @@ def test_call_is_given_back_on_the_day_it_left(quota: Quota, clock: Clock) -> No
 
 def test_counts_never_fall_below_zero(quota: Quota, clock: Clock) -> None:
     """Giving back what was never reserved, or was corrected meanwhile, changes nothing for the worse."""
-    quota.give_back("me", "dish", "2026-11-23")
+    quota.give_back(Charge("me", "dish", "2026-11-23"))
     assert used(quota) == (0, 0)
     quota.reserve("me", "dish", None, None)
     quota.correct("me", "dish", today=0, total=0)
-    quota.give_back("me", "dish", "2026-11-23")
+    quota.give_back(Charge("me", "dish", "2026-11-23"))
     assert used(quota) == (0, 0)
 
 
@@ -122,8 +125,8 @@ def test_accounts_and_services_are_counted_apart(quota: Quota) -> None:
     """One's limit is not the other's."""
     quota.reserve("me", "dish", 1, None)
     assert isinstance(quota.reserve("me", "dish", 1, None), Closure)
-    assert isinstance(quota.reserve("me", "plant", 1, None), str)
-    assert isinstance(quota.reserve("you", "dish", 1, None), str)
+    assert isinstance(quota.reserve("me", "plant", 1, None), Charge)
+    assert isinstance(quota.reserve("you", "dish", 1, None), Charge)
 
 
 def test_counts_outlive_the_process(tmp_path: Path, clock: Clock) -> None:
@@ -243,10 +246,11 @@ def test_folder_that_is_not_there(tmp_path: Path, clock: Clock) -> None:
 RESERVING = """
 import sys, time
 from pathlib import Path
+from batchrec.model import Charge
 from batchrec.quota import Quota
 quota = Quota(Path(sys.argv[1]), time.time)
 cap = int(sys.argv[2]) or None
-while isinstance(quota.reserve("me", "dish", None, cap), str):
+while isinstance(quota.reserve("me", "dish", None, cap), Charge):
     sys.stdout.write("x")
     sys.stdout.flush()
 """
@@ -278,3 +282,85 @@ def test_killed_process_has_counted_what_it_sent(tmp_path: Path, clock: Clock) -
     total = used(quota)[1]
     quota.close()
     assert told <= total <= told + 1
+
+
+def test_power_cut_leaves_an_upper_bound(tmp_path: Path, clock: Clock) -> None:
+    """What a power cut may have taken is counted by the first process of the next boot, and once."""
+    before = Quota(tmp_path, clock, boot="first")
+    for _ in range(10):
+        before.reserve("me", "dish", None, None, ahead=4)
+    with closing(Quota(tmp_path, clock, boot="first")) as same:
+        assert used(same) == (10, 10)
+    before.reserve("me", "dish", None, None, ahead=4)
+    with closing(Quota(tmp_path, clock, boot="second")) as after:
+        assert used(after) == (14, 14)
+    with closing(Quota(tmp_path, clock, boot="third")) as later:
+        assert used(later) == (14, 14)
+    before.close()
+
+
+def test_orderly_end_leaves_the_count_exact(tmp_path: Path, clock: Clock) -> None:
+    """A run that ended by itself is counted to the unit, whatever happens to the machine afterwards."""
+    with closing(Quota(tmp_path, clock, boot="first")) as quota:
+        for _ in range(10):
+            quota.reserve("me", "dish", None, None, ahead=1000)
+    with closing(Quota(tmp_path, clock, boot="second")) as after:
+        assert used(after) == (10, 10)
+
+
+AHEAD = 16
+
+
+def watched_calls(folder: Path, clock: Clock) -> tuple[int, int]:
+    """Calls that a process counted before it was killed, and how long the log was at its last sync, in bytes."""
+    folder.mkdir()
+    quota = Quota(folder, clock, boot="before")
+    log = folder / "quota.db-wal"
+    synced = 0
+    for calls in range(1, 41):
+        length = log.stat().st_size
+        quota.reserve("me", "dish", None, None, ahead=AHEAD)
+        grown = log.stat().st_size
+        synced = grown if calls % AHEAD == 1 else synced
+        assert grown > length
+    shutil.copytree(folder, folder.parent / "kept")
+    quota.close()
+    shutil.rmtree(folder)
+    (folder.parent / "kept").rename(folder)
+    return 40, synced
+
+
+def test_what_is_on_the_disk_bounds_what_was_sent(tmp_path: Path, clock: Clock) -> None:
+    """However the log is cut after the last sync, the next boot counts no less than was sent, and a little more."""
+    calls, synced = watched_calls(tmp_path / "live", clock)
+    log = (tmp_path / "live" / "quota.db-wal").read_bytes()
+    database = (tmp_path / "live" / "quota.db").read_bytes()
+    counted = set()
+    for cut in range(synced, len(log) + 1, 97):
+        folder = tmp_path / f"cut-{cut}"
+        folder.mkdir()
+        (folder / "quota.db").write_bytes(database)
+        (folder / "quota.db-wal").write_bytes(log[:cut])
+        with closing(Quota(folder, clock, boot="after the cut")) as quota:
+            counted.add(used(quota)[1])
+    assert calls <= min(counted)
+    assert max(counted) <= calls + AHEAD
+
+
+OPENING = """
+import sys, time
+from pathlib import Path
+from batchrec.quota import Quota
+while not Path(sys.argv[1], "go").exists():
+    pass
+Quota(Path(sys.argv[1]), time.time).close()
+"""
+
+
+@pytest.mark.parametrize("time", range(5))
+def test_first_processes_of_a_new_machine_do_not_collide(tmp_path: Path, time: int) -> None:
+    """Cron starts several jobs in the same second where no counts are yet: each finds or makes the file."""
+    command = [sys.executable, "-c", OPENING, str(tmp_path)]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
+    (tmp_path / "go").touch()
+    assert [process.communicate(timeout=60)[1] for process in processes] == [b""] * 4

@@ -20,7 +20,7 @@ from batchrec.errors import Interrupted, JobError, OutputFailed, ResultsDamaged
 from batchrec.follow import asked, follow_ups
 from batchrec.journal import Journal
 from batchrec.loading import build_job
-from batchrec.model import Answer, Failure, Found, Kind, Label, Prepared, Task
+from batchrec.model import Answer, Charge, Failure, Found, Kind, Label, Prepared, Task
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
 from batchrec.record import Asked, Outcome, answered, copied, failed
@@ -32,6 +32,7 @@ GENERAL = {"service": "advanced_general"}
 DISH = {"service": "dish"}
 FOOD = DISH | {"when": {"step": "advanced_general", "label": "food"}}
 EVERYTHING = 2**62
+CHARGE = Charge("me", "advanced_general", "2026-11-23")
 TORN = Failure(Kind.IMAGE, "torn", "the picture ends early")
 TIMEOUT = Failure(Kind.TRANSIENT, "timeout", "no answer")
 
@@ -297,14 +298,14 @@ class Kills(RuleBasedStateMachine):
     @rule(data=st.data())
     def send(self, data: st.DataObject) -> None:
         task = self.somebody(data)
-        self.desk.journal.sent(task)
+        self.desk.journal.sent(task, CHARGE)
         self.hands[task] += 1
 
     @precondition(lambda self: any(self.hands.values()))
     @rule()
     def settle(self) -> None:
         task = next(task for task, calls in self.hands.items() if calls)
-        self.desk.journal.settled(task)
+        self.desk.journal.settled(task, CHARGE, counted=True)
         self.hands[task] -= 1
 
     @precondition(lambda self: len(self.hands) > 1)
@@ -518,7 +519,7 @@ def test_unknown_calls_are_told_by_the_run_that_opens(desk):
     """A run that could not open the directory does not swallow how many calls a kill had left unanswered."""
     desk.open()
     for task in desk.claim(2):
-        desk.journal.sent(task)
+        desk.journal.sent(task, CHARGE)
     desk.kill()
     with pytest.raises(Interrupted):
         desk.open(stopped=lambda: True)

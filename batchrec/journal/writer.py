@@ -5,143 +5,57 @@ synced. What was sent is marked call by call without a sync: it must survive a S
 hold its lock during the sync of a commit and a mark would wait for the disk; so the connection runs with
 `synchronous = NORMAL`, and `sync` does to the write-ahead log, outside of any lock, what FULL would do inside.
 
+A power cut may take marks with it, so a bound of them is kept on the disk: no call leaves beyond it, every group
+commit moves it ahead, and what a later boot of the machine finds missing below it counts as sent.
+
 One connection, one lock: methods may be called from the event loop and from one thread beside it.
 """
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from enum import IntEnum
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from .durable import sync_file
-from .errors import JobError, OutputFailed
-from .model import Failure, Found, Kind, Task
+from ..durable import boot_id, sync_file
+from ..errors import JobError
+from ..model import Charge, Failure, Found, Kind, Task
+from .reader import Reader, foreign, translated
+from .values import FILENAME, SCHEMA, SINCE_1, VERSION, Changed, Finished, Known, State, StepRecord
 
-FILENAME = "journal.db"
-VERSION = 1
+_AHEAD = 128
+"""Calls by which the bound is moved ahead: as many too many may be told after a power cut."""
 
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
 _CACHE_KIBIBYTES = 16 * 1024
 _SCAN_BATCH = 1000
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE outputs (filename TEXT PRIMARY KEY, length INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE steps (
-    id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, service TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    condition TEXT NOT NULL, active INTEGER NOT NULL);
-CREATE TABLE images (
-    id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, problem TEXT,
-    sha256 BLOB, position INTEGER);
-CREATE INDEX images_by_content ON images (sha256, position) WHERE sha256 IS NOT NULL;
-CREATE TABLE items (
-    image INTEGER, step INTEGER, state INTEGER NOT NULL, position INTEGER, sent INTEGER NOT NULL DEFAULT 0,
-    leader INTEGER, attempts INTEGER, at TEXT, start INTEGER, length INTEGER, kind TEXT, code, message TEXT,
-    PRIMARY KEY (image, step)) WITHOUT ROWID;
-CREATE INDEX items_pending ON items (step, position) WHERE state = 0;
-CREATE INDEX items_parked ON items (step, leader) WHERE state = 2;
-CREATE INDEX items_failed ON items (step) WHERE state = 4;
-CREATE INDEX items_sent ON items (sent) WHERE sent > 0;
-"""
 
-
-class State(IntEnum):
-    """Where an image stands at a step. A gone image's position is NULL; it keeps its answers and is not asked.
-
-    ASIDE is FAILED where the step's condition has changed since, until the new one asks for the image as well.
-    """
-
-    PENDING = 0
-    CLAIMED = 1
-    PARKED = 2
-    ANSWERED = 3
-    FAILED = 4
-    ASIDE = 5
-
-
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """A step as the journal compares it: an answer belongs to `fingerprint`; `condition` is its `when`, or empty."""
-
-    name: str
-    service: str
-    fingerprint: str
-    condition: str
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """An input whose file is not what it was: to be hashed if the journal knows its digest."""
-
-    image: int
-    found: Found
-    sha256: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the journal has for a content at a step: where in results.jsonl its row stands, or its failure."""
-
-    image: int
-    attempts: int
-    start: int = 0
-    length: int = 0
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """An image and step that is done: its row's place in results.jsonl, or its failure, and the steps that follow."""
-
-    task: Task
-    sha256: bytes | None
-    attempts: int
-    at: str
-    start: int = 0
-    length: int = 0
-    leader: int | None = None
-    failure: Failure | None = None
-    follow: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """`open` are images and steps still to be asked; `images` those that are inputs now, `duplicates` their copies."""
-
-    images: int
-    duplicates: int
-    answered: int
-    failed: int
-    open: int
-
-
-class Journal:
+class Journal(Reader):
     """The journal of one output directory. Raises OutputFailed where the file cannot be written."""
 
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / FILENAME
-        self._lock = threading.RLock()
-        with self._guarded(), ExitStack() as opened:
-            self._db = self._connect()
-            opened.callback(self._db.close)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA wal_autocheckpoint = 0")
+    _done = "written"
+
+    def __init__(self, directory: Path, boot: str | None = None) -> None:
+        path = directory / FILENAME
+        with translated(path, self._done), ExitStack() as opened:
+            db = opened.enter_context(closing(_connect(path)))
+            super().__init__(path, db)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA wal_autocheckpoint = 0")
             # Without it a log that was long once stays long, and every commit would be checkpointed.
-            self._db.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_BYTES}")
-            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
+            db.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_BYTES}")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
             self._check_version()
-            self._checkpointer = self._connect()
-            opened.callback(self._checkpointer.close)
-            self._wal = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CREAT, 0o644)
+            self._checkpointer = opened.enter_context(closing(_connect(path)))
+            self._wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CREAT, 0o644)
             opened.callback(os.close, self._wal)
+            self._made = self._one("SELECT coalesce(sum(made), 0) FROM calls")
+            self._bound = self._noted_bound = int(self.note("bound") or 0)
             self._opened = opened.pop_all()
+        self._boot = boot_id() if boot is None else boot
 
     def close(self) -> None:
         """Let go of the file."""
@@ -163,12 +77,6 @@ class Journal:
                         f"{value!r}; give it another output.directory"
                     )
 
-    def note(self, key: str) -> Any:
-        """A value kept under a word, or None."""
-        with self._guarded():
-            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
-
     def put_note(self, key: str, value: object) -> None:
         """Keep a value under a word; None forgets it."""
         with self._transaction():
@@ -179,19 +87,31 @@ class Journal:
     def recover(self) -> int:
         """Return to a state without a running process. The number of calls that were sent and never finished.
 
-        They are told again by the next opening unless `told` says that this one came to its end.
+        Where the machine was started anew since, that is an upper bound. They are told again by the next opening unless
+        `told` says that this one came to its end.
         """
         with self._transaction():
             unknown = self._one("SELECT coalesce(sum(sent), 0) FROM items WHERE sent > 0")
+            if self.note("boot") not in (None, self._boot):
+                unknown += max(0, self._bound - self._made)
             self._db.execute("UPDATE items SET sent = 0 WHERE sent > 0")
             self._db.execute("UPDATE items SET state = 0, leader = NULL WHERE state IN (1, 2)")
             untold = (self.note("untold") or 0) + unknown
             self._put_note("untold", untold or None)
+            self._put_note("boot", self._boot)
+            bound = self._put_bound(_AHEAD)
+        self._noted_bound = bound
         return int(untold)
 
     def told(self) -> None:
         """The calls that `recover` counted have been reported."""
         self.put_note("untold", None)
+
+    def conclude(self, stamps: str) -> None:
+        """A run has come to its end: no call is under way, and the files look like this."""
+        with self._transaction():
+            self._put_bound(0)
+            self._put_note("stamps", stamps)
 
     def take_steps(self, steps: Sequence[StepRecord], *, judge_all: bool = False) -> dict[str, int]:
         """Make these the steps. Their numbers by name; `to_judge` has those whose condition is to be judged anew."""
@@ -204,6 +124,18 @@ class Journal:
             numbers = dict(self._db.execute("SELECT name, id FROM steps WHERE active = 1").fetchall())
             self._put_note("judge", _numbers(sorted(judge | set(numbers.values()) if judge_all else judge)) or None)
         return numbers
+
+    def outdated(self, steps: Sequence[StepRecord]) -> dict[str, int]:
+        """Answers that `take_steps` will drop, since their step asks something else now: how many, by step."""
+        dropped = {}
+        for step in steps:
+            with self._guarded():
+                row = self._db.execute(
+                    "SELECT id FROM steps WHERE name = ? AND fingerprint != ?", (step.name, step.fingerprint)
+                ).fetchone()
+                if row is not None:
+                    dropped[step.name] = self._one("SELECT count(*) FROM items WHERE step = ? AND state = 3", *row)
+        return dropped
 
     def to_judge(self) -> set[int]:
         """The numbers of the steps whose condition is to be judged on the stored answers."""
@@ -248,16 +180,18 @@ class Journal:
             self._db.execute("DROP TABLE ranked")
         return self._changes()
 
-    def touch(self, change: Changed, *, same: bool) -> None:
-        """Note what a changed file is now; where its content is another, forget what was answered or failed."""
+    def touch(self, change: Changed, *, same: bool) -> int:
+        """Note what a changed file is now; where its content is another, forget what was answered or failed.
+
+        How many answers that were.
+        """
         found = change.found
         with self._transaction():
             self._db.execute(
                 "UPDATE images SET size = ?, mtime_ns = ?, problem = ?, sha256 = ? WHERE id = ?",
                 (found.size, found.mtime_ns, found.problem, change.sha256 if same else None, change.image),
             )
-            if not same:
-                self._forget("image = ?", change.image)
+            return 0 if same else self._forget("image = ?", change.image)
 
     def fill(self, steps: Iterable[int]) -> None:
         """Put every input that a step has not seen on its list, and the lists into the order of the inputs."""
@@ -341,13 +275,23 @@ class Journal:
             ).fetchone()
         return row is not None
 
-    def sent(self, task: Task) -> None:
-        """A call for this image leaves now."""
-        self._mark(task, 1)
+    def sent(self, task: Task, charge: Charge) -> None:
+        """A call for this image leaves now. Waits for the disk only where the bound is reached."""
+        with self._transaction():
+            self._mark(task, 1)
+            self._count(charge, 1, 1)
+            self._made += 1
+            bound = self._put_bound(_AHEAD) if self._made > self._bound else None
+        if bound is not None:
+            self._noted_bound = bound
+            self.sync()
 
-    def settled(self, task: Task) -> None:
-        """The call came back, but the image is not finished."""
-        self._mark(task, -1)
+    def settled(self, task: Task, charge: Charge, *, counted: bool) -> None:
+        """The call came back, but the image is not finished. `counted`: the service may have counted it."""
+        with self._transaction():
+            self._mark(task, -1)
+            if not counted:
+                self._count(charge, 0, -1)
 
     def park(self, task: Task, sha256: bytes, leader: int) -> None:
         """Set a copy aside until the image whose call is under way is finished."""
@@ -411,20 +355,19 @@ class Journal:
                 ((f.task.image, step, f.task.position) for f in finished for step in f.follow),
             )
             self._put_outputs(outputs)
+            bound = self._put_bound(_AHEAD)
+        self._noted_bound = bound
 
     def sync(self) -> None:
         """Wait until what was committed is on the disk, and keep the write-ahead log short. Takes no lock."""
-        with self._translated():
+        noted = self._noted_bound
+        with translated(self.path, self._done):
             sync_file(self._wal)
+            self._bound = noted
             if os.fstat(self._wal).st_size > _CHECKPOINT_BYTES:
                 self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     # -- outputs and views
-
-    def outputs(self) -> dict[str, tuple[int, int]]:
-        """Committed (length, crc) of every result file, by name."""
-        with self._guarded():
-            return {name: (length, crc) for name, length, crc in self._db.execute("SELECT * FROM outputs")}
 
     def put_outputs(self, outputs: Mapping[str, tuple[int, int]], drop: Iterable[str], swap: str | None) -> None:
         """Note the lengths of result files, forget some, and note which new files are to be put in place."""
@@ -432,32 +375,6 @@ class Journal:
             self._db.executemany("DELETE FROM outputs WHERE filename = ?", ((name,) for name in drop))
             self._put_outputs(outputs)
             self._put_note("swap", swap)
-
-    def counts(self) -> Counts:
-        """Where the job stands."""
-        with self._guarded():
-            images = self._one("SELECT count(*) FROM images WHERE position IS NOT NULL")
-            duplicates = self._one(
-                "SELECT count(*) - count(DISTINCT sha256) FROM images INDEXED BY images_by_content "
-                "WHERE sha256 IS NOT NULL AND position IS NOT NULL"
-            )
-            answered = self._one("SELECT count(*) FROM items WHERE state = 3")
-            failed = self._one(f"SELECT count(*) FROM {_FAILED_NOW}")
-            remaining = self._one(
-                "SELECT count(*) FROM items JOIN steps ON steps.id = step AND active = 1 "
-                "WHERE state < 3 AND position IS NOT NULL"
-            )
-        return Counts(images, duplicates, answered, failed, remaining)
-
-    def failures(self) -> Iterator[dict[str, Any]]:
-        """The rows of failures.jsonl, in input order, read beside a running commit."""
-        columns = ("image", "step", "service", "kind", "code", "message", "attempts", "failed_at")
-        with self._translated(), closing(self._connect()) as reader:
-            for row in reader.execute(
-                f"SELECT m.key, s.name, s.service, kind, code, message, attempts, at FROM {_FAILED_NOW} "
-                "ORDER BY m.position, s.id"
-            ):
-                yield dict(zip(columns, row, strict=True))
 
     # -- rewriting results.jsonl
 
@@ -481,38 +398,37 @@ class Journal:
             )
         return cursor.rowcount > 0
 
-    def end_rewrite(self, outputs: Mapping[str, tuple[int, int]], swap: str) -> None:
+    def end_rewrite(self, outputs: Mapping[str, tuple[int, int]], swap: str) -> int:
         """In one transaction: the rows' new places, the new files' lengths, and that the files are to be swapped.
 
-        What was answered but is not in the new file is forgotten, to be asked again.
+        What was answered but is not in the new file is forgotten, to be asked again: how many answers that are.
         """
         with self._transaction():
             self._db.execute(
                 "UPDATE items SET start = kept.start, length = kept.length FROM kept "
                 "WHERE kept.image = items.image AND kept.step = items.step"
             )
-            self._db.execute(
+            lost = self._db.execute(
                 "DELETE FROM items WHERE state = 3 AND NOT EXISTS "
                 "(SELECT 1 FROM kept WHERE kept.image = items.image AND kept.step = items.step)"
-            )
+            ).rowcount
             self._db.execute("DELETE FROM outputs")
             self._put_outputs(outputs)
             self._put_note("dirty", None)
             self._put_note("swap", swap)
         self.sync()
+        return lost
 
     # -- within
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
 
     def _check_version(self) -> None:
         version = self._one("PRAGMA user_version")
         if version == 0 and not self._one("SELECT count(*) FROM sqlite_master"):
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            self._db.executescript(f"BEGIN; {SCHEMA} {SINCE_1} PRAGMA user_version = {VERSION}; COMMIT;")
+        elif version == 1:
+            self._db.executescript(f"BEGIN; {SINCE_1} PRAGMA user_version = {VERSION}; COMMIT;")
         elif version != VERSION:
-            made = "a newer version of batchrec" if version > VERSION else "something else"
-            raise JobError(f"{self.path}: was made by {made} (format {version}, this one writes {VERSION})")
+            raise JobError(f"{self.path}: {foreign(version)}")
 
     def _take_step(self, step: StepRecord, was_active: set[int]) -> set[int]:
         """Its number, where its condition is to be judged anew: also where answers came while it was not there."""
@@ -549,17 +465,30 @@ class Journal:
             for _, image, key, size, mtime_ns, problem, sha256 in rows:
                 yield Changed(image, Found(key, 0, 0, size, mtime_ns, problem), sha256)
 
-    def _forget(self, where: str, number: int) -> None:
+    def _forget(self, where: str, number: int) -> int:
         answered = self._one(f"SELECT count(*) FROM items WHERE {where} AND state = 3", number)
         self._db.execute(f"DELETE FROM items WHERE {where}", (number,))
         if answered:
             self._put_note("dirty", 1)
+        return answered
 
     def _mark(self, task: Task, calls: int) -> None:
-        with self._guarded():
-            self._db.execute(
-                "UPDATE items SET sent = max(0, sent + ?) WHERE image = ? AND step = ?", (calls, task.image, task.step)
-            )
+        self._db.execute(
+            "UPDATE items SET sent = max(0, sent + ?) WHERE image = ? AND step = ?", (calls, task.image, task.step)
+        )
+
+    def _count(self, charge: Charge, made: int, counted: int) -> None:
+        self._db.execute(
+            "INSERT INTO calls VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET made = made + excluded.made, counted = counted + excluded.counted",
+            (charge.account, charge.service, charge.day, made, counted),
+        )
+
+    def _put_bound(self, ahead: int) -> int:
+        """Within a transaction: so many calls may leave beyond those made. It holds from the next sync on."""
+        bound = self._made + ahead
+        self._put_note("bound", bound)
+        return bound
 
     def _put_note(self, key: str, value: object) -> None:
         if value is None:
@@ -571,22 +500,6 @@ class Journal:
         self._db.executemany(
             "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", ((name, *place) for name, place in outputs.items())
         )
-
-    def _one(self, sql: str, *values: object) -> int:
-        return int(self._db.execute(sql, values).fetchone()[0])
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        with self._lock, self._translated():
-            yield
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as exc:
-            broken = getattr(exc, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
-            raise OutputFailed(f"{self.path}: {'is broken' if broken else 'cannot be written'}: {exc}") from exc
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -606,11 +519,6 @@ _FIRST_PENDING = (
     "SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem FROM items i "
     "JOIN images m ON m.id = i.image WHERE i.step = ? AND i.state = 0 AND i.position <= ? ORDER BY i.position LIMIT ?"
 )
-_FAILED_NOW = (
-    "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
-    "WHERE i.state = 4 AND m.position IS NOT NULL AND s.active = 1"
-)
-
 
 def _numbers(values: Sequence[int]) -> str:
     return ", ".join(str(int(value)) for value in values)
@@ -631,3 +539,7 @@ def _finished_row(item: Finished) -> tuple[object, ...]:
         item.task.image,
         item.task.step,
     )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)

@@ -1,0 +1,22 @@
+"""What is finished, and what is to be done: one SQLite file per output directory.
+
+`Journal` is a run's; `reading` lets others look into it, also while a run goes on.
+"""
+
+from .reader import ActiveStep, AnswerPlace, Reader, reading
+from .values import FILENAME, Changed, Counts, Finished, Known, StepRecord
+from .writer import Journal
+
+__all__ = [
+    "FILENAME",
+    "ActiveStep",
+    "AnswerPlace",
+    "Changed",
+    "Counts",
+    "Finished",
+    "Journal",
+    "Known",
+    "Reader",
+    "StepRecord",
+    "reading",
+]

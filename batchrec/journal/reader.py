@@ -1,0 +1,185 @@
+"""Looking into a journal: what is answered, failed and left. Writes nothing, also where a run is writing."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import JobError, OutputFailed
+from ..model import Charge
+from .values import FILENAME, VERSION, Counts
+
+FAILED_NOW = (
+    "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
+    "WHERE i.state = 4 AND m.position IS NOT NULL AND s.active = 1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPlace:
+    """An answer as the journal knows it: whose it is, and where its row stands in results.jsonl, in bytes."""
+
+    image: str
+    step: str
+    sha256: bytes | None
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveStep:
+    """A step of the job as it was run last; `condition` is its `when`, or empty."""
+
+    number: int
+    name: str
+    condition: str
+
+
+class Reader:
+    """The reading half of a journal, over one connection and one lock. Raises OutputFailed where it is broken."""
+
+    _done = "read"
+
+    def __init__(self, path: Path, db: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = db
+        self._lock = threading.RLock()
+
+    def note(self, key: str) -> Any:
+        """A value kept under a word, or None."""
+        with self._guarded():
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def outputs(self) -> dict[str, tuple[int, int]]:
+        """Committed (length, crc) of every result file, by name."""
+        with self._guarded():
+            return {name: (length, crc) for name, length, crc in self._db.execute("SELECT * FROM outputs")}
+
+    def counts(self) -> Counts:
+        """Where the job stands."""
+        with self._guarded():
+            images = self._one("SELECT count(*) FROM images WHERE position IS NOT NULL")
+            duplicates = self._one(
+                "SELECT count(*) - count(DISTINCT sha256) FROM images INDEXED BY images_by_content "
+                "WHERE sha256 IS NOT NULL AND position IS NOT NULL"
+            )
+            answered = self._one("SELECT count(*) FROM items WHERE state = 3")
+            failed = self._one(f"SELECT count(*) FROM {FAILED_NOW}")
+            remaining = self._one(
+                "SELECT count(*) FROM items JOIN steps ON steps.id = step AND active = 1 "
+                "WHERE state < 3 AND position IS NOT NULL"
+            )
+        return Counts(images, duplicates, answered, failed, remaining)
+
+    def failures(self) -> Iterator[dict[str, Any]]:
+        """The rows of failures.jsonl, in input order, read beside a running commit."""
+        columns = ("image", "step", "service", "kind", "code", "message", "attempts", "failed_at")
+        for row in self._streamed(
+            f"SELECT m.key, s.name, s.service, kind, code, message, attempts, at FROM {FAILED_NOW} "
+            "ORDER BY m.position, s.id"
+        ):
+            yield dict(zip(columns, row, strict=True))
+
+    def answers(self) -> Iterator[AnswerPlace]:
+        """Every answer, in the order of results.jsonl."""
+        for row in self._streamed(
+            "SELECT m.key, s.name, m.sha256, i.start, i.length FROM items i "
+            "JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step WHERE i.state = 3 ORDER BY i.start"
+        ):
+            yield AnswerPlace(*row)
+
+    def inputs(self) -> Iterator[tuple[str, bytes]]:
+        """Key and digest of every input whose bytes were looked at."""
+        yield from self._streamed(
+            "SELECT key, sha256 FROM images WHERE position IS NOT NULL AND sha256 IS NOT NULL ORDER BY position"
+        )
+
+    def active_steps(self) -> list[ActiveStep]:
+        """The steps of the job."""
+        with self._guarded():
+            rows = self._db.execute("SELECT id, name, condition FROM steps WHERE active = 1 ORDER BY id").fetchall()
+        return [ActiveStep(*row) for row in rows]
+
+    def unlisted(self, step: int) -> list[str]:
+        """Inputs that a step was never put to: neither answered, nor failed, nor to be asked. Their keys, in order."""
+        with self._guarded():
+            rows = self._db.execute(
+                "SELECT key FROM images WHERE position IS NOT NULL AND NOT EXISTS "
+                "(SELECT 1 FROM items WHERE image = images.id AND step = ? AND state != 5) ORDER BY position",
+                (step,),
+            ).fetchall()
+        return [key for (key,) in rows]
+
+    def listed(self, image: str, step: int) -> bool:
+        """Whether an image is answered, failed or to be asked at a step, or no input any more."""
+        with self._guarded():
+            row = self._db.execute(
+                "SELECT 1 FROM images m LEFT JOIN items i ON i.image = m.id AND i.step = ? AND i.state != 5 "
+                "WHERE m.key = ? AND (i.image IS NOT NULL OR m.position IS NULL)",
+                (step, image),
+            ).fetchone()
+        return row is not None
+
+    def calls(self) -> list[tuple[Charge, int]]:
+        """By what they were counted on: calls of this job that the service may have counted."""
+        with self._guarded():
+            rows = self._db.execute("SELECT account, service, day, counted FROM calls ORDER BY 1, 2, 3").fetchall()
+        return [(Charge(*charge), counted) for *charge, counted in rows]
+
+    # -- within
+
+    def _streamed(self, sql: str) -> Iterator[Any]:
+        """Rows of a query on a connection of its own, so that a commit need not wait for the reader."""
+        with translated(self.path), closing(read_only(self.path)) as db:
+            yield from db.execute(sql)
+
+    def _one(self, sql: str, *values: object) -> int:
+        return int(self._db.execute(sql, values).fetchone()[0])
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        with self._lock, translated(self.path, self._done):
+            yield
+
+
+@contextmanager
+def translated(path: Path, done: str = Reader._done) -> Iterator[None]:
+    """What goes wrong with the journal's file becomes OutputFailed: it cannot be read, or `done` with it."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as exc:
+        broken = getattr(exc, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+        raise OutputFailed(f"{path}: {'is broken' if broken else 'cannot be ' + done}: {exc}") from exc
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[Reader]:
+    """The journal of an output directory, to look into. Raises JobError where there is none, or of another version."""
+    path = directory / FILENAME
+    if not path.is_file():
+        raise JobError(f"{directory}: holds no {FILENAME}; expected the output directory of a job")
+    with translated(path), closing(read_only(path)) as db:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version != VERSION:
+            raise JobError(f"{path}: {foreign(version)}")
+        yield Reader(path, db)
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Where no log stands beside the file it need not be able to make one."""
+    log = path.with_name(path.name + "-wal").exists()
+    mode = "mode=ro" if log else "mode=ro&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None, timeout=30)
+
+
+def foreign(version: int) -> str:
+    """What to say of a journal in another format."""
+    if 0 < version < VERSION:
+        return f"was made by an earlier version of batchrec (format {version}); run the job once more"
+    made = "a newer version of batchrec" if version > VERSION else "something else"
+    return f"was made by {made} (format {version}, this one writes {VERSION})"

@@ -1,0 +1,106 @@
+"""What the journal's tables are, and the values that go in and out of them."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from ..model import Failure, Found, Task
+
+FILENAME = "journal.db"
+VERSION = 2
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE outputs (filename TEXT PRIMARY KEY, length INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE steps (
+    id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, service TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    condition TEXT NOT NULL, active INTEGER NOT NULL);
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, problem TEXT,
+    sha256 BLOB, position INTEGER);
+CREATE INDEX images_by_content ON images (sha256, position) WHERE sha256 IS NOT NULL;
+CREATE TABLE items (
+    image INTEGER, step INTEGER, state INTEGER NOT NULL, position INTEGER, sent INTEGER NOT NULL DEFAULT 0,
+    leader INTEGER, attempts INTEGER, at TEXT, start INTEGER, length INTEGER, kind TEXT, code, message TEXT,
+    PRIMARY KEY (image, step)) WITHOUT ROWID;
+CREATE INDEX items_pending ON items (step, position) WHERE state = 0;
+CREATE INDEX items_parked ON items (step, leader) WHERE state = 2;
+CREATE INDEX items_failed ON items (step) WHERE state = 4;
+CREATE INDEX items_sent ON items (sent) WHERE sent > 0;
+"""
+
+SINCE_1 = """
+CREATE TABLE calls (
+    account TEXT, service TEXT, day TEXT, made INTEGER NOT NULL, counted INTEGER NOT NULL,
+    PRIMARY KEY (account, service, day)) WITHOUT ROWID;
+"""
+"""What version 2 adds: calls that left, and those of them that the service may have counted."""
+
+
+class State(IntEnum):
+    """Where an image stands at a step. A gone image's position is NULL; it keeps its answers and is not asked.
+
+    ASIDE is FAILED where the step's condition has changed since, until the new one asks for the image as well.
+    """
+
+    PENDING = 0
+    CLAIMED = 1
+    PARKED = 2
+    ANSWERED = 3
+    FAILED = 4
+    ASIDE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step as the journal compares it: an answer belongs to `fingerprint`; `condition` is its `when`, or empty."""
+
+    name: str
+    service: str
+    fingerprint: str
+    condition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An input whose file is not what it was: to be hashed if the journal knows its digest."""
+
+    image: int
+    found: Found
+    sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the journal has for a content at a step: where in results.jsonl its row stands, or its failure."""
+
+    image: int
+    attempts: int
+    start: int = 0
+    length: int = 0
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An image and step that is done: its row's place in results.jsonl, or its failure, and the steps that follow."""
+
+    task: Task
+    sha256: bytes | None
+    attempts: int
+    at: str
+    start: int = 0
+    length: int = 0
+    leader: int | None = None
+    failure: Failure | None = None
+    follow: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """`open` are images and steps still to be asked; `images` those that are inputs now, `duplicates` their copies."""
+
+    images: int
+    duplicates: int
+    answered: int
+    failed: int
+    open: int
