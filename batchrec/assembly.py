@@ -19,10 +19,11 @@ from .client import Client, make_request
 from .ending import Facts, ending
 from .engine import MOST_WORKERS, Engine, Lane, Step, Tally
 from .errors import DirectoryBusy, JobError
-from .follow import follow_ups
+from .follow import Conditions, follow_ups
 from .gate import Caps, Gate
 from .interfaces import Transport
 from .journal import Counts, Journal
+from .known import KnownAnswers
 from .model import Found, Ignored, Notice, Summary
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles, writing
@@ -53,11 +54,15 @@ Watcher = Callable[[Sequence[Outcome]], None]
 class Options:
     """What the command line adds to a job. `limit`: at most so many unanswered images (None: all).
 
-    `signals`: heed SIGINT and SIGTERM. `on_rows` is called on the event loop with every group that was committed.
+    `reuse`: take known answers of earlier jobs; `reuse_models`: those of EasyDL models too, which may have been trained
+    anew since. `signals`: heed SIGINT and SIGTERM. `on_rows` is called on the event loop with every group that was
+    committed.
     """
 
     wishes: Wishes = field(default_factory=Wishes)
     limit: int | None = None
+    reuse: bool = True
+    reuse_models: bool = False
     progress: Style = "none"
     signals: bool = False
     on_rows: Watcher | None = None
@@ -84,6 +89,7 @@ class _Run:
     files: ResultFiles
     stopper: Stopper
     started: float
+    known: KnownAnswers | None
 
 
 async def run(job: Job, options: Options | None = None, environ: Mapping[str, str] = os.environ) -> Summary:
@@ -104,7 +110,10 @@ async def run(job: Job, options: Options | None = None, environ: Mapping[str, st
         journal = stack.enter_context(closing(Journal(job.directory)))
         service = await stack.enter_async_context(_service(job))
         files = ResultFiles(job.directory, [OUTPUTS[name] for name in job.output.formats], {})
-        this = _Run(job, options, credentials, service, state, journal, files, stopper, started)
+        known = _known(job, state, credentials)
+        if known is not None:
+            stack.enter_context(closing(known))
+        this = _Run(job, options, credentials, service, state, journal, files, stopper, started, known)
         opened = await _open(this, entries)
         horizon = journal.horizon(list(opened.steps.values()), options.limit)
         engine, refreshes = None, 0
@@ -114,6 +123,12 @@ async def run(job: Job, options: Options | None = None, environ: Mapping[str, st
 
 
 # -- before
+
+
+def _known(job: Job, state: Path, credentials: Credentials) -> KnownAnswers | None:
+    """Answers of earlier jobs. What the embedded emulator says costs nothing, and is not kept."""
+    endpoint = job.account.endpoint
+    return None if endpoint == EMBEDDED else KnownAnswers(state, endpoint, credentials.identity, time.time)
 
 
 def _credentials(job: Job, environ: Mapping[str, str]) -> Credentials:
@@ -166,6 +181,19 @@ def _naming(job: Job) -> Iterator[None]:
         raise JobError(*(f"{job.path.name}: {complaint}" for complaint in error.complaints)) from error
 
 
+def is_held(directory: Path) -> bool:
+    """Whether a run holds the output directory now."""
+    if not (directory / LOCK).exists():
+        return False
+    try:
+        with FileLock(directory / LOCK, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that nobody can write to
+        return False
+
+
 @contextlib.contextmanager
 def _held(directory: Path) -> Iterator[None]:
     """Make the output directory and hold it for this run alone; the kernel lets go of it if the run is killed."""
@@ -196,11 +224,14 @@ async def _open(this: _Run, entries: Iterator[Found | Ignored | Notice]) -> Open
                 this.options.wishes,
                 this.stopper.came,
                 this.service.name,
+                this.known,
             )
     except OSError as exc:
         raise writing(this.job.directory, exc) from exc
     for notice in opened.notices:
         _log.warning("%s", notice)
+    for reason in opened.again:
+        _log.warning("%s", reason)
     if opened.outcome_unknown:
         _log.warning("an earlier run was killed: %d calls were sent and never answered", opened.outcome_unknown)
     return opened
@@ -221,12 +252,13 @@ async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
             this.journal,
             this.files,
             Client(endpoint, transport, time.perf_counter),
-            _steps(job, opened),
+            _steps(this, opened),
             _lanes(this, opened, account, quota, rng),
             job.base,
             horizon,
             now=time.time,
             rng=rng,
+            known=this.known,
             on_rows=this.options.on_rows,
         )
         this.stopper.ask = engine.stop
@@ -316,18 +348,25 @@ def _workers(caps: Caps) -> int:
     return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_WORKERS))
 
 
-def _steps(job: Job, opened: Opened) -> dict[int, Step]:
-    following = follow_ups(job, opened.steps)
+def _steps(this: _Run, opened: Opened) -> dict[int, Step]:
+    following = follow_ups(this.job, opened.steps)
     return {
-        opened.steps[step.name]: Step(
-            Asked(step.name, SERVICES[step.service], step.model),
-            make_request(SERVICES[step.service], step.model, step.options),
-            job.limits.attempts,
-            job.input.repair,
-            following.get(opened.steps[step.name], ()),
-        )
-        for step in job.recognize
+        opened.steps[step.name]: _step(this, step, following.get(opened.steps[step.name], ()))
+        for step in this.job.recognize
     }
+
+
+def _step(this: _Run, step: JobStep, follow: Conditions) -> Step:
+    service, options = SERVICES[step.service], this.options
+    return Step(
+        Asked(step.name, service, step.model),
+        make_request(service, step.model, step.options),
+        this.job.limits.attempts,
+        this.job.input.repair,
+        follow,
+        None if this.known is None else this.known.question(service, step.fingerprint),
+        options.reuse and (options.reuse_models or not service.custom),
+    )
 
 
 def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
@@ -376,6 +415,7 @@ def _conclude(this: _Run, opened: Opened, engine: Engine | None, refreshes: int,
         exit_code=end.exit_code,
     )
     views.write_summary(directory, summary)
+    journal.conclude(this.files.stamps())
     return summary
 
 

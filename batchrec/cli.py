@@ -50,7 +50,6 @@ class LogLevel(StrEnum):
 LATER = {
     "plan": "what a run would do, without sending anything",
     "status": "how far a job is, from its journal",
-    "verify": "whether results and journal agree",
     "report": "a gallery of the results",
 }
 """Commands of the contract that this version does not have."""
@@ -86,6 +85,9 @@ def run(
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N unanswered images.")] = None,
     progress: Annotated[Progress, typer.Option(help="How far it is: live, plain lines, or nothing.")] = Progress.AUTO,
     no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Take no answer from an earlier job.")] = False,
+    reuse_models: Annotated[
+        bool, typer.Option("--reuse-models", help="Take answers of EasyDL models from earlier jobs as well.")
+    ] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Ask again for what results.jsonl has lost.")] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the job file.")
@@ -108,7 +110,7 @@ def run(
         kinds = _kinds(retry_kind)
         wishes = Wishes(retry_failed or kinds is not None, None if retry_failed else kinds, rebuild)
         loaded = load_job(job, set_ or [])
-        options = Options(wishes, limit, progress.value, signals=True)
+        options = Options(wishes, limit, not no_reuse, reuse_models, progress.value, signals=True)
         summary = _run(lambda: run_job(loaded, options))
         if loaded.account.endpoint == EMBEDDED:
             with suppress(typer.Exit), _printing():  # a reader that has gone does not change how the run ended
@@ -116,6 +118,24 @@ def run(
         if progress is not Progress.NONE:
             _err(_ended(summary, loaded.directory))
         raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="A job's output directory.")],
+) -> None:
+    """Check that journal, results, inputs and counts agree. Exit code 0 or 1; nothing is sent or written.
+
+    Example: `batchrec verify jobs/results/demo`
+    """
+    with _told(), _quota() as counts, _printing():
+        from .assembly import is_held
+        from .tables import show_findings
+        from .verify import verify as verify_directory
+
+        findings = verify_directory(directory, counts.counted, running=is_held(directory))
+        show_findings(findings)
+        raise typer.Exit(1 if findings.problems else 0)
 
 
 @app.command()

@@ -14,10 +14,11 @@ from .errors import BatchrecError
 from .follow import Conditions, asked, labels_of
 from .gate import Gate, GateClosed, Ticket
 from .journal import Journal
+from .known import KnownAnswers, Question
 from .model import Answer, Failure, Kind, Prepared, Task
 from .outputs.files import ResultFiles
 from .quota import iso_utc
-from .record import Asked, Outcome, Recorder, answered, copied, failed
+from .record import Asked, Outcome, Recorder, answered, copied, failed, reused
 from .retry import Action, Tries, backoff, counts, decide
 
 _log = logging.getLogger(__name__)
@@ -32,13 +33,19 @@ _PREPARING = 8
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step made ready: how its requests look, what its images must be, and which steps may follow."""
+    """A step made ready: how its requests look, what its images must be, and which steps may follow.
+
+    `question` is what its answers are known by in later jobs, None where they are not kept; with `reuse` those of
+    earlier jobs are taken.
+    """
 
     asked: Asked
     request: Request
     attempts: int
     repair: bool
     follow: Conditions = ()
+    question: Question | None = None
+    reuse: bool = False
 
 
 @dataclass(slots=True)
@@ -80,6 +87,7 @@ class Engine:
         *,
         now: Callable[[], float],
         rng: random.Random,
+        known: KnownAnswers | None = None,
         on_rows: Callable[[Sequence[Outcome]], None] | None = None,
     ) -> None:
         self._journal = journal
@@ -90,10 +98,11 @@ class Engine:
         self._base = base
         self._horizon = horizon
         self._now, self._rng = now, rng
+        self._earlier = known
         self._on_rows = on_rows
         self.tally = Tally()
         self.error: BatchrecError | None = None
-        self._recorder = Recorder(journal, files, self._committed)
+        self._recorder = Recorder(journal, files, self._committed, self._remember)
         self._stopping = False
         self._outstanding = 0
         self._changed = asyncio.Event()
@@ -207,6 +216,8 @@ class Engine:
             if (outcome := self._known(task, sha256)) is not None:
                 return outcome
         self._leading.setdefault((task.step, sha256), _Leader(task.image, task.image))
+        if (outcome := self._reused(step, task, sha256)) is not None:
+            return outcome
         prepared = await self._prepare(step, data)
         if isinstance(prepared, Failure):
             return self._failed(task, sha256, prepared)
@@ -225,6 +236,16 @@ class Engine:
             return failed(task, sha256, known.failure, 0, iso_utc(self._now()), leader=known.image)
         outcome = copied(task, sha256, known, self._files.read(known.start, known.length))
         return outcome.followed_by(asked(self._steps[task.step].follow, labels_of(outcome.row or {})))
+
+    def _reused(self, step: Step, task: Task, sha256: bytes) -> Outcome | None:
+        """What an earlier job was answered for these bytes."""
+        if self._earlier is None or step.question is None or not step.reuse:
+            return None
+        row = self._earlier.get(step.question, sha256)
+        if row is None:
+            return None
+        outcome = reused(step.asked, task, sha256, row)
+        return outcome.followed_by(asked(step.follow, labels_of(outcome.row or {})))
 
     def _parked(self, task: Task, sha256: bytes) -> bool:
         """Whether an image with these bytes is under way, so that this one waits for what becomes of it."""
@@ -338,6 +359,19 @@ class Engine:
         self._finished(len(group))
         if self._on_rows is not None:
             self._on_rows(group)
+
+    def _remember(self, group: Sequence[Outcome]) -> None:
+        """Keep for later jobs what the service has just answered. Runs in the thread of the commit."""
+        new = [
+            (question, bytes.fromhex(row["sha256"]), row)
+            for outcome in group
+            if (row := outcome.row) is not None
+            and row["same_as"] is None
+            and row["reused"] is None
+            and (question := self._steps[outcome.finished.task.step].question) is not None
+        ]
+        if self._earlier is not None and new:
+            self._earlier.put(new)
 
     def _lead_ends(self, key: tuple[int, bytes], image: int, *, shared: bool) -> None:
         """An image that others wait for is done. They share what became of it, or the next of them leads."""

@@ -1,9 +1,9 @@
 """How many calls an account has made, per service and Beijing day, and which services it has used up.
 
 One SQLite file in the state folder, shared by every process of the machine. A call is reserved before it leaves and
-settled when its reply is there. The counts survive a SIGKILL to the unit. They are not synced one by one, so a power cut may
-take the last of them; but no call leaves beyond a bound that is on the disk, and a later boot of the machine counts up to
-it: then the count is an upper bound, at most a second's calls too high.
+settled when its reply is there. The counts survive a SIGKILL to the unit. They are not synced one by one, so a power
+cut may take the last of them; but no call leaves beyond a bound that is on the disk, and a later boot of the machine
+counts up to it: then the count is an upper bound, at most a second's calls too high.
 """
 
 import sqlite3

@@ -73,6 +73,13 @@ def copied(task: Task, sha256: bytes, known: Known, row: Row) -> Outcome:
     return Outcome(Finished(task, sha256, 0, row["answered_at"], leader=known.image), copy)
 
 
+def reused(asked: Asked, task: Task, sha256: bytes, row: Row) -> Outcome:
+    """The outcome of an image whose bytes were answered in an earlier job, whose row this is. No call was made."""
+    at = row["answered_at"]
+    mine = {**row, "image": task.key, "sha256": sha256.hex(), "step": asked.step, "attempts": 0, "reused": at}
+    return Outcome(Finished(task, sha256, 0, at), mine)
+
+
 def failed(
     task: Task, sha256: bytes | None, failure: Failure, attempts: int, at: str, leader: int | None = None
 ) -> Outcome:
@@ -81,9 +88,10 @@ def failed(
 
 
 class Recorder:
-    """Collects outcomes and commits them in groups. `committed` is called with each group, on the event loop.
+    """Collects outcomes and commits them in groups.
 
-    After `run` has ended with an error nothing more is recorded.
+    Each group that was committed is given to `remember` in a thread, and to `committed` on the event loop. After `run`
+    has ended with an error nothing more is recorded.
     """
 
     def __init__(
@@ -91,10 +99,12 @@ class Recorder:
         journal: Journal,
         files: ResultFiles,
         committed: Callable[[Sequence[Outcome]], None],
+        remember: Callable[[Sequence[Outcome]], None] = lambda group: None,
     ) -> None:
         self._journal = journal
         self._files = files
         self._committed = committed
+        self._remember = remember
         self._waiting: list[Outcome] = []
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -150,7 +160,7 @@ class Recorder:
         if not self._closing:
             self._hurry.clear()
         if group:
-            await asyncio.to_thread(self._note, await self._write(group))
+            await asyncio.to_thread(self._note, group, await self._write(group))
             self._committed(group)
         self._room.set()
 
@@ -164,12 +174,13 @@ class Recorder:
             outcome.finished if outcome.row is None else _placed(outcome.finished, next(places)) for outcome in group
         ]
 
-    def _note(self, finished: list[Finished]) -> None:
+    def _note(self, group: list[Outcome], finished: list[Finished]) -> None:
         try:
             self._files.sync()
         except OSError as exc:
             raise writing(self._files.directory, exc) from exc
         self._journal.commit(finished, self._files.places)
+        self._remember(group)
         self._journal.sync()
 
 

@@ -3,27 +3,35 @@
 Every step here may be cut short by a kill and is done again, or finished, by the next opening.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import images
 from .durable import sync_directory
 from .errors import Interrupted, JobError
 from .follow import asked, follow_ups, labels_of
 from .journal import Changed, Journal, StepRecord
+from .known import KnownAnswers
 from .model import Failure, Found, Ignored, Notice, Row
 from .outputs.files import ResultFiles
+from .record import GROUP_MOST
+from .services import SERVICES
 from .spec import Job
 
 
 @dataclass(slots=True)
 class Opened:
-    """What opening found: the steps' numbers by name, calls of unknown outcome, and what the sources had to say."""
+    """What opening found: the steps' numbers by name, calls of unknown outcome, and what the sources had to say.
 
-    steps: dict[str, int]
-    outcome_unknown: int
-    ignored: int
-    notices: list[str]
+    `again` tells what was answered or failed before and is to be asked again, a line for each reason.
+    """
+
+    steps: dict[str, int] = field(default_factory=dict)
+    outcome_unknown: int = 0
+    ignored: int = 0
+    notices: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +51,84 @@ def open_directory(
     wishes: Wishes,
     stopped: Callable[[], bool],
     endpoint: str = "",
+    known: KnownAnswers | None = None,
 ) -> Opened:
     """Bring journal and result files to where the job file and the inputs are now. Blocks: call it in a thread.
 
     Raises JobError, ResultsDamaged, OutputFailed; `stopped` is asked between inputs, so that a signal is heeded.
     `endpoint` is whose answers they are, where that is not the job's endpoint to the letter.
     """
+    opened = Opened()
     journal.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint})
-    _finish_swap(journal, files)
-    files.places = journal.outputs()
-    _check_known(files)
-    unknown = journal.recover()
-    if not wishes.rebuild:
-        files.check()
-    opened = Opened({}, unknown, 0, [])
-    for change in journal.take_inputs(_found(entries, opened, stopped)):
-        _heed(stopped)
-        if (same := _same(job, change)) is not None:
-            journal.touch(change, same=same)
+    journal.put_note("base", os.path.relpath(job.base, job.directory))
+    _recover(journal, files, opened, wishes, known)
+    _take_inputs(job, journal, _found(entries, opened, stopped), opened, stopped)
     # Not before the inputs are listed: a step that changed drops answers, and a wrong manifest must not cost them.
-    steps = opened.steps = journal.take_steps(step_records(job), judge_all=wishes.rebuild)
+    steps = opened.steps = _take_steps(job, journal, opened, wishes)
     if wishes.rebuild or journal.note("dirty"):
-        _rewrite(journal, files)
+        lost = _rewrite(journal, files)
+        _tell(opened, lost, "answers are missing in results.jsonl and are asked for again")
     _catch_up(journal, files)
     journal.fill(steps[step.name] for step in job.recognize if step.when is None)
     _judge(job, journal, files, steps)
     if wishes.retry:
-        journal.retry(steps.values(), wishes.retry_kinds)
+        _tell(opened, journal.retry(steps.values(), wishes.retry_kinds), "failed images are asked again")
     journal.told()
     journal.sync()
     sync_directory(job.directory)
     return opened
+
+
+def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishes, known: KnownAnswers | None) -> None:
+    """Put in order what a killed run left, in the journal and in the files."""
+    killed = not journal.concluded
+    _finish_swap(journal, files)
+    files.places = journal.outputs()
+    files.trust(journal.note("stamps"))
+    _check_known(files)
+    opened.outcome_unknown = journal.recover()
+    if not wishes.rebuild:
+        files.check()
+        if killed and known is not None:
+            _hand_on(journal, files, known)
+
+
+def _hand_on(journal: Journal, files: ResultFiles, known: KnownAnswers) -> None:
+    """The kill may have come between a commit and the keeping of its answers for other jobs."""
+    rows = [(asked, files.read(start, length)) for asked, start, length in journal.latest(GROUP_MOST)]
+    known.put(
+        [
+            (known.question(SERVICES[row["service"]], asked), bytes.fromhex(row["sha256"]), row)
+            for asked, row in rows
+            if row["same_as"] is None and row["reused"] is None
+        ]
+    )
+
+
+def _take_inputs(
+    job: Job, journal: Journal, found: Iterable[Found], opened: Opened, stopped: Callable[[], bool]
+) -> None:
+    """Make these the inputs; the answers of files whose bytes have changed are dropped."""
+    dropped = 0
+    for change in journal.take_inputs(found):
+        _heed(stopped)
+        if (same := _same(job, change)) is not None:
+            dropped += journal.touch(change, same=same)
+    _tell(opened, dropped, "answers are dropped and asked for again, since their files have changed")
+
+
+def _take_steps(job: Job, journal: Journal, opened: Opened, wishes: Wishes) -> dict[str, int]:
+    """Make the job's steps the journal's; the answers of steps that ask something else now are dropped."""
+    records = step_records(job)
+    for name, dropped in journal.outdated(records).items():
+        reason = f"of step {name!r} are dropped and asked for again, since its service, model or options have changed"
+        _tell(opened, dropped, f"answers {reason}")
+    return journal.take_steps(records, judge_all=wishes.rebuild)
+
+
+def _tell(opened: Opened, count: int, what: str) -> None:
+    if count:
+        opened.again.append(f"{count:,} {what}")
 
 
 def step_records(job: Job) -> list[StepRecord]:
@@ -142,8 +197,8 @@ def _swap(journal: Journal, files: ResultFiles, names: Sequence[str]) -> None:
     journal.sync()
 
 
-def _rewrite(journal: Journal, files: ResultFiles) -> None:
-    """Drop the rows of what is no longer answered, and forget the answers whose rows are gone."""
+def _rewrite(journal: Journal, files: ResultFiles) -> int:
+    """Drop the rows of what is no longer answered, and forget the answers whose rows are gone: how many those are."""
     journal.begin_rewrite()
 
     def keep(row: Row, start: int, length: int) -> bool:
@@ -151,8 +206,9 @@ def _rewrite(journal: Journal, files: ResultFiles) -> None:
 
     files.places = files.rewrite(files.outputs, keep)
     names = list(files.places)
-    journal.end_rewrite(files.places, " ".join(names))
+    lost = journal.end_rewrite(files.places, " ".join(names))
     _swap(journal, files, names)
+    return lost
 
 
 def _catch_up(journal: Journal, files: ResultFiles) -> None:

@@ -95,12 +95,19 @@ class Service:
     reading: Reading
     options: tuple[Option, ...] = ()
     body: Literal["form", "json"] = "form"
+    library: bool = False
+    """Whether it searches a library of the account's own as well."""
     limits: ImageLimits = field(default=LIMITS_2024)
 
     @property
     def custom(self) -> bool:
         """Whether it answers with a model of the user's own, so that a step must name one."""
         return "{model}" in self.path
+
+    @property
+    def personal(self) -> bool:
+        """Whether the same picture may get another answer for another account."""
+        return self.custom or self.library
 
     def option(self, name: str) -> Option | None:
         """The option of that name, if the service has it."""
@@ -161,6 +168,7 @@ SERVICES: dict[str, Service] = {
             f"{_CLASSIFY}/v2/logo",
             Reading(score="probability", box="location"),
             (Option("custom_lib", bool, False, "search only the account's own logos"),),
+            library=True,
         ),
         Service(
             "animal",

@@ -1,4 +1,4 @@
-"""The tables that `services`, `errors`, `quota` and a run of the embedded endpoint print to standard output."""
+"""What `services`, `errors`, `quota`, `verify` and a run of the embedded endpoint print to standard output."""
 
 from collections.abc import Iterable, Sequence
 from heapq import nsmallest
@@ -16,6 +16,7 @@ from .outputs.jsonl import JsonlOutput
 from .quota import Usage, iso_beijing
 from .retry import ACTIONS, PERMISSION_DENIED, Action
 from .services import SERVICES, Service
+from .verify import Findings
 
 _NARROWEST = 100
 
@@ -97,6 +98,21 @@ def show_quota(usage: Iterable[Usage]) -> None:
         cells = ("" if count is None else f"{count:,}" for count in counts)
         rows.append((line.account, line.service, *cells, closed))
     _show(("account", "service", "today", "left today", "in all", "left in all", "closed"), rows)
+
+
+def show_findings(findings: Findings) -> None:
+    """What `verify` found wrong, a line each, and how the job stands."""
+    console, counts = _console(), findings.counts
+    for problem in findings.told:
+        console.print(problem, markup=False)
+    if (more := findings.problems - len(findings.told)) > 0:
+        console.print(f"... and {more:,} more", markup=False)
+    console.print(
+        f"{counts.images:,} images: {counts.answered:,} answers, {counts.failed:,} failed, "
+        f"{counts.open:,} to be asked; {findings.hashed:,} files as they were, {findings.gone:,} gone; "
+        + (f"{findings.problems:,} problems" if findings.problems else "all agrees"),
+        markup=False,
+    )
 
 
 def show_answers(directory: Path, steps: Sequence[str]) -> None:

@@ -93,6 +93,15 @@ class Reader:
         ):
             yield AnswerPlace(*row)
 
+    def latest(self, count: int) -> list[tuple[str, int, int]]:
+        """The answers committed last: what their step asked, and where their rows stand in results.jsonl."""
+        with self._guarded():
+            return self._db.execute(
+                "SELECT s.fingerprint, i.start, i.length FROM items i JOIN steps s ON s.id = i.step "
+                "WHERE i.state = 3 ORDER BY i.start DESC LIMIT ?",
+                (count,),
+            ).fetchall()
+
     def inputs(self) -> Iterator[tuple[str, bytes]]:
         """Key and digest of every input whose bytes were looked at."""
         yield from self._streamed(
@@ -134,9 +143,8 @@ class Reader:
     # -- within
 
     def _streamed(self, sql: str) -> Iterator[Any]:
-        """Rows of a query on a connection of its own, so that a commit need not wait for the reader."""
-        with translated(self.path), closing(read_only(self.path)) as db:
-            yield from db.execute(sql)
+        with translated(self.path):
+            yield from self._db.execute(sql)
 
     def _one(self, sql: str, *values: object) -> int:
         return int(self._db.execute(sql, values).fetchone()[0])
@@ -159,7 +167,10 @@ def translated(path: Path, done: str = Reader._done) -> Iterator[None]:
 
 @contextmanager
 def reading(directory: Path) -> Iterator[Reader]:
-    """The journal of an output directory, to look into. Raises JobError where there is none, or of another version."""
+    """The journal of an output directory as it is at this moment, to look into, whatever a run goes on to write.
+
+    Raises JobError where there is none, or one of another version.
+    """
     path = directory / FILENAME
     if not path.is_file():
         raise JobError(f"{directory}: holds no {FILENAME}; expected the output directory of a job")
@@ -167,6 +178,7 @@ def reading(directory: Path) -> Iterator[Reader]:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
             raise JobError(f"{path}: {foreign(version)}")
+        db.execute("BEGIN")
         yield Reader(path, db)
 
 

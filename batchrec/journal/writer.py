@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ..durable import boot_id, sync_file
 from ..errors import JobError
@@ -81,6 +82,11 @@ class Journal(Reader):
         """Keep a value under a word; None forgets it."""
         with self._transaction():
             self._put_note(key, value)
+
+    @property
+    def concluded(self) -> bool:
+        """Whether the last run came to its end."""
+        return self._bound <= self._made
 
     # -- opening: recovery, steps, inputs
 
@@ -421,6 +427,11 @@ class Journal(Reader):
 
     # -- within
 
+    def _streamed(self, sql: str) -> Iterator[Any]:
+        """On a connection of its own, so that a commit need not wait for the reader."""
+        with translated(self.path, self._done), closing(_connect(self.path)) as db:
+            yield from db.execute(sql)
+
     def _check_version(self) -> None:
         version = self._one("PRAGMA user_version")
         if version == 0 and not self._one("SELECT count(*) FROM sqlite_master"):
@@ -519,6 +530,7 @@ _FIRST_PENDING = (
     "SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem FROM items i "
     "JOIN images m ON m.id = i.image WHERE i.step = ? AND i.state = 0 AND i.position <= ? ORDER BY i.position LIMIT ?"
 )
+
 
 def _numbers(values: Sequence[int]) -> str:
     return ", ".join(str(int(value)) for value in values)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import aiofiles
+import orjson
 
 from ..durable import sync_directory, sync_file
 from ..errors import OutputFailed, ResultsDamaged
@@ -38,11 +39,21 @@ class ResultFiles:
         self.results = directory / JsonlOutput.filename
         self._stack = AsyncExitStack()
         self._files: dict[str, Any] = {}
+        self._untouched: frozenset[str] = frozenset()
 
     # -- opening
 
+    def trust(self, stamps: str | None) -> None:
+        """Files that still have the size and time of `stamps` are taken to hold what they held then, unread."""
+        then = orjson.loads(stamps) if stamps else {}
+        self._untouched = frozenset(name for name, stamp in then.items() if stamp == self._stamp(name))
+
+    def stamps(self) -> str:
+        """Size and time of each file now, for `trust`."""
+        return orjson.dumps({output.filename: self._stamp(output.filename) for output in self.outputs}).decode()
+
     def check(self) -> None:
-        """Cut results.jsonl back to what was committed. Raises ResultsDamaged where some of that is missing."""
+        """Cut results.jsonl back to what was committed. Raises ResultsDamaged where that is not there any more."""
         committed = self.places.get(JsonlOutput.filename, (0, 0))[0]
         length = max(_length(self.results), 0)
         if length < committed:
@@ -50,8 +61,20 @@ class ResultFiles:
                 f"{self.results}: has {length} bytes, but {committed} were committed: answers are missing. "
                 "Put the file back, or run again with --rebuild to ask again for what is missing"
             )
+        if committed and not self.intact(JsonlOutput.filename):
+            raise ResultsDamaged(
+                f"{self.results}: its first {committed} bytes are not those that were written: it was edited. "
+                "Put the file back, or run again with --rebuild to keep its whole rows and ask again for the others"
+            )
         self.results.touch()
         _cut(self.results, committed)
+
+    def intact(self, filename: str) -> bool:
+        """Whether a file begins with the bytes that were committed."""
+        place = self.places.get(filename)
+        if place is None:
+            return False
+        return filename in self._untouched or _checksum(self.directory / filename, place[0]) == place[1]
 
     def behind(self) -> list[Output]:
         """Outputs other than results.jsonl that are missing, damaged or new; the others are cut back."""
@@ -59,11 +82,10 @@ class ResultFiles:
         for output in self.outputs:
             if output.filename == JsonlOutput.filename:
                 continue
-            place = self.places.get(output.filename)
-            if place is None or _checksum(self.directory / output.filename, place[0]) != place[1]:
-                behind.append(output)
+            if self.intact(output.filename):
+                _cut(self.directory / output.filename, self.places[output.filename][0])
             else:
-                _cut(self.directory / output.filename, place[0])
+                behind.append(output)
         return behind
 
     def rows(self) -> Iterator[tuple[bytes, Row]]:
@@ -164,6 +186,13 @@ class ResultFiles:
         except (OSError, ValueError) as exc:
             raise ResultsDamaged(f"{self.results}: was changed while the run went on") from exc
         return row
+
+    def _stamp(self, filename: str) -> list[int] | None:
+        path = self.directory / filename
+        if not path.exists():
+            return None
+        status = path.stat()
+        return [status.st_size, status.st_mtime_ns]
 
     async def _append(self, output: Output, text: bytes) -> None:
         file = self._files[output.filename]

@@ -1,0 +1,119 @@
+"""Answers that were paid for before, by whatever job: what the service said about a content, asked in that way.
+
+One SQLite file in the state folder, shared by every process of the machine, bounded in size and age. It is a
+convenience: where it cannot be read or written the run says so once, asks the service, and goes on.
+"""
+
+import hashlib
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import orjson
+
+from .exact_json import dumps, loads
+from .model import Row
+from .services import Service
+from .state import open_database
+
+_log = logging.getLogger(__name__)
+
+MOST_BYTES = 1 << 30
+"""How large the file may grow; some 700,000 answers. The oldest make way."""
+
+OLDEST_SECONDS = 180 * 86_400
+"""Older answers are not given any more: the service learns."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE NOT NULL, at REAL NOT NULL, row BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
+"""
+_KEY_BYTES = 16
+_MAKE_WAY = 10
+
+Question = bytes
+"""What a step asks, where, and on whose behalf, in a digest."""
+
+
+class KnownAnswers:
+    """The answers of one endpoint, and for what belongs to an account, of that account. `now` gives Unix seconds.
+
+    `get` and `put` may be called in two threads.
+    """
+
+    def __init__(
+        self, directory: Path, endpoint: str, account: str, now: Callable[[], float], most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._path = directory / "answers.db"
+        self._endpoint = endpoint
+        self._account = account
+        self._now = now
+        self._most_bytes = most_bytes
+        self._usable = True
+        self._opened = ExitStack()
+        with self._forgiving():
+            self._writer = self._opened.enter_context(closing(open_database(self._path, _SCHEMA)))
+            self._reader = self._opened.enter_context(closing(open_database(self._path, _SCHEMA)))
+            self._writer.execute("DELETE FROM answers WHERE at < ?", (now() - OLDEST_SECONDS,))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._opened.close()
+
+    def question(self, service: Service, fingerprint: str) -> Question:
+        """What a step asks: the digest of its service, model and options, at this endpoint."""
+        account = self._account if service.personal else ""
+        return hashlib.sha256(orjson.dumps([fingerprint, self._endpoint, account])).digest()
+
+    def get(self, question: Question, sha256: bytes) -> Row | None:
+        """The row of an earlier job for these bytes, or None."""
+        if not self._usable:
+            return None
+        with self._forgiving():
+            found = self._reader.execute(
+                "SELECT row FROM answers WHERE key = ? AND at >= ?",
+                (_key(question, sha256), self._now() - OLDEST_SECONDS),
+            ).fetchone()
+            if found is not None:
+                row: Row = loads(found[0])
+                return row
+        return None
+
+    def put(self, answers: Sequence[tuple[Question, bytes, Row]]) -> None:
+        """Keep what the service answered: question, digest of the bytes, and the row. A newer answer wins."""
+        if not self._usable:
+            return
+        at = self._now()
+        with self._forgiving(), self._writer:  # commits, or undoes it all
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
+                ((_key(question, sha256), at, dumps(row)) for question, sha256, row in answers),
+            )
+            self._make_way()
+
+    def _make_way(self) -> None:
+        """Drop the oldest tenth where the file has grown too large; its pages are used again."""
+        used, size = (self._writer.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
+        free = self._writer.execute("PRAGMA freelist_count").fetchone()[0]
+        if (used - free) * size > self._most_bytes:
+            (held,) = self._writer.execute("SELECT count(*) FROM answers").fetchone()
+            self._writer.execute(
+                "DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers ORDER BY at, rowid LIMIT ?)",
+                (held // _MAKE_WAY + 1,),
+            )
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """What goes wrong with the file is said once; from then on nothing is known."""
+        try:
+            yield
+        except (sqlite3.Error, OSError, ValueError) as exc:
+            self._usable = False
+            _log.warning("%s: cannot be used, so no answer of an earlier job is: %s", self._path, exc)
+
+
+def _key(question: Question, sha256: bytes) -> bytes:
+    return hashlib.sha256(question + sha256).digest()[:_KEY_BYTES]

@@ -1,0 +1,254 @@
+"""`batchrec verify`: whether everything that an output directory says agrees. Reads, and writes nothing.
+
+One pass over the answers in the order of results.jsonl: the journal says where each row stands, the row what it is,
+and results.csv must be what the rows make. Then the inputs, the views, the files that are still there, and the counts.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from . import images
+from .exact_json import dumps, loads
+from .follow import Conditions, asked, labels_of
+from .journal import AnswerPlace, Counts, Reader, reading
+from .model import Charge, Failure, Row
+from .outputs import CsvOutput, JsonlOutput
+from .spec import When
+from .views import FAILURES, SUMMARY
+
+MOST_TOLD = 50
+"""Problems that are told; of the others only the number."""
+
+_BATCH = 1000
+_NO_SUCH_FILE = "no such file"
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found wrong, each as a sentence; `problems` counts those beyond `MOST_TOLD` too."""
+
+    counts: Counts
+    told: list[str] = field(default_factory=list)
+    problems: int = 0
+    hashed: int = 0
+    gone: int = 0
+
+    def add(self, problem: str) -> None:
+        """One more thing that is wrong."""
+        self.problems += 1
+        if len(self.told) < MOST_TOLD:
+            self.told.append(problem)
+
+
+def verify(directory: Path, counted: Callable[[Charge], int], *, running: bool) -> Findings:
+    """Everything that is wrong with an output directory. Raises JobError where it is none.
+
+    `counted` gives the calls that the quota has counted on something. While a run is going on, what it has not
+    committed yet, and the views that it writes at its end, are left out.
+    """
+    with reading(directory) as journal:
+        findings = Findings(journal.counts())
+        _check_rows(directory, journal, findings, running=running)
+        _check_inputs(journal, findings)
+        if not running:
+            _check_views(directory, journal, findings)
+        _check_files(directory, journal, findings)
+        _check_counts(journal, counted, findings)
+    return findings
+
+
+# -- rows
+
+
+def _check_rows(directory: Path, journal: Reader, findings: Findings, *, running: bool) -> None:
+    following = _follow_ups(journal)
+    with ExitStack() as stack:
+        results = _Committed(directory, JsonlOutput.filename, journal, findings)
+        table = _Committed(directory, CsvOutput.filename, journal, findings)
+        stack.enter_context(results)
+        stack.enter_context(table)
+        table.expect(CsvOutput.header)
+        for place in journal.answers():
+            row = _row(results, place, findings)
+            if row is not None:
+                table.expect(CsvOutput().encode(row))
+                _check_follow_ups(journal, following.get(place.step, ()), place, row, findings)
+        for file in (results, table):
+            file.end(running=running)
+
+
+class _Committed:
+    """A result file, read once from its beginning, as far as it was committed."""
+
+    def __init__(self, directory: Path, name: str, journal: Reader, findings: Findings) -> None:
+        self.name = name
+        self.at = 0
+        self._path = directory / name
+        self._place = journal.outputs().get(name)
+        self._findings = findings
+        self._file: BinaryIO | None = None
+        self._crc = 0
+        self._differs = False
+
+    def __enter__(self) -> "_Committed":
+        if self._place is not None and self._place[0]:
+            try:
+                self._file = self._path.open("rb")
+            except OSError as exc:
+                self._wrong(f"cannot be read: {exc.strerror}")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def read(self, length: int) -> bytes:
+        """The next bytes."""
+        data = self._file.read(length) if self._file is not None else b""
+        self.at += len(data)
+        self._crc = zlib.crc32(data, self._crc)
+        return data
+
+    def expect(self, text: bytes) -> None:
+        """The next bytes are to be these. Where they are not, the rest is not looked at."""
+        if self._file is None or self._differs:
+            return
+        at = self.at
+        if self.read(len(text)) != text:
+            self._wrong(f"differs from what {JsonlOutput.filename} makes of it, from byte {at} on")
+
+    def end(self, *, running: bool) -> None:
+        """All that is known of was read: nothing may be missing, nor follow."""
+        if self._file is None or self._place is None or self._differs:
+            return
+        committed, crc = self._place
+        self.read(max(0, committed - self.at))
+        length = self._path.stat().st_size
+        if length < committed:
+            self._wrong(f"has {length} bytes, but {committed} were committed")
+        elif self._crc != crc:
+            self._wrong(f"its first {committed} bytes are not those that were committed")
+        elif length > committed and not running:
+            self._wrong(f"has {length - committed} bytes of a run that was killed; the next run removes them")
+
+    def _wrong(self, problem: str) -> None:
+        self._differs = True
+        self._findings.add(f"{self.name}: {problem}")
+
+
+def _row(results: _Committed, place: AnswerPlace, findings: Findings) -> Row | None:
+    """The row of an answer, where it stands, is whole and is that answer's."""
+    whose = f"{place.image} ({place.step})"
+    if place.start != results.at:
+        findings.add(f"{results.name}: the row of {whose} stands at byte {place.start}, not at {results.at}")
+    if place.start < results.at:
+        return None
+    results.read(place.start - results.at)
+    line = results.read(place.length)
+    try:
+        row = loads(line)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict) or not line.endswith(b"\n") or line.count(b"\n") != 1:
+        findings.add(f"{results.name}: the row of {whose} at byte {place.start} is not whole")
+        return None
+    if (row.get("image"), row.get("step")) != (place.image, place.step):
+        findings.add(f"{results.name}: at byte {place.start} is another row than that of {whose}")
+        return None
+    if place.sha256 is not None and row.get("sha256") != place.sha256.hex():
+        findings.add(f"{results.name}: the row of {whose} is of other bytes than the journal knows")
+    return row
+
+
+def _follow_ups(journal: Reader) -> dict[str, Conditions]:
+    """By a step's name: the steps that may follow it, as the job had them when it ran last."""
+    following: dict[str, list[tuple[When, int]]] = {}
+    for step in journal.active_steps():
+        if step.condition:
+            when = When.model_validate_json(step.condition.rpartition(" ")[0])
+            following.setdefault(when.step, []).append((when, step.number))
+    return dict(following)
+
+
+def _check_follow_ups(
+    journal: Reader, conditions: Conditions, place: AnswerPlace, row: Row, findings: Findings
+) -> None:
+    for number in asked(conditions, labels_of(row)) if conditions else ():
+        if not journal.listed(place.image, number):
+            findings.add(f"{place.image}: its labels ask for a further step that it was never put to")
+
+
+# -- inputs and views
+
+
+def _check_inputs(journal: Reader, findings: Findings) -> None:
+    for step in journal.active_steps():
+        for key in journal.unlisted(step.number) if not step.condition else ():
+            findings.add(f"{key}: is neither answered nor failed nor to be asked at step {step.name}")
+
+
+def _check_views(directory: Path, journal: Reader, findings: Findings) -> None:
+    expected = (dumps(row) + b"\n" for row in journal.failures())
+    if not _same(directory / FAILURES, expected):
+        findings.add(f"{FAILURES}: is not what is failed now; run the job again")
+    counts = findings.counts
+    stood = {name: getattr(counts, name) for name in ("images", "answered", "failed", "duplicates")}
+    try:
+        summary = orjson.loads((directory / SUMMARY).read_bytes())
+        agrees = all(summary[name] == value for name, value in stood.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        agrees = False
+    if not agrees:
+        findings.add(f"{SUMMARY}: does not say how the job stands; run it again")
+
+
+def _same(path: Path, expected: Iterable[bytes]) -> bool:
+    try:
+        with path.open("rb") as file:
+            return all(file.read(len(text)) == text for text in expected) and not file.read(1)
+    except OSError:
+        return False
+
+
+# -- files and counts
+
+
+def _check_files(directory: Path, journal: Reader, findings: Findings) -> None:
+    """The bytes of the inputs that are still there must be those that were answered."""
+    base = directory / (journal.note("base") or ".")
+
+    def problem(known: tuple[str, bytes]) -> str | None:
+        key, sha256 = known
+        data = images.read(str(base / key))
+        if isinstance(data, Failure):
+            return data.message
+        return "" if images.digest(data) == sha256 else "its bytes have changed; run the job again"
+
+    with ThreadPoolExecutor() as pool:
+        for batch in _batches(journal.inputs()):
+            for (key, _), wrong in zip(batch, pool.map(problem, batch), strict=True):
+                findings.gone += bool(wrong and wrong.startswith(_NO_SUCH_FILE))
+                findings.hashed += wrong == ""
+                if wrong and not wrong.startswith(_NO_SUCH_FILE):
+                    findings.add(f"{key}: {wrong}")
+
+
+def _batches(known: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    while batch := list(islice(known, _BATCH)):
+        yield batch
+
+
+def _check_counts(journal: Reader, counted: Callable[[Charge], int], findings: Findings) -> None:
+    for charge, made in journal.calls():
+        if (known := counted(charge)) < made:
+            findings.add(
+                f"quota: {charge.service} on {charge.day}: this job made {made:,} calls, but {known:,} are counted"
+            )
