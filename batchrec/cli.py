@@ -145,6 +145,7 @@ def recognize(
     option: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A request parameter of the service.")] = None,
     model: Annotated[str | None, typer.Option(help="Your EasyDL model.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="`embedded`, or the address of the service.")] = None,
+    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Take no answer from an earlier job.")] = False,
     log_level: Level = LogLevel.WARNING,
 ) -> None:
     """Recognize a few files: rows as in results.jsonl, to standard output.
@@ -161,9 +162,16 @@ def recognize(
 
         async def show() -> int:
             try:
-                async for row in recognize_files(
-                    files, service=service, model=model, options=options, endpoint=endpoint, signals=True
-                ):
+                rows = recognize_files(
+                    files,
+                    service=service,
+                    model=model,
+                    options=options,
+                    endpoint=endpoint,
+                    reuse=not no_reuse,
+                    signals=True,
+                )
+                async for row in rows:
                     with _printing():
                         sys.stdout.buffer.write(dumps(row) + b"\n")
             except ImagesFailed as error:

@@ -40,9 +40,10 @@ async def recognize(
     options: Mapping[str, OptionValue] | None = None,
     endpoint: str | None = None,
     qps: float | None = None,
+    reuse: bool = True,
     signals: bool = False,
 ) -> AsyncIterator[Row]:
-    """Recognize files, folders or globs: the rows of results.jsonl, as they are answered.
+    """Recognize files, folders or globs: the rows of results.jsonl, as they are answered. `reuse`: known answers too.
 
     Raises JobError where the arguments are wrong, and ImagesFailed after the last row where images have no answer.
     """
@@ -56,7 +57,7 @@ async def recognize(
                 if outcome.row is not None:
                     rows.put_nowait(outcome.row)
 
-        running = asyncio.ensure_future(run(job, Options(signals=signals, on_rows=arrived)))
+        running = asyncio.ensure_future(run(job, Options(reuse=reuse, signals=signals, on_rows=arrived)))
         running.add_done_callback(lambda _: rows.put_nowait(None))
         try:
             while (row := await rows.get()) is not None:

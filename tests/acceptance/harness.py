@@ -135,11 +135,16 @@ class Place:
         return path
 
     def start(
-        self, *arguments: str, env: Mapping[str, str] | None = None, under: Sequence[str] = (), **popen: Any
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
+        launcher: Sequence[str] = ("-m", "batchrec"),
+        **popen: Any,
     ) -> Running:
-        """Start `batchrec ARGUMENTS`, as arguments of the command `under` if that is given."""
+        """Start `batchrec ARGUMENTS`, as arguments of the command `under`, or by a `launcher` of Python's."""
         self._started += 1
-        argv = [*under, sys.executable, "-m", "batchrec", *arguments]
+        argv = [*under, sys.executable, *launcher, *arguments]
         logs = self.root / f"log-{self._started}"
         return Running(argv, self.root, {**self.env, **(env or {})}, logs, **popen)
 

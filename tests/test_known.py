@@ -1,0 +1,131 @@
+"""Known answers: given for the same question about the same bytes, bounded in size and age, and never in the way."""
+
+import logging
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchrec.known import OLDEST_SECONDS, KnownAnswers
+from batchrec.services import SERVICES
+
+DISH, LOGO, EASYDL = SERVICES["dish"], SERVICES["logo"], SERVICES["easydl_classification"]
+LIVE = "https://aip.baidubce.com"
+NOW = 1_800_000_000.0
+DIGEST = b"d" * 32
+
+
+def row(number: int = 0, **more: Any) -> dict[str, Any]:
+    return {"image": f"{number}.jpg", "labels": [], "response": {"log_id": 2**70 + number}, **more}
+
+
+def known_at(folder: Path, *, account: str = "me", endpoint: str = LIVE, now: float = NOW, **more: Any) -> KnownAnswers:
+    return KnownAnswers(folder, endpoint, account, lambda: now, **more)
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Iterator[KnownAnswers]:
+    """An empty store."""
+    with closing(known_at(tmp_path)) as store:
+        yield store
+
+
+def test_same_question_about_the_same_bytes(known, tmp_path):
+    """What one process put another one gets, to the last digit; a newer answer wins."""
+    question = known.question(DISH, "top_num 3")
+    known.put([(question, DIGEST, row(1))])
+    with closing(known_at(tmp_path)) as other:
+        assert other.get(other.question(DISH, "top_num 3"), DIGEST) == row(1)
+        other.put([(question, DIGEST, row(2))])
+    assert known.get(question, DIGEST) == row(2)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda folder: (known_at(folder), DISH, "other options", DIGEST),
+        lambda folder: (known_at(folder, endpoint="http://127.0.0.1:8087"), DISH, "options", DIGEST),
+        lambda folder: (known_at(folder), DISH, "options", b"e" * 32),
+    ],
+    ids=["options", "endpoint", "bytes"],
+)
+def test_another_question(known, tmp_path, asked: Callable[[Path], Any]):
+    """Another service, model, option or endpoint, or other bytes, are not known."""
+    known.put([(known.question(DISH, "options"), DIGEST, row())])
+    store, service, fingerprint, digest = asked(tmp_path)
+    with closing(store):
+        assert store.get(store.question(service, fingerprint), digest) is None
+
+
+@pytest.mark.parametrize(("service", "shared"), [(DISH, True), (LOGO, False), (EASYDL, False)])
+def test_what_belongs_to_an_account(known, tmp_path, service, shared):
+    """The user's own models and logos answer for one account; what everybody is told is known to all."""
+    known.put([(known.question(service, "x"), DIGEST, row())])
+    with closing(known_at(tmp_path, account="you")) as other:
+        assert (other.get(other.question(service, "x"), DIGEST) is not None) == shared
+
+
+def test_old_answers_are_not_given(known, tmp_path):
+    """After the age limit the service is asked again, and the file forgets."""
+    question = known.question(DISH, "x")
+    known.put([(question, DIGEST, row())])
+    with closing(known_at(tmp_path, now=NOW + OLDEST_SECONDS)) as young_enough:
+        assert young_enough.get(question, DIGEST) is not None
+    with closing(known_at(tmp_path, now=NOW + OLDEST_SECONDS + 1)) as later:
+        assert later.get(question, DIGEST) is None
+    assert known.get(question, DIGEST) is None
+
+
+def test_file_stays_small(tmp_path):
+    """Beyond the size limit the oldest answers make way, and the youngest stay."""
+    most = 2_000_000
+    with closing(known_at(tmp_path, most_bytes=most)) as store:
+        question = store.question(DISH, "x")
+        for group in range(100):
+            numbers = range(100 * group, 100 * group + 100)
+            store.put([(question, number.to_bytes(32, "big"), row(number, filler="x" * 1000)) for number in numbers])
+        held = [store.get(question, number.to_bytes(32, "big")) is not None for number in range(10_000)]
+    size = sum(path.stat().st_size for path in tmp_path.glob("answers.db"))
+    assert most / 2 < size < 2 * most
+    assert held == sorted(held)
+    assert held[-1000:] == [True] * 1000
+
+
+def test_two_processes_put_and_get(known, tmp_path):
+    """Writers wait for each other, and readers for nobody."""
+    question = known.question(DISH, "x")
+
+    def many(start: int) -> None:
+        with closing(known_at(tmp_path)) as store:
+            for number in range(start, start + 50):
+                store.put([(question, number.to_bytes(32, "big"), row(number))])
+                assert store.get(question, number.to_bytes(32, "big")) == row(number)
+
+    threads = [threading.Thread(target=many, args=(start,)) for start in (0, 50, 100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(known.get(question, number.to_bytes(32, "big")) == row(number) for number in range(150))
+
+
+def test_files_are_their_owners_alone(known, tmp_path):
+    """0600, side files too."""
+    known.put([(known.question(DISH, "x"), DIGEST, row())])
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize("content", [b"not a database at all, by far", b"SQLite format 3\0" + b"\0" * 4096])
+def test_broken_file_is_said_once_and_is_in_nobodys_way(tmp_path, caplog, content):
+    """A store that cannot be used knows nothing and keeps nothing; the run goes on."""
+    (tmp_path / "answers.db").write_bytes(content)
+    with closing(known_at(tmp_path)) as store, caplog.at_level(logging.WARNING):
+        question = store.question(DISH, "x")
+        store.put([(question, DIGEST, row())])
+        assert store.get(question, DIGEST) is None
+    assert len([record for record in caplog.records if "answers.db" in record.message]) <= 1
+    assert (tmp_path / "answers.db").read_bytes() == content
