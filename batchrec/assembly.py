@@ -68,6 +68,22 @@ class Options:
     on_rows: Watcher | None = None
 
 
+@asynccontextmanager
+async def _over_http(endpoint: str, call_seconds: float) -> AsyncIterator[Transport]:
+    from .http import open_transport
+
+    async with open_transport(endpoint, call_seconds) as transport:
+        yield transport
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where a run gets the time (Unix seconds) and its connections from. Virtual hours need others than the real ones."""
+
+    now: Callable[[], float] = time.time
+    connect: Callable[[str, float], AbstractAsyncContextManager[Transport]] = _over_http
+
+
 @dataclass(frozen=True, slots=True)
 class _Service:
     """Whose answers a job gets. `name`: what the journal knows them by; `reached` gives the address while it lasts."""
@@ -90,15 +106,18 @@ class _Run:
     stopper: Stopper
     started: float
     known: KnownAnswers | None
+    world: World
 
 
-async def run(job: Job, options: Options | None = None, environ: Mapping[str, str] = os.environ) -> Summary:
+async def run(
+    job: Job, options: Options | None = None, environ: Mapping[str, str] = os.environ, world: World | None = None
+) -> Summary:
     """Run or resume a job; see the summary's `exit_code` for how it ended.
 
     Raises JobError, DirectoryBusy, OutputFailed and Interrupted; whatever else ends a run early is in the log and the
     summary, with what was answered saved.
     """
-    options = options or Options()
+    options, world = options or Options(), world or World()
     started = time.monotonic()
     credentials = _credentials(job, environ)
     state = state_directory(environ)
@@ -110,10 +129,10 @@ async def run(job: Job, options: Options | None = None, environ: Mapping[str, st
         journal = stack.enter_context(closing(Journal(job.directory)))
         service = await stack.enter_async_context(_service(job))
         files = ResultFiles(job.directory, [OUTPUTS[name] for name in job.output.formats], {})
-        known = _known(job, state, credentials)
+        known = _known(job, state, credentials, world)
         if known is not None:
             stack.enter_context(closing(known))
-        this = _Run(job, options, credentials, service, state, journal, files, stopper, started, known)
+        this = _Run(job, options, credentials, service, state, journal, files, stopper, started, known, world)
         opened = await _open(this, entries)
         horizon = journal.horizon(list(opened.steps.values()), options.limit)
         engine, refreshes = None, 0
@@ -125,10 +144,10 @@ async def run(job: Job, options: Options | None = None, environ: Mapping[str, st
 # -- before
 
 
-def _known(job: Job, state: Path, credentials: Credentials) -> KnownAnswers | None:
+def _known(job: Job, state: Path, credentials: Credentials, world: World) -> KnownAnswers | None:
     """Answers of earlier jobs. What the embedded emulator says costs nothing, and is not kept."""
     endpoint = job.account.endpoint
-    return None if endpoint == EMBEDDED else KnownAnswers(state, endpoint, credentials.identity, time.time)
+    return None if endpoint == EMBEDDED else KnownAnswers(state, endpoint, credentials.identity, world.now)
 
 
 def _credentials(job: Job, environ: Mapping[str, str]) -> Credentials:
@@ -246,7 +265,7 @@ async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
     async with AsyncExitStack() as stack:
         endpoint, transport = await stack.enter_async_context(_connection(this))
         account = _account(this, endpoint, transport, rng)
-        quota = stack.enter_context(closing(Quota(this.state, time.time)))
+        quota = stack.enter_context(closing(Quota(this.state, this.world.now)))
         await stack.enter_async_context(this.files)
         engine = Engine(
             this.journal,
@@ -256,7 +275,7 @@ async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
             _lanes(this, opened, account, quota, rng),
             job.base,
             horizon,
-            now=time.time,
+            now=this.world.now,
             rng=rng,
             known=this.known,
             on_rows=this.options.on_rows,
@@ -290,7 +309,7 @@ def _lanes(
             wait=job.limits.on_daily_limit == "wait",
             proven=this.journal.answered(numbers),
             time=asyncio.get_running_loop().time,
-            now=time.time,
+            now=this.world.now,
             rng=rng,
         )
         lanes.append(Lane(gate, numbers, _workers(caps)))
@@ -300,9 +319,8 @@ def _lanes(
 @asynccontextmanager
 async def _connection(this: _Run) -> AsyncIterator[tuple[str, Transport]]:
     """Where calls go, and the session that carries them."""
-    from .http import open_transport
-
-    async with this.service.reached() as endpoint, open_transport(endpoint, this.job.limits.timeout) as transport:
+    connect, seconds = this.world.connect, this.job.limits.timeout
+    async with this.service.reached() as endpoint, connect(endpoint, seconds) as transport:
         yield endpoint, transport
 
 
@@ -315,7 +333,7 @@ def _account(this: _Run, endpoint: str, transport: Transport, rng: random.Random
         transport,
         cache=None if this.job.account.endpoint == EMBEDDED else this.state,
         patience=this.job.limits.patience,
-        now=time.time,
+        now=this.world.now,
         time=asyncio.get_running_loop().time,
         rng=rng,
     )
