@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import aiohttp
+from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from . import __version__
+from .errors import JobError
 from .model import Failure, Kind, Reply
 
 MAX_REPLY = 16 * 1024 * 1024
@@ -26,24 +30,72 @@ async def open_transport(endpoint: str, call_seconds: float) -> AsyncIterator["H
     # Connecting (name, TCP, TLS, proxy) must give up first: a call that never left is not counted.
     limits = aiohttp.ClientTimeout(total=call_seconds, connect=min(0.9 * call_seconds, _CONNECT_SECONDS))
     # Certificates are verified, always; SSL_CERT_FILE adds to what is trusted. The pool of workers bounds the calls.
-    connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context())
+    proxy = proxy_for(endpoint)
+    connector = _Connector(limit=0, ssl=ssl.create_default_context())
     async with aiohttp.ClientSession(
         connector=connector,
         timeout=limits,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"batchrec/{__version__}", "Accept": "application/json"},
     ) as session:
-        yield HttpTransport(session, proxy_for(endpoint))
+        yield HttpTransport(session, proxy)
 
 
 def proxy_for(endpoint: str) -> str | None:
-    """The proxy that HTTPS_PROXY and NO_PROXY name for an endpoint. Plain http is for loopback: never proxied."""
+    """The proxy that HTTPS_PROXY and NO_PROXY name for an endpoint. Plain http is for loopback: never proxied.
+
+    Raises JobError where it is no proxy that can be used: going past it might be what its owner wants to prevent.
+    """
     url = URL(endpoint)
     proxies = getproxies_environment()
     if url.scheme != "https" or proxy_bypass_environment(f"{url.host}:{url.port}", proxies):
         return None
     proxy = proxies.get("https")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+    if proxy is None:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if not _usable(proxy):
+        raise JobError("HTTPS_PROXY: expected http://host:port (the value is not shown: it may hold a password)")
+    return proxy
+
+
+def _usable(proxy: str) -> bool:
+    """Whether it is the address of an HTTP proxy. aiohttp would speak HTTP to any other, or go past it."""
+    try:
+        url = URL(proxy)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
+
+
+class _Unconnected(Exception):
+    """There is no connection, so the call never left; the cause says why."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells calls that never left from all others, and keeps no connection on which something came unasked."""
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the name is aiohttp's
+    ) -> Connection:
+        """As aiohttp does; whatever goes wrong before there is a connection is raised as _Unconnected."""
+        try:
+            return await super().connect(req, traces, timeout)
+        except TimeoutError:  # the session makes a ConnectionTimeoutError of it
+            raise
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            raise _Unconnected from exc
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        # A reply that arrived while the connection was idle would be taken for the answer of the next picture.
+        while (connection := await super()._get(key, traces)) is not None:
+            if connection.protocol is not None and not connection.protocol.should_close:
+                return connection
+            connection.close()
+        return None
 
 
 class HttpTransport:
@@ -62,6 +114,8 @@ class HttpTransport:
                 URL(url, encoded=True), data=data, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as response:
                 return await _read(response)
+        except _Unconnected as exc:
+            return _unconnected(exc.__cause__, proxied=self._proxy is not None)
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as exc:
             return _failure(exc)
 
@@ -75,19 +129,28 @@ async def _read(response: aiohttp.ClientResponse) -> Reply | Failure:
     return Reply(response.status, bytes(body))
 
 
-def _failure(exc: Exception) -> Failure:
-    """What went wrong, without the address: it holds the token."""
+def _unconnected(exc: BaseException | None, *, proxied: bool) -> Failure:
+    """Why there is no connection; nothing was sent, so nothing can have been counted."""
     match exc:
         case aiohttp.ClientConnectorCertificateError():
             return Failure(Kind.TRANSIENT, "tls", _certificate(exc.certificate_error), counted=False)
         case aiohttp.ClientConnectorSSLError():
             return Failure(Kind.TRANSIENT, "tls", f"no TLS connection to {exc.host}: {exc.strerror}", counted=False)
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return Failure(Kind.TRANSIENT, "connection", "the proxy made no connection", counted=False)
+        case aiohttp.ClientHttpProxyError():
+            message = f"the proxy made no connection: it answered HTTP {exc.status}"
         case aiohttp.ClientConnectorError():
-            reason = exc.strerror or type(exc.os_error).__name__
-            message = f"no connection to {exc.host}:{exc.port}: {reason}"
-            return Failure(Kind.TRANSIENT, "connection", message, counted=False)
+            place = "the proxy" if isinstance(exc, aiohttp.ClientProxyConnectionError) else f"{exc.host}:{exc.port}"
+            way = " through the proxy" if proxied and place != "the proxy" else ""
+            message = f"no connection to {place}{way}: {exc.strerror or type(exc.os_error).__name__}"
+        case _:
+            whose = "the proxy made no connection" if proxied else "no connection"
+            message = f"{whose} ({type(exc).__name__})"
+    return Failure(Kind.TRANSIENT, "connection", message, counted=False)
+
+
+def _failure(exc: Exception) -> Failure:
+    """What went wrong after the call may have left, without the address: it holds the token."""
+    match exc:
         case aiohttp.ConnectionTimeoutError():
             return Failure(Kind.TRANSIENT, "connection", "no connection within the time", counted=False)
         case TimeoutError():

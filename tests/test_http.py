@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from batchrec.errors import JobError
 from batchrec.http import MAX_REPLY, open_transport, proxy_for
 from batchrec.model import Failure, Kind, Reply
 
@@ -178,6 +179,27 @@ async def test_connection_closed_between_calls() -> None:
                 assert await transport.post(base, b"x", {}) == Reply(200, b"{}")
                 # A round trip elsewhere, in which the news of the end arrives too.
                 assert await post(f"http://127.0.0.1:{another}") == Reply(200, b"{}")
+
+
+@pytest.mark.parametrize("stray", [ok(b'"stray"'), b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
+async def test_reply_that_nobody_asked_for(stray: bytes) -> None:
+    """What arrives on an idle connection is not the answer to the next call."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(ok((await request(reader))[1]))
+            await arrived.wait()
+            writer.write(stray)
+
+    arrived = asyncio.Event()
+    async with serving(handle) as port, serving(replying(ok(), close=True)) as another:
+        base = f"http://127.0.0.1:{port}"
+        async with open_transport(base, PATIENT) as transport:
+            assert await transport.post(base, b"1", {}) == Reply(200, b"1")
+            arrived.set()
+            # Two round trips elsewhere, in which the stray reply arrives too.
+            assert [await post(f"http://127.0.0.1:{another}") for _ in range(2)] == [Reply(200, b"{}")] * 2
+            assert await transport.post(base, b"2", {}) == Reply(200, b"2")
 
 
 async def test_redirect_is_not_followed() -> None:
@@ -402,6 +424,18 @@ def test_which_proxy(
     assert proxy_for(endpoint) == proxy
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["socks5://me:mine@p:1080", "ftp://p:21", "http://", "://", "http://[::1", "http://p:99999", "p:x", "\x1b[31m"],
+)
+def test_proxy_that_is_none(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address that is no HTTP proxy is refused: it is neither passed by nor spoken to as if it were one."""
+    monkeypatch.setenv("HTTPS_PROXY", value)
+    with pytest.raises(JobError, match=r"^HTTPS_PROXY: expected http://host:port") as caught:
+        proxy_for("https://aip.baidubce.com")
+    assert "mine" not in str(caught.value)
+
+
 def tunnel(seen: list[str]) -> Handler:
     """A proxy that knows CONNECT, and notes what it is asked."""
 
@@ -459,7 +493,33 @@ async def test_proxy_that_refuses(status: str, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:s3cret@127.0.0.1:{proxy}")
         outcome = await failing("https://localhost:1")
     assert (outcome.code, outcome.counted) == ("connection", False)
-    assert "proxy" in outcome.message
+    assert outcome.message == f"the proxy made no connection: it answered HTTP {status[:3]}"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000,
+        b"HTTP/1.1 200 OK\r\n\r\nnot TLS at all",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+    ids=["nothing", "ssh", "endless header", "no tls", "a page"],
+)
+async def test_proxy_that_talks_nonsense(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call never left, so nothing is counted, and the message blames the proxy."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(said)
+
+    async with serving(handle) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:s3cret@127.0.0.1:{proxy}")
+        outcome = await failing("https://localhost:1")
+    assert outcome.code in ("connection", "tls")
+    assert not outcome.counted
+    assert outcome.code == "tls" or "proxy" in outcome.message
 
 
 async def test_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
