@@ -18,10 +18,11 @@ def main() -> None:
     except KeyboardInterrupt:  # while something is still being imported
         sys.exit(130)
     except Exception:
+        from .progress import say
         from .redact import redact
 
-        print(redact(traceback.format_exc()), file=sys.stderr)
-        print("This is a defect in batchrec. Please report the lines above.", file=sys.stderr)
+        say(redact(traceback.format_exc()))
+        say("This is a defect in batchrec. Please report the lines above.")
         sys.exit(70)
 
 

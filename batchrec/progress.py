@@ -18,6 +18,10 @@ PLAIN_SECONDS = 10.0
 _RICH_SECONDS = 0.2
 _WINDOW_SECONDS = 15.0
 
+_STEERING = (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Control characters of both kinds but for tab and line end, and those that turn the direction of writing."""
+_SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _STEERING}
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -47,11 +51,19 @@ class Meter:
         return (answered - before) / (now - then) if now > then else 0.0
 
 
+def visible(text: str) -> str:
+    """The text as a terminal may have it: what would steer one stands there in letters, such as `\\x1b`."""
+    return text.translate(_SHOWN)
+
+
 def say(text: str) -> None:
-    """A line to standard error. That nobody reads it any more is no reason to end a run, or to change its exit code."""
+    """A line to standard error, with nothing in it that a terminal obeys.
+
+    That nobody reads it any more is no reason to end a run, or to change its exit code.
+    """
     try:
         if sys.stderr is not None:
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)
     except OSError:
         discard(sys.stderr)
 

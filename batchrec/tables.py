@@ -13,6 +13,7 @@ from .errors import JobError
 from .model import Row
 from .outputs.csv import CsvOutput
 from .outputs.jsonl import JsonlOutput
+from .progress import visible
 from .quota import Usage, iso_beijing
 from .retry import ACTIONS, PERMISSION_DENIED, Action
 from .services import SERVICES, Service
@@ -152,11 +153,12 @@ def _label(label: Row) -> str:
 def _show(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(visible, row))
     _console().print(table, markup=False)
 
 
 def _console() -> Console:
     """Standard output; where it is no terminal, lines are wide enough not to fold."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 2 * _NARROWEST))
+    console = Console(highlight=False, emoji=False)  # a file may be called :cat:.jpg
+    width = None if console.is_terminal else max(console.width, 2 * _NARROWEST)
+    return Console(highlight=False, emoji=False, width=width)

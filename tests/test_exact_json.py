@@ -50,6 +50,16 @@ def test_line_ends_and_quotes(mark):
     assert json.loads(text) == {f"key{mark}": f"value{mark}", "number": 10**30}
 
 
+@pytest.mark.parametrize("beside", [1, 10**30])
+def test_nothing_that_a_terminal_obeys(beside):
+    """Control characters of both kinds are escaped, whoever writes; what is beside them stays as it is."""
+    controls = "".join(map(chr, [*range(32), *range(127, 160)]))
+    text = dumps({"name": f"·é{controls}“猫”", "number": beside})
+    assert not set(controls) & set(text.decode())
+    assert "“猫”" in text.decode()
+    assert json.loads(text) == {"name": f"·é{controls}“猫”", "number": beside}
+
+
 def test_half_characters():
     """Half a surrogate pair cannot stand in UTF-8; it becomes a question mark, and the line stays whole."""
     assert dumps({"name": "a\ud800b"}) == b'{"name":"a?b"}'

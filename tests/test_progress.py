@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from batchrec import progress
-from batchrec.progress import Meter, Snapshot, chosen, duration, line, say, shown
+from batchrec.progress import Meter, Snapshot, chosen, duration, line, say, shown, visible
 
 HALF = Snapshot(done=1500, total=3000, failed=2, answered=1498, allowed=10.0)
 
@@ -83,6 +83,24 @@ async def test_a_short_run_has_its_line_too(capsys):
     async with shown("none", lambda: HALF):
         pass
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("家居/cat.jpg\n\tand more", "家居/cat.jpg\n\tand more"),
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("\x1b[2J\x9b31m", r"\x1b[2J\x9b31m"),
+        ("100 of 100\rdone\x08", r"100 of 100\x0ddone\x08"),
+        ("\0\x7f\x85", r"\x00\x7f\x85"),
+        ("a\u202egpj.exe\u2066", r"a\u202egpj.exe\u2066"),
+    ],
+)
+def test_nothing_said_steers_a_terminal(capsys, text, expected):
+    """Control characters and turns of direction stand there in letters; line ends, tabs and all else as they are."""
+    assert visible(text) == expected
+    say(text)
+    assert capsys.readouterr().err == expected + "\n"
 
 
 def test_saying_something_to_nobody(monkeypatch):

@@ -137,6 +137,12 @@ def test_answers_of_every_kind_have_words(capsys, tmp_path, row, expected):
     assert shown_answers(capsys, tmp_path, row)[1].split(maxsplit=2)[2] == expected
 
 
+def test_cells_show_what_is_there_and_steer_nothing(capsys, tmp_path):
+    """Names from outside are text: no control sequence, no markup, no emoji code is obeyed."""
+    (shown,) = shown_answers(capsys, tmp_path, answer("a\x1b[2J:cat:.jpg", [label("[red]猫\x9b31m\u202e", 0.5)]))[1:]
+    assert shown.split() == [r"a\x1b[2J:cat:.jpg", "animal", r"[red]猫\x9b31m\u202e", "0.50"]
+
+
 def test_many_answers_are_cut_short(capsys, tmp_path):
     """40 rows, and where the rest is; of no answers there is nothing to show."""
     rows = [answer(f"{number:04}.jpg", [label("猫", 0.5)]) for number in range(1041)]
