@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
 import orjson
@@ -32,6 +32,8 @@ TOKEN_PATH = "/oauth/2.0/token"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _DAY = 86_400
 _RENEW_AGAIN = 60.0
+_LONGEST_TOKEN = 8000  # usual ones have 70 characters; they travel in an address, of which servers read some 8 KB
+_MESSAGE_CHARACTERS = 500
 _HINT = "check the key and secret with `batchrec login`"
 
 
@@ -267,9 +269,14 @@ def read_token(reply: Reply, now: float) -> _Token | Failure:
     if not isinstance(content, dict):
         return Failure(Kind.TRANSIENT, f"http_{reply.status}", f"the token endpoint answered HTTP {reply.status}")
     if isinstance(content.get("error"), str) and reply.status < 500 and reply.status != 429:
-        told = f"{content['error']}: {content.get('error_description')}"
-        raise CredentialsRefused(f"the token endpoint does not take the key or secret ({redact(told)}); {_HINT}")
+        told = redact(f"{content['error']}: {content.get('error_description')}")[:_MESSAGE_CHARACTERS]
+        raise CredentialsRefused(f"the token endpoint does not take the key or secret ({told}); {_HINT}")
     text, life = content.get("access_token"), content.get("expires_in")
-    if not isinstance(text, str) or not text or not isinstance(life, int | float) or life <= 0:
+    if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_TOKEN or not _lasts(life):
         return Failure(Kind.TRANSIENT, "no_token", f"the token endpoint answered HTTP {reply.status} without a token")
     return _Token(text, now, now + life)
+
+
+def _lasts(life: object) -> TypeGuard[float]:
+    """Whether a token of that many seconds can be used at all: else the next would be asked for at once, for ever."""
+    return isinstance(life, int | float) and not isinstance(life, bool) and life >= 1

@@ -92,7 +92,7 @@ def judge(reply: Reply, reading: Reading, latency_ms: float = 0.0) -> Answer | F
         if code:
             return _told(code, content)
         if content.get("error") == "invalid_client":
-            return Failure(Kind.REFUSED, "invalid_client", redact(str(content.get("error_description", ""))))
+            return Failure(Kind.REFUSED, "invalid_client", _words(content.get("error_description", "")))
         if reply.status < 300:
             labels = read_labels(reading, content)
             if labels is None:
@@ -105,10 +105,15 @@ def judge(reply: Reply, reading: Reading, latency_ms: float = 0.0) -> Answer | F
 
 def _told(code: int, content: dict[str, Any]) -> Failure:
     kind = kind_of(code)
-    message = redact(str(content.get("error_msg", "")))[:_MESSAGE_CHARACTERS]
+    message = _words(content.get("error_msg", ""))
     if kind is Kind.UNKNOWN:
         _log.warning("the service answered with code %d, which nobody has documented: %s", code, message)
     return Failure(kind, code, message)
+
+
+def _words(said: object) -> str:
+    """What the service says, fit for files and logs."""
+    return redact(str(said))[:_MESSAGE_CHARACTERS]
 
 
 def _number(code: object) -> int:

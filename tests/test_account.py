@@ -404,6 +404,9 @@ async def test_endpoint_that_is_down_is_waited_for() -> None:
         (Reply(200, b'{"access_token":"a","expires_in":0}'), "without a token"),
         (Reply(200, b'{"access_token":"a","expires_in":"x"}'), "without a token"),
         (Reply(200, b'{"access_token":7,"expires_in":60}'), "without a token"),
+        (Reply(200, b'{"access_token":"a","expires_in":true}'), "without a token"),
+        (Reply(200, b'{"access_token":"a","expires_in":1e-9}'), "without a token"),
+        (Reply(200, b'{"access_token":"%s","expires_in":60}' % (b"a" * 8001)), "without a token"),
     ],
 )
 def test_endpoint_that_stays_down(reply: Reply | Failure, told: str) -> None:

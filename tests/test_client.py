@@ -184,10 +184,11 @@ def test_log_id_stays_exact(log_id: int) -> None:
 def test_message_is_short_and_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the service says goes into files and logs: masked, and cut to 500 characters."""
     monkeypatch.setattr(redact, "_secrets", {"s3cret"})
-    body = json.dumps({"error_code": 100, "error_msg": "token s3cret " + "x" * 1000}).encode()
-    verdict = judge(Reply(200, body), GENERAL)
-    assert isinstance(verdict, Failure)
-    assert verdict.message == ("token [hidden] " + "x" * 1000)[:500]
+    told = "token s3cret " + "x" * 1000
+    for content in ({"error_code": 100, "error_msg": told}, {"error": "invalid_client", "error_description": told}):
+        verdict = judge(Reply(200, json.dumps(content).encode()), GENERAL)
+        assert isinstance(verdict, Failure)
+        assert verdict.message == ("token [hidden] " + "x" * 1000)[:500]
 
 
 def test_undocumented_code_is_logged(caplog: pytest.LogCaptureFixture) -> None:
