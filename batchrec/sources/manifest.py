@@ -97,7 +97,9 @@ class Lines:
 
     def wrong(self, complaint: str) -> JobError:
         """The complaint about the current row, with the line that the row starts on."""
-        return JobError(f"input.manifest: {quoted(self._name)}, line {self._first}: {complaint}")
+        # Where the file has ended, no row starts any more; the last line is the place then.
+        line = max(1, min(self._first, self._number))
+        return JobError(f"input.manifest: {quoted(self._name)}, line {line}: {complaint}")
 
 
 def kind(name: str) -> str:
