@@ -30,6 +30,7 @@ from batchrec.client import judge
 from batchrec.codes import WORDS
 from batchrec.errors import CredentialsRefused, JobError
 from batchrec.exact_json import loads
+from batchrec.images.judge import FORMATS
 from batchrec.model import Answer, Failure, Found, Kind, Prepared, Reply, Task
 from batchrec.outputs.csv import COLUMNS, CsvOutput
 from batchrec.outputs.jsonl import JsonlOutput
@@ -126,7 +127,7 @@ MOST_MIB = 1600
 
 
 def samples() -> list[bytes]:
-    """Pictures in every format that Pillow can write, those with a known way through `images` in several ways."""
+    """Pictures in every format that Pillow can write: in every mode and many ways where batchrec knows the format."""
     Image.init()
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "words"
@@ -136,7 +137,9 @@ def samples() -> list[bytes]:
     ways += [("TIFF", {"compression": name}) for name in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")]
     ways += [(form, {"save_all": True}) for form in ("GIF", "PNG", "WEBP", "TIFF", "AVIF")]
     modes = ("RGB", "L", "P", "1", "RGBA", "CMYK", "I;16", "LA", "F")
-    found = [data for form, way in ways for mode in modes if (data := sample(form, mode, way))]
+    known = {form.name for form in FORMATS}
+    found = [data for form, way in ways if form in known for mode in modes if (data := sample(form, mode, way))]
+    found += [data for form, way in ways if form not in known if (data := sample(form, "RGB", way))]
     photos = sorted(PHOTOS.rglob("*.jpg"), key=lambda path: path.stat().st_size)[:3]
     return found + [path.read_bytes() for path in photos]
 
@@ -191,7 +194,7 @@ def test_pictures_of_every_kind_and_damage() -> None:
     """The judge and the repair give what the service takes, or say why not; in bounded time and memory."""
     corpus = samples()
     assert len(corpus) > 60
-    for number, rng in enumerate(cases(6_000)):
+    for number, rng in enumerate(cases(20_000)):
         data = mutated(corpus, rng, (chunks,) * 2)
         limits, repair, upright = rng.choice((LIMITS_2024, SMALL)), rng.random() < 0.8, rng.random() < 0.5
         began = time.process_time()
@@ -282,7 +285,7 @@ def rearranged(value: Any, rng: random.Random) -> Any:
 def test_replies_of_every_service_and_damage() -> None:
     """A reply is a failure that the catalogue knows, or an answer that every output writes and gives back."""
     texts = [text.encode() for text in REPLIES.values()]
-    for number, rng in enumerate(cases(12_000)):
+    for number, rng in enumerate(cases(40_000)):
         service = SERVICES[rng.choice(list(REPLIES))]
         if rng.random() < 0.5:
             body = mutated([REPLIES[service.name].encode(), *ERRORS], rng)
@@ -359,7 +362,7 @@ TOKENS = [
 
 def test_tokens_of_every_damage() -> None:
     """A token that lasts, a failure that may pass, or a refusal of the key in few words."""
-    for number, rng in enumerate(cases(8_000)):
+    for number, rng in enumerate(cases(20_000)):
         body = mutated(TOKENS, rng)
         if rng.random() < 0.3:
             body = json.dumps(rearranged(json.loads(TOKENS[rng.randrange(2)]), rng)).encode()
@@ -432,7 +435,7 @@ def assert_listed(suffix: str, data: bytes, number: object) -> None:
 @pytest.mark.parametrize("suffix", MANIFESTS)
 def test_manifests_of_every_damage(suffix: str) -> None:
     """Real ones, mutated: paths or a complaint, never anything else."""
-    for number, rng in enumerate(cases(6_000)):
+    for number, rng in enumerate(cases(20_000)):
         assert_listed(suffix, mutated(MANIFESTS[suffix], rng), number)
 
 
@@ -455,7 +458,7 @@ def test_manifests_of_any_text(suffix: str, text: str, encoding: str) -> None:
 def test_manifests_lead_to_inputs(suffix: str, tmp_path: Path) -> None:
     """The same from the disk to the inputs: a name in UTF-8 for every row, whatever is there under it."""
     path = tmp_path / f"m{suffix}"
-    for number, rng in enumerate(cases(300)):
+    for number, rng in enumerate(cases(1_000)):
         path.write_bytes(mutated(MANIFESTS[suffix], rng))
         with suppress(JobError):
             for found in open_sources([], path.name, "path", ["**/x/**"], tmp_path, tmp_path / "results"):
