@@ -8,6 +8,7 @@ Usual pictures are sent as they are, byte for byte, after a look at header and e
 encodes (10 ms to seconds), so it belongs in a thread.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -23,12 +24,14 @@ from PIL import Image
 from ..model import Failure, Prepared
 from ..services import ImageLimits
 from .judge import MAX_DECODED_PIXELS, hopeless, look, quiet, refuse, unfit, unusual, verify
-from .repair import mend
+from .repair import mend, one_huge_at_a_time
 
 __all__ = ["MAX_DECODED_PIXELS", "MAX_FILE_BYTES", "as_it_is", "digest", "encode", "prepare", "read"]
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Larger files are refused without reading them: no picture worth 4 MB of base64 is this heavy."""
+
+_HEAVY_BYTES = 32 * 1024 * 1024  # a PNG that is nothing but text takes four times as much to be looked at
 
 _READING = reduce(
     or_, (getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")), os.O_RDONLY
@@ -130,7 +133,8 @@ def prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) ->
         return _empty()
     quiet()
     try:
-        return _prepare(data, limits, repair=repair, upright=upright)
+        with one_huge_at_a_time if len(data) > _HEAVY_BYTES else contextlib.nullcontext():
+            return _prepare(data, limits, repair=repair, upright=upright)
     except (MemoryError, Image.DecompressionBombError):
         return refuse("too_large", "it needs more memory than there is to decode: a decompression bomb?")
     except _DAMAGED as error:

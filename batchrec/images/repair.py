@@ -5,6 +5,8 @@ of them are too heavy is the picture shrunk, a quarter of its sides at a time.
 """
 
 import contextlib
+import ctypes
+import functools
 import io
 import threading
 from collections.abc import Iterator
@@ -33,15 +35,34 @@ _TURNS = {
 }
 
 _HUGE_PIXELS = 25_000_000
-_one_huge_at_a_time = threading.Lock()
+_M_MMAP_THRESHOLD = -3
+_KEPT_BYTES = 8 * 1024 * 1024
+
+one_huge_at_a_time = threading.RLock()
+"""Huge pictures in every thread at once would need more memory than any one of them."""
 
 
 def mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
-    """The picture decoded, made plain, encoded and shrunk until it fits, or why it cannot. Raises where it is torn."""
-    # Huge pictures in every thread at once would need more memory than any one of them.
+    """The picture decoded, made plain, encoded and shrunk until it fits, or why it cannot. Raises where it is torn.
+
+    The picture is closed afterwards.
+    """
+    _give_back()
     huge = picture.size[0] * picture.size[1] > _HUGE_PIXELS
-    with _one_huge_at_a_time if huge else contextlib.nullcontext():
+    # Closed while the lock is held: the next one would decode beside it.
+    with one_huge_at_a_time if huge else contextlib.nullcontext(), contextlib.closing(picture.image):
         return _mend(picture, limits, upright=upright)
+
+
+@functools.cache
+def _give_back() -> None:
+    """Have the memory of large blocks back as soon as they are free.
+
+    glibc keeps freed blocks of up to 32 MB, and Pillow's have 16 MB, for the thread that had them: after a huge picture
+    in each of four threads the process held 3.7 GB instead of 1.3 GB. Other allocators have no such switch.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
 def _mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
