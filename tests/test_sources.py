@@ -773,6 +773,15 @@ def test_manifest_that_is_a_folder_is_refused(home: Path) -> None:
     assert complaints(home, manifest="m.txt") == (expected,)
 
 
+def test_manifest_that_is_a_pipe_or_a_device_is_refused(home: Path) -> None:
+    """Nobody may ever write into a pipe, and a device has no end."""
+    os.mkfifo(home / "pipe.txt")
+    (home / "zero.csv").symlink_to("/dev/zero")
+    for name in ("pipe.txt", "zero.csv"):
+        (complaint,) = complaints(home, manifest=name)
+        assert complaint.startswith(f'input.manifest: "{name}" is not a regular file; expected a file')
+
+
 def test_manifest_that_vanishes_is_refused(home: Path) -> None:
     """A manifest that cannot be read when its turn comes is told with the system's reason."""
     walk = entries(home, manifest=write(home, "m.txt", "a"))

@@ -14,7 +14,7 @@ from .folder import Folder
 from .glob import Glob
 from .keys import is_pattern, normal, quoted
 from .manifest import READERS, Manifest, kind
-from .scope import Scope, reason
+from .scope import Scope, irregular, reason
 
 __all__ = ["File", "Folder", "Glob", "Manifest", "Scope", "open_sources"]
 
@@ -63,8 +63,9 @@ def _complaints(manifest: str, scope: Scope) -> Iterator[str]:
         return
     expected = f"expected a file ({kinds}), relative to the job file"
     try:
-        if S_ISDIR(_status(manifest, scope).st_mode):
-            yield f"input.manifest: {quoted(manifest)} is a folder; {expected}"
+        # A pipe would be waited for without end, and can be read only once.
+        if problem := irregular(_status(manifest, scope).st_mode):
+            yield f"input.manifest: {quoted(manifest)} {problem}; {expected}"
     except OSError as error:
         yield f"input.manifest: {quoted(manifest)} {_absence(error)}; {expected}"
 

@@ -73,7 +73,7 @@ class Scope:
             return Found(name, source, position, -1, 0, problem)
         except OSError as error:
             return Found(name, source, position, -1, 0, problem or f"cannot be read: {reason(error)}")
-        problem = problem or _irregular(status.st_mode)
+        problem = problem or irregular(status.st_mode)
         return Found(name, source, position, status.st_size, min(status.st_mtime_ns, _LATEST), problem)
 
     def _in_output(self, path: str) -> bool:
@@ -117,6 +117,13 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def irregular(mode: int) -> str | None:
+    """What it is, fit for the middle of a sentence, where it is no regular file."""
+    if S_ISREG(mode):
+        return None
+    return "is a folder" if S_ISDIR(mode) else "is not a regular file"
+
+
 def _any_of(patterns: list[str]) -> re.Pattern[str] | None:
     if not patterns:
         return None
@@ -125,9 +132,3 @@ def _any_of(patterns: list[str]) -> re.Pattern[str] | None:
 
 def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _irregular(mode: int) -> str | None:
-    if S_ISREG(mode):
-        return None
-    return "is a folder" if S_ISDIR(mode) else "is not a regular file"
