@@ -324,9 +324,22 @@ def test_folder_of_fifteen_hundred_levels_is_walked(home: Path) -> None:
             os.mkdir("d")
             os.chdir("d")
         Path("a.jpg").touch()
-    finally:
         os.chdir(top)
-    assert keys(home, "d") == keys(home, "**/*.jpg") == ["d/" * depth + "a.jpg"]
+        assert keys(home, "d") == keys(home, "**/*.jpg") == ["d/" * depth + "a.jpg"]
+    finally:
+        os.chdir(home)
+        remove_depth(depth)
+        os.chdir(top)
+
+
+def remove_depth(depth: int) -> None:
+    """Take it away again: pytest, which tidies up by recursion, cannot."""
+    for _ in range(depth):
+        os.chdir("d")
+    os.unlink("a.jpg")
+    for _ in range(depth):
+        os.chdir("..")
+        os.rmdir("d")
 
 
 # The output directory

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
@@ -101,14 +102,20 @@ class _Server(ThreadingHTTPServer):
         """A client that hangs up is no news."""
 
 
+def certified(name: str = "127.0.0.1", not_after: datetime | None = None) -> ssl.SSLContext:
+    """A server's side of TLS, with a certificate of AUTHORITY for that name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert(name, not_after=not_after).configure_cert(context)
+    return context
+
+
 @contextmanager
-def strange(stranger: Stranger, *, tls: bool = False) -> Iterator[Stranger]:
-    """Serve it for as long as the block lasts."""
+def strange(stranger: Stranger, *, tls: bool | ssl.SSLContext = False) -> Iterator[Stranger]:
+    """Serve it for as long as the block lasts; with TLS by a certificate of AUTHORITY, or as that context has it."""
     handler = type("Handler", (_Handler,), {"stranger": stranger})
     with _Server(("127.0.0.1", 0), handler) as server:
         if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+            context = certified() if tls is True else tls
             server.socket = context.wrap_socket(server.socket, server_side=True)
         stranger.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
