@@ -17,8 +17,9 @@ from . import __version__
 from .errors import JobError
 from .model import Failure, Kind, Reply
 
-MAX_REPLY = 16 * 1024 * 1024
-"""Bytes of a reply that are read at most; replies with encyclopaedia text are some 50 KB."""
+MAX_REPLY = 2 * 1024 * 1024
+"""Bytes of a reply that are read at most. Those with encyclopaedia text are some 50 KB, and JSON of nothing but empty
+objects takes 25 times its bytes as Python values."""
 
 _CONNECT_SECONDS = 10.0
 _LARGE = 2**20

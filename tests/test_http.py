@@ -311,7 +311,7 @@ async def test_reply_that_is_far_too_large() -> None:
     flood = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"
     async with serving(replying(flood, *[b"x" * 2**20] * (MAX_REPLY // 2**20 + 1), close=True)) as port:
         outcome = await failing(f"http://127.0.0.1:{port}")
-    assert (outcome.code, outcome.message) == ("not_json", "the reply is larger than 16 MB")
+    assert (outcome.code, outcome.message) == ("not_json", "the reply is larger than 2 MB")
 
 
 async def test_reply_that_swells_when_unpacked() -> None:

@@ -78,6 +78,20 @@ def test_replies_without_end_are_cut(apart: Place) -> None:
     assert peak_mib(apart.root / "peak") < 250
 
 
+def test_replies_that_swell_when_read_are_small(apart: Place) -> None:
+    """JSON of empty objects takes 25 times its bytes as values: what is allowed is answered, the rest asked again."""
+    keys = apart.pictures(8)
+    allowed, beyond = (http(b'{"log_id":1,"result":[' + b"{}," * n + b"{}]}") for n in (600_000, 5_000_000))
+    with rogue(lambda number: says(beyond if number in (1, 3) else allowed if number < 6 else GOOD)) as server:
+        apart.endpoint = server.url
+        apart.job(limits={"concurrency": 4, "timeout": 20})
+        done = apart.run("--log-level", "info", under=metered(apart.root / "peak"))
+    assert done.code == 0
+    assert done.err.count("the reply is larger than 2 MB") == 2
+    assert images_of(apart.rows()) == keys
+    assert peak_mib(apart.root / "peak") < 500
+
+
 def test_interim_replies_without_end_time_out(apart: Place) -> None:
     """A server that says "100 Continue" for ever holds the run up for limits.timeout, and fills no memory."""
     keys = apart.pictures(2)
