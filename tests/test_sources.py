@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import string
+import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -633,6 +634,19 @@ def test_pattern_of_any_text_compiles(pattern: str, key: str) -> None:
     """No text is a broken pattern."""
     compiled(pattern, False).fullmatch(key)
     compiled(pattern, True).fullmatch(key)
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+@pytest.mark.parametrize(
+    ("pattern", "sign"), [("*_*_*_*_*_*.jpg", "_"), ("*[ab]*?*a*[!b]*b", "a"), ("x/*a*a*a*a*a*b", "a")]
+)
+def test_pattern_of_many_stars_is_quick(pattern: str, sign: str, hidden: bool) -> None:
+    """The longest name that just fails to match costs milliseconds, not the minutes of trying every division."""
+    name = "x/" * pattern.startswith("x/") + sign * 255
+    began = time.process_time()
+    assert not compiled(pattern, hidden).fullmatch(name)
+    assert compiled(pattern, hidden).fullmatch(name + pattern[-4:].lstrip("*"))
+    assert time.process_time() - began < 1
 
 
 # Manifests

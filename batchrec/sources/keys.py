@@ -72,8 +72,23 @@ def compiled(pattern: str, hidden: bool) -> re.Pattern[str]:
 
 
 def translated(pattern: str, hidden: bool) -> str:
-    """The pattern as the text of a regular expression, which can be joined with others."""
-    return "".join(_regex(token, hidden) for token in _TOKEN.finditer(pattern))
+    """The pattern as the text of a regular expression, which can be joined with others.
+
+    A star with another one behind it in the same name takes no more than it must, for good: the other takes the rest.
+    Else a name of 200 characters that just fails to match `*_*_*_*_*.jpg` would be tried for seconds.
+    """
+    parts: list[str] = []
+    star: int | None = None
+    for token in _TOKEN.finditer(pattern):
+        if token["star"]:
+            if star is not None:
+                parts[star] = f"(?>{parts[star]}?"
+                parts[-1] += ")"
+            star = len(parts)
+        elif token["folders"] or token["anything"] or token["text"] == "/":
+            star = None
+        parts.append(_regex(token, hidden))
+    return "".join(parts)
 
 
 def _escaped(key: str) -> str:
