@@ -78,7 +78,7 @@ async def _over_http(endpoint: str, call_seconds: float) -> AsyncIterator[Transp
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Where a run gets the time (Unix seconds) and its connections from. Virtual hours need others than the real ones."""
+    """Where a run gets the time (Unix seconds) and its connections from; virtual hours have others than the real."""
 
     now: Callable[[], float] = time.time
     connect: Callable[[str, float], AbstractAsyncContextManager[Transport]] = _over_http
@@ -252,7 +252,12 @@ async def _open(this: _Run, entries: Iterator[Found | Ignored | Notice]) -> Open
     for reason in opened.again:
         _log.warning("%s", reason)
     if opened.outcome_unknown:
-        _log.warning("an earlier run was killed: %d calls were sent and never answered", opened.outcome_unknown)
+        most = "at most " if opened.upper_bound else ""
+        _log.warning(
+            "an earlier run was cut short: %s%d calls were sent and their answers are lost",
+            most,
+            opened.outcome_unknown,
+        )
     return opened
 
 

@@ -5,6 +5,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ MOST_WORKERS = 256
 """Calls in flight at most, of a lane and of all lanes together."""
 
 _INLINE_BYTES = 256 * 1024
+_LARGE_BYTES = 32 * 1024 * 1024
 _LAST_WAIT = 1.0
 _PREPARING = 8
 
@@ -106,6 +108,7 @@ class Engine:
         self._stopping = False
         self._outstanding = 0
         self._changed = asyncio.Event()
+        self._one_large_at_a_time = asyncio.Lock()
         self._leading: dict[tuple[int, bytes], _Leader] = {}
         self._tries: dict[tuple[int, int], tuple[Tries, Failure | None]] = {}
         """By step and image: the attempts of an image that had to make way, and how the last of them failed."""
@@ -205,6 +208,18 @@ class Engine:
                 return None
             if (outcome := self._known(task, task.sha256)) is not None:
                 return outcome
+        async with self._one_large_at_a_time if task.size > _LARGE_BYTES else nullcontext():
+            ready = await self._make_ready(step, task)
+        if not isinstance(ready, _Ready):
+            return ready
+        answer, attempts = await self._ask(lane, step, task, ready)
+        if isinstance(answer, Failure):
+            return self._failed(task, ready.sha256, answer, attempts)
+        outcome = answered(step.asked, task, ready.sha256, ready.image, answer, attempts, iso_utc(self._now()))
+        return outcome.followed_by(asked(step.follow, answer.labels))
+
+    async def _make_ready(self, step: Step, task: Task) -> "_Ready | Outcome | None":
+        """What is to be sent for an image, or its outcome if nothing has to be. The file's bytes are let go of."""
         data, sha256 = await self._read(task)
         if isinstance(data, Failure):
             return self._failed(task, None, data)
@@ -219,13 +234,7 @@ class Engine:
         if (outcome := self._reused(step, task, sha256)) is not None:
             return outcome
         prepared = await self._prepare(step, data)
-        if isinstance(prepared, Failure):
-            return self._failed(task, sha256, prepared)
-        answer, attempts = await self._ask(lane, step, task, sha256, prepared)
-        if isinstance(answer, Failure):
-            return self._failed(task, sha256, answer, attempts)
-        outcome = answered(step.asked, task, sha256, prepared, answer, attempts, iso_utc(self._now()))
-        return outcome.followed_by(asked(step.follow, answer.labels))
+        return self._failed(task, sha256, prepared) if isinstance(prepared, Failure) else _Ready(sha256, prepared)
 
     def _known(self, task: Task, sha256: bytes) -> Outcome | None:
         """What this job already has for these bytes: an answer, or a failure that is the image's own fault."""
@@ -271,9 +280,7 @@ class Engine:
                 return usual
         return await asyncio.to_thread(images.prepare, data, limits, repair=step.repair, upright=upright)
 
-    async def _ask(
-        self, lane: Lane, step: Step, task: Task, sha256: bytes, image: Prepared
-    ) -> tuple[Answer | Failure, int]:
+    async def _ask(self, lane: Lane, step: Step, task: Task, ready: "_Ready") -> tuple[Answer | Failure, int]:
         """Call until there is an answer or the attempts are spent. Raises GateClosed, or what ends the run."""
         me = asyncio.current_task()
         tries, before = self._tries.pop((task.step, task.image), (Tries(step.attempts), None))
@@ -285,8 +292,8 @@ class Engine:
             self._bound.add(me)
             self._journal.sent(task, ticket.charge)
             self.tally.calls += 1
-            result = await self._client.call(step.request, image.data, ticket.authorization)
-            self._settle(lane, ticket, task, sha256, result, tries)
+            result = await self._client.call(step.request, ready.image.data, ticket.authorization)
+            self._settle(lane, ticket, task, ready.sha256, result, tries)
             if isinstance(result, Answer):
                 self._staff(lane)
                 return result, tries.spent + 1
@@ -394,6 +401,14 @@ class Engine:
 def _load(path: str) -> tuple[bytes | Failure, bytes]:
     data = images.read(path)
     return data, b"" if isinstance(data, Failure) else images.digest(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What is sent for an image, and the digest of its file."""
+
+    sha256: bytes
+    image: Prepared
 
 
 class _Deferred(Exception):

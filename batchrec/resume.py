@@ -24,11 +24,13 @@ from .spec import Job
 class Opened:
     """What opening found: the steps' numbers by name, calls of unknown outcome, and what the sources had to say.
 
-    `again` tells what was answered or failed before and is to be asked again, a line for each reason.
+    `again` tells what was answered or failed before and is to be asked again, a line for each reason. `upper_bound`:
+    the machine was started anew since, so that there may have been fewer calls of unknown outcome.
     """
 
     steps: dict[str, int] = field(default_factory=dict)
     outcome_unknown: int = 0
+    upper_bound: bool = False
     ignored: int = 0
     notices: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
@@ -86,6 +88,7 @@ def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishe
     files.places = journal.outputs()
     files.trust(journal.note("stamps"))
     _check_known(files)
+    opened.upper_bound = journal.another_boot
     opened.outcome_unknown = journal.recover()
     if not wishes.rebuild:
         files.check()

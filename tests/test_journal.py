@@ -112,7 +112,7 @@ def test_marks_that_a_power_cut_took(powered, tmp_path, calls):
     for task in powered.claim([1], EVERYTHING, calls):
         powered.sent(task, CHARGE)
     journal = power_cut(tmp_path)
-    assert calls <= journal.recover() <= calls + 128
+    assert calls <= journal.recover() <= 3 * calls + 8
     journal.told()
     assert journal.recover() == 0
     journal.close()
@@ -128,7 +128,7 @@ def test_answers_are_not_in_doubt_after_a_power_cut(powered, tmp_path):
     for task in powered.claim([1], EVERYTHING, 50):
         powered.sent(task, CHARGE)
     journal = power_cut(tmp_path)
-    assert 50 <= journal.recover() <= 128
+    assert 50 <= journal.recover() <= 200
     journal.close()
 
 

@@ -25,8 +25,9 @@ from ..model import Charge, Failure, Found, Kind, Task
 from .reader import Reader, foreign, translated
 from .values import FILENAME, SCHEMA, SINCE_1, VERSION, Changed, Finished, Known, State, StepRecord
 
-_AHEAD = 128
-"""Calls by which the bound is moved ahead: as many too many may be told after a power cut."""
+_LEAST_AHEAD, _MOST_AHEAD = 8, 512
+"""Calls by which the bound is moved ahead: twice those since the last sync, and as many too many may be told after a
+power cut."""
 
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
 _CACHE_KIBIBYTES = 16 * 1024
@@ -53,7 +54,7 @@ class Journal(Reader):
             self._checkpointer = opened.enter_context(closing(_connect(path)))
             self._wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CREAT, 0o644)
             opened.callback(os.close, self._wal)
-            self._made = self._one("SELECT coalesce(sum(made), 0) FROM calls")
+            self._made = self._made_at_sync = self._one("SELECT coalesce(sum(made), 0) FROM calls")
             self._bound = self._noted_bound = int(self.note("bound") or 0)
             self._opened = opened.pop_all()
         self._boot = boot_id() if boot is None else boot
@@ -88,6 +89,11 @@ class Journal(Reader):
         """Whether the last run came to its end."""
         return self._bound <= self._made
 
+    @property
+    def another_boot(self) -> bool:
+        """Whether the machine was started anew since the last opening, so that marks may be missing."""
+        return self.note("boot") not in (None, self._boot)
+
     # -- opening: recovery, steps, inputs
 
     def recover(self) -> int:
@@ -98,14 +104,14 @@ class Journal(Reader):
         """
         with self._transaction():
             unknown = self._one("SELECT coalesce(sum(sent), 0) FROM items WHERE sent > 0")
-            if self.note("boot") not in (None, self._boot):
+            if self.another_boot:
                 unknown += max(0, self._bound - self._made)
             self._db.execute("UPDATE items SET sent = 0 WHERE sent > 0")
             self._db.execute("UPDATE items SET state = 0, leader = NULL WHERE state IN (1, 2)")
             untold = (self.note("untold") or 0) + unknown
             self._put_note("untold", untold or None)
             self._put_note("boot", self._boot)
-            bound = self._put_bound(_AHEAD)
+            bound = self._put_bound()
         self._noted_bound = bound
         return int(untold)
 
@@ -116,7 +122,7 @@ class Journal(Reader):
     def conclude(self, stamps: str) -> None:
         """A run has come to its end: no call is under way, and the files look like this."""
         with self._transaction():
-            self._put_bound(0)
+            self._put_note("bound", self._made)
             self._put_note("stamps", stamps)
 
     def take_steps(self, steps: Sequence[StepRecord], *, judge_all: bool = False) -> dict[str, int]:
@@ -287,7 +293,7 @@ class Journal(Reader):
             self._mark(task, 1)
             self._count(charge, 1, 1)
             self._made += 1
-            bound = self._put_bound(_AHEAD) if self._made > self._bound else None
+            bound = self._put_bound() if self._made > self._bound else None
         if bound is not None:
             self._noted_bound = bound
             self.sync()
@@ -361,15 +367,15 @@ class Journal(Reader):
                 ((f.task.image, step, f.task.position) for f in finished for step in f.follow),
             )
             self._put_outputs(outputs)
-            bound = self._put_bound(_AHEAD)
+            bound = self._put_bound()
         self._noted_bound = bound
 
     def sync(self) -> None:
         """Wait until what was committed is on the disk, and keep the write-ahead log short. Takes no lock."""
-        noted = self._noted_bound
+        noted, made = self._noted_bound, self._made
         with translated(self.path, self._done):
             sync_file(self._wal)
-            self._bound = noted
+            self._bound, self._made_at_sync = noted, made
             if os.fstat(self._wal).st_size > _CHECKPOINT_BYTES:
                 self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
@@ -495,9 +501,10 @@ class Journal(Reader):
             (charge.account, charge.service, charge.day, made, counted),
         )
 
-    def _put_bound(self, ahead: int) -> int:
-        """Within a transaction: so many calls may leave beyond those made. It holds from the next sync on."""
-        bound = self._made + ahead
+    def _put_bound(self) -> int:
+        """Within a transaction: how many calls may be made in all, from the next sync on."""
+        since = self._made - self._made_at_sync
+        bound = self._made + min(max(_LEAST_AHEAD, 2 * since), _MOST_AHEAD)
         self._put_note("bound", bound)
         return bound
 

@@ -147,7 +147,7 @@ class Toll:
 
     def hear(self, err: str) -> None:
         """What a run said about the one before it."""
-        self.told += sum(int(number) for number in re.findall(r"was killed: (\d+) calls", err))
+        self.told += sum(int(number) for number in re.findall(r"was cut short: (\d+) calls", err))
 
 
 def test_many_kills_at_random_moments_tear_nothing(place: Place, emulator: Emulator) -> None:
