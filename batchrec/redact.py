@@ -2,6 +2,7 @@
 
 import logging
 import re
+from urllib.parse import quote
 
 _MASK = "[hidden]"
 _IN_ADDRESSES = re.compile(r"((?:access_token|client_id|client_secret|Bearer)[=: ]+)[^\s&\"'\\]+")
@@ -14,7 +15,8 @@ def remember(*secrets: str) -> None:
 
     What is shorter than the service's keys by far (24 characters) is some test's stand-in, and stands in many words.
     """
-    _secrets.update(secret for secret in secrets if len(secret) >= _SHORTEST)
+    long_enough = [secret for secret in secrets if len(secret) >= _SHORTEST]
+    _secrets.update(long_enough, (quote(secret, safe="") for secret in long_enough))
 
 
 def redact(text: str) -> str:
