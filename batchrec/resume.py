@@ -69,12 +69,12 @@ def open_directory(
     steps = opened.steps = _take_steps(job, journal, opened, wishes)
     if wishes.rebuild or journal.note("dirty"):
         lost = _rewrite(journal, files)
-        _tell(opened, lost, "answers are missing in results.jsonl and are asked for again")
+        _tell(opened, lost, "asked again, since their rows are missing in results.jsonl")
     _catch_up(journal, files)
     journal.fill(steps[step.name] for step in job.recognize if step.when is None)
     _judge(job, journal, files, steps)
     if wishes.retry:
-        _tell(opened, journal.retry(steps.values(), wishes.retry_kinds), "failed images are asked again")
+        _tell(opened, journal.retry(steps.values(), wishes.retry_kinds), "asked again, since they have failed")
     journal.told()
     journal.sync()
     sync_directory(job.directory)
@@ -117,21 +117,22 @@ def _take_inputs(
         _heed(stopped)
         if (same := _same(job, change)) is not None:
             dropped += journal.touch(change, same=same)
-    _tell(opened, dropped, "answers are dropped and asked for again, since their files have changed")
+    _tell(opened, dropped, "dropped and asked again, since their files have changed")
 
 
 def _take_steps(job: Job, journal: Journal, opened: Opened, wishes: Wishes) -> dict[str, int]:
     """Make the job's steps the journal's; the answers of steps that ask something else now are dropped."""
     records = step_records(job)
     for name, dropped in journal.outdated(records).items():
-        reason = f"of step {name!r} are dropped and asked for again, since its service, model or options have changed"
-        _tell(opened, dropped, f"answers {reason}")
+        _tell(
+            opened, dropped, f"dropped and asked again, since step {name!r} has another service, model or options now"
+        )
     return journal.take_steps(records, judge_all=wishes.rebuild)
 
 
 def _tell(opened: Opened, count: int, what: str) -> None:
     if count:
-        opened.again.append(f"{count:,} {what}")
+        opened.again.append(f"{what}: {count:,}")
 
 
 def step_records(job: Job) -> list[StepRecord]:

@@ -1,5 +1,6 @@
 """Every exit code of `batchrec run`, the way a cron line meets it, and which one wins where several hold."""
 
+import os
 import signal
 import subprocess
 from datetime import datetime, timedelta
@@ -177,10 +178,60 @@ def test_74_results_that_are_shorter_than_committed_stop_the_run(place: Place, e
     done = clear(place.run())
     assert (done.code, calls_of(emulator)) == (74, calls)
     assert "--rebuild" in done.err
-    assert place.run("--rebuild").code == 0
+    assert place.run("--rebuild", "--no-reuse").code == 0
     assert images_of(place.rows()) == keys
     assert place.summary()["calls"] == 2
     assert path.read_bytes().splitlines(keepends=True)[:4] == kept
+
+
+def test_74_results_that_were_edited_stop_the_run(place: Place, emulator: Emulator) -> None:
+    """A results.jsonl that somebody edited is not cut in the middle of a row: 74; --rebuild keeps its whole rows."""
+    keys = place.pictures(6)
+    place.job()
+    assert place.run("--limit", "5").code == 0
+    path = place.output / "results.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(
+        b"".join([lines[0].replace(b'"step":', b'"step" :' + b" " * 40), *lines[1:3], lines[3][:-20], lines[4]])
+    )
+    edited, calls = path.read_bytes(), calls_of(emulator)
+    done = clear(place.run())
+    assert (done.code, calls_of(emulator), path.read_bytes()) == (74, calls, edited)
+    assert "edited" in done.err
+    assert "--rebuild" in done.err
+    done = place.run("--rebuild")
+    assert (done.code, images_of(place.rows())) == (0, keys)
+    assert "since their rows are missing in results.jsonl: 2" in done.err
+    assert place.batchrec("verify", str(place.output)).code == 0
+
+
+MORTAL = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
+"""As root, who may write where nobody may: takes that right away."""
+
+
+@pytest.mark.parametrize("when", ["before it begins", "while it runs"])
+def test_74_a_folder_that_is_read_only(place: Place, emulator: Emulator, when: str) -> None:
+    """A folder that cannot be written to: 74 and the reason; when it can again, the job is finished, each row once."""
+    keys = place.pictures(30)
+    place.job(limits={"qps": 30})
+    assert place.run("--limit", "5").code == 0
+    under = MORTAL if os.geteuid() == 0 else ()
+    running = None
+    if when == "while it runs":
+        running = place.start_run(under=under)
+        until(lambda: place.row_count() >= 8)
+    before = {path.name: path.read_bytes() for path in place.output.iterdir()} if running is None else {}
+    place.output.chmod(0o555)
+    try:
+        done = clear(running.wait() if running else place.run(under=under))
+        assert done.code == 74
+        assert str(place.output) in done.err
+        assert before in ({}, {path.name: path.read_bytes() for path in place.output.iterdir()})
+    finally:
+        place.output.chmod(0o755)
+    assert place.run().code == 0
+    assert (images_of(place.rows()), place.failures()) == (keys, [])
+    assert place.batchrec("verify", str(place.output)).code == 0
 
 
 # -- 77

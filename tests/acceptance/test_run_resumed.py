@@ -40,6 +40,26 @@ def test_changed_options_ask_the_step_again(place: Place) -> None:
     assert max(len(row["response"]["result"]) for row in rows if row["step"] == "animal") <= 1
 
 
+def test_what_is_asked_again_is_said_before_anything_is_sent(place: Place, emulator: Emulator) -> None:
+    """Changed files, changed options and retries: a line each with the number, though no call gets through."""
+    keys = place.pictures(5)
+    place.put("家居/bad.jpg", b"no picture at all")
+    place.job(steps=[{"service": "advanced_general"}, {"service": "animal"}])
+    assert place.run().code == 1
+    place.put(keys[0], picture(777))
+    emulator.plan = FaultPlan.parse({"faults": [{"kind": "reset", "service": "token"}, {"kind": "reset"}]})
+    options = ("--set", "limits.patience=0.2", "--set", "recognize[1].options.top_num=1", "--retry-failed")
+    (place.state / "answers.db").unlink()
+    done = place.run(*options)
+    said = done.err.splitlines()
+    assert done.code == 69
+    assert "WARNING dropped and asked again, since their files have changed: 2" in said
+    changed = "since step 'animal' has another service, model or options now"
+    assert f"WARNING dropped and asked again, {changed}: 4" in said
+    assert "WARNING asked again, since they have failed: 1" in said
+    assert len(place.rows()) == 4
+
+
 def test_rows_of_inputs_that_are_gone_stay(place: Place) -> None:
     """A deleted picture keeps its answer, and is not an image of the job any more."""
     keys = place.pictures(4)

@@ -143,6 +143,18 @@ def test_within_a_job_changes_that_are_taken_back_cost_nothing(place: Place, emu
     assert place.batchrec("verify", str(place.output)).code == 0
 
 
+def test_rows_that_were_lost_come_back_without_a_call(place: Place, emulator: Emulator) -> None:
+    """--rebuild takes what is known: a results.jsonl that lost its rows is made good for nothing."""
+    keys = place.pictures(5)
+    place.job()
+    assert place.run().code == 0
+    path = place.output / "results.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    assert place.run("--rebuild").code == 0
+    assert (images_of(place.rows()), asked(emulator)) == (keys, 5)
+    assert place.batchrec("verify", str(place.output)).code == 0
+
+
 def test_one_off_recognition_knows_them_too(place: Place, emulator: Emulator) -> None:
     """`batchrec recognize` of a picture that a job has asked about costs no call; with --no-reuse it does."""
     (key,) = place.pictures(1)
