@@ -444,23 +444,6 @@ def test_a_signal_finishes_and_records_the_paid_calls(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_second_signal_leaves_at_once(place: Place, emulator: Emulator, number: signal.Signals, code: int) -> None:
-    """Who does not want to wait for paid calls says it twice; the next run tells what that cost."""
-    place.pictures(10)
-    place.job(limits={"timeout": 60})
-    emulator.plan = plan({"kind": "hang"})
-    running = place.start_run()
-    until(lambda: emulator.counters.in_flight >= 5)
-    running.send(number)
-    until(lambda: number.name in running.said()[1])
-    running.send(number)
-    assert clear(running.wait(10)).code == code
-    emulator.plan = plan()
-    assert place.run().code == 0
-    assert place.summary()["outcome_unknown"] >= 5
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_before_the_first_call_sends_nothing(
     place: Place, emulator: Emulator, number: signal.Signals, code: int
 ) -> None:
