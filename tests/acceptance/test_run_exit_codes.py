@@ -257,7 +257,7 @@ def test_77_a_wrong_bearer_key(place: Place, emulator: Emulator) -> None:
     (place.config / "credentials.toml").chmod(0o600)
     done = clear(place.run(env={"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": ""}))
     assert done.code == 77
-    assert emulator.counters.outcomes["advanced_general"]["23"] <= 4
+    assert emulator.counters.outcomes["advanced_general"] == {"23": 1}
     assert BEARER not in done.err
 
 
@@ -342,7 +342,7 @@ def test_69_twenty_malformed_requests(place: Place, emulator: Emulator) -> None:
     done = clear(place.run())
     assert done.code == 69
     assert "misconfigured" in done.err
-    assert 20 <= emulator.counters.calls["advanced_general"] <= 30
+    assert emulator.counters.calls["advanced_general"] == 20
 
 
 def test_a_service_that_recovers_within_patience_costs_no_attempt(place: Place, emulator: Emulator) -> None:
@@ -448,7 +448,7 @@ def test_a_second_signal_leaves_at_once(place: Place, emulator: Emulator, number
     """Who does not want to wait for paid calls says it twice; the next run tells what that cost."""
     place.pictures(10)
     place.job(limits={"timeout": 60})
-    emulator.plan = plan({"kind": "hang"})
+    emulator.plan = plan({"kind": "hang", "from": 2})
     running = place.start_run()
     until(lambda: emulator.counters.in_flight >= 5)
     running.send(number)
