@@ -1,6 +1,5 @@
 """Services that fail for everybody, and jobs that cannot be right: one probe at a time, and a reason. Counted there."""
 
-import time
 from typing import Any
 
 import pytest
@@ -39,6 +38,7 @@ def test_69_a_service_that_is_down_is_probed_by_one_call_at_a_time(
     """Down from the start: never two calls at once, 69 after patience and the reason; no image is blamed."""
     keys = place.pictures(300)
     place.job(limits={"qps": 500, "attempts": 1, "timeout": 0.4, "patience": PATIENCE})
+    emulator.configure(latency=0.05)
     emulator.plan = plan(fault)
     done = place.run()
     assert (done.code, place.summary()["stopped_by"]) == (69, "service")
@@ -48,17 +48,15 @@ def test_69_a_service_that_is_down_is_probed_by_one_call_at_a_time(
     assert PATIENCE <= place.summary()["seconds"] <= PATIENCE + 2
     assert (place.rows(), place.failures()) == ([], [])
     emulator.plan = plan()
+    emulator.configure(latency=0)
     assert place.run().code == 0
     assert images_of(place.rows()) == keys
     assert {row["attempts"] for row in place.rows()} == {1}
 
 
-@pytest.mark.parametrize("word", ["282000", "hang"])
-def test_69_a_service_that_breaks_amid_a_run_is_probed_by_one_call_at_a_time(
-    place: Place, emulator: Emulator, word: str
-) -> None:
+def test_69_a_service_that_breaks_amid_a_run_is_probed_by_one_call_at_a_time(place: Place, emulator: Emulator) -> None:
     """Down after 100 answers, many calls out: they fail, then one call at a time; 69, answers kept, none failed."""
-    fault, reason = BROKEN[word]
+    fault, reason = BROKEN["hang"]
     keys = place.pictures(500)
     place.job(limits={"qps": 300, "attempts": 2, "timeout": 0.6, "patience": PATIENCE})
     emulator.configure(latency=0.1)
@@ -80,18 +78,18 @@ def test_69_a_service_that_breaks_amid_a_run_is_probed_by_one_call_at_a_time(
     assert images_of(place.rows()) == keys
 
 
-@pytest.mark.parametrize("word", ["282000", "hang"])
-def test_an_outage_within_patience_costs_no_image(place: Place, emulator: Emulator, word: str) -> None:
-    """Down after 100 answers, well after a few probes: every image is answered, exit 0."""
+def test_an_outage_within_patience_costs_no_image(place: Place, emulator: Emulator) -> None:
+    """Down after 100 answers, well after a few probes, one at a time: every image is answered, exit 0."""
     keys = place.pictures(400)
-    place.job(limits={"qps": 300, "attempts": 2, "timeout": 0.6, "patience": 6})
+    place.job(limits={"qps": 300, "attempts": 2, "patience": 5})
     emulator.configure(latency=0.1)
     running = place.start_run()
     until(lambda: place.row_count() >= 100)
-    emulator.plan = plan(BROKEN[word][0])
+    emulator.plan = plan(BROKEN["282000"][0])
     until(lambda: emulator.counters.in_flight == 0)
-    before = calls(emulator)
-    until(lambda: calls(emulator) >= before + 2)
+    emulator.counters.max_in_flight, before = 0, calls(emulator)
+    until(lambda: calls(emulator) >= before + 3)
+    assert emulator.counters.max_in_flight == 1
     emulator.plan = plan()
     assert running.wait().code == 0
     assert (images_of(place.rows()), place.failures()) == (keys, [])
@@ -116,10 +114,9 @@ def test_another_service_goes_on_meanwhile(place: Place, emulator: Emulator) -> 
 
 WRONG = {
     "336001": ({"service": "easydl_classification", "model": "fruit"}, {"kind": "code", "code": 336001}),
-    "216100": ({"service": "advanced_general"}, {"kind": "code", "code": 216100}),
     "404": ({"service": "advanced_general"}, {"kind": "http", "status": 404}),
 }
-TOLD = {"336001": "Invalid argument (336001)", "216100": "invalid param (216100)", "404": "HTTP 404 (http_404)"}
+TOLD = {"336001": "Invalid argument (336001)", "404": "HTTP 404 (http_404)"}
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -158,24 +155,16 @@ def test_1_refusals_after_answers_are_failed_images(place: Place, emulator: Emul
 
 # -- the token endpoint
 
-TOKENLESS = {
-    "503": ({"kind": "http", "status": 503}, "the token endpoint answered HTTP 503"),
-    "hang": ({"kind": "hang"}, "no answer within limits.timeout"),
-}
 
-
-@pytest.mark.parametrize("case", TOKENLESS)
-def test_69_without_a_token_endpoint_no_call_leaves(place: Place, emulator: Emulator, case: str) -> None:
-    """It is asked a few times, then 69 with its address and reason; the service itself is never called."""
-    fault, reason = TOKENLESS[case]
+def test_69_without_a_token_endpoint_no_call_leaves(place: Place, emulator: Emulator) -> None:
+    """It hangs, and is asked a few times; then 69 with its address and reason; the service itself is never called."""
     keys = place.pictures(30)
     place.job(limits={"attempts": 1, "timeout": 0.4, "patience": PATIENCE})
-    emulator.plan = plan({**fault, "service": "token"})
-    began = time.monotonic()
+    emulator.plan = plan({"kind": "hang", "service": "token"})
     done = place.run()
     assert (done.code, place.summary()["stopped_by"]) == (69, "service")
-    assert PATIENCE <= time.monotonic() - began <= PATIENCE + 4
-    assert f"no token from {emulator.url}/oauth/2.0/token: {reason}" in done.err
+    assert PATIENCE <= place.summary()["seconds"] <= PATIENCE + 2
+    assert f"no token from {emulator.url}/oauth/2.0/token: no answer within limits.timeout" in done.err
     assert (calls_of(emulator) - calls(emulator, "token"), place.failures()) == (0, [])
     assert 2 <= calls(emulator, "token") <= 20
     emulator.plan = plan()
