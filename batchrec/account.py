@@ -11,13 +11,15 @@ import os
 import random
 import stat
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
 import orjson
+from filelock import FileLock, Timeout
 
 from .errors import CredentialsRefused, JobError, ServiceUnavailable
 from .interfaces import Transport
@@ -32,6 +34,8 @@ TOKEN_PATH = "/oauth/2.0/token"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _DAY = 86_400
 _RENEW_AGAIN = 60.0
+_TURN_SECONDS = 10.0
+_LOOK_AGAIN = 0.05
 _LONGEST_TOKEN = 8000  # usual ones have 70 characters; they travel in an address, of which servers read some 8 KB
 _MESSAGE_CHARACTERS = 500
 _HINT = "check the key and secret with `batchrec login`"
@@ -196,21 +200,64 @@ class TokenAccount:
         return self._token is not None and self._now() < min(self._renew_at, self._token.expires)
 
     async def _renew(self) -> None:
-        cached = self._cached()
-        if cached is not None and cached.text != self._last:
-            self._use(cached, fresh=False)
-            return
-        replaced = bool(self._last)
-        before = self._token
-        good = before is not None and self._now() < before.expires
-        outcome = await (self._fetch() if good else self._fetch_patiently())
-        if isinstance(outcome, Failure):  # tokens are renewed early for this: the old one is good for a while yet
-            _log.warning("the token is not renewed yet: %s", outcome.message)
+        good = self._token is not None and self._now() < self._token.expires
+        failure = await (self._obtain() if good else self._obtain_patiently())
+        if failure is not None:  # tokens are renewed early for this: the old one is good for a while yet
+            _log.warning("the token is not renewed yet: %s", failure.message)
             self._renew_at = self._now() + _RENEW_AGAIN
+
+    async def _obtain_patiently(self) -> None:
+        breaker = Breaker(self._patience)
+        while (failure := await self._obtain()) is not None:
+            breaker.failed("token", self._time(), suspect=False)
+            if breaker.expired(self._time()):
+                raise ServiceUnavailable(f"no token from {self._url}: {failure.message}")
+            _log.warning("no token yet: %s", failure.message)
+            await asyncio.sleep(breaker.probe_delay(self._rng))
+
+    async def _obtain(self) -> Failure | None:
+        """Take the token that another process has fetched, or fetch one; the failure if there is none."""
+        if self._take_over():
+            return None
+        async with self._turn():
+            if self._take_over():
+                return None
+            outcome = await self._fetch()
+            if isinstance(outcome, Failure):
+                return outcome
+            self.refreshes += bool(self._last)
+            self._use(outcome, fresh=True)
+            self._store(outcome)
+            return None
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One process at a time fetches a token: the others wait for what it writes, though not for ever.
+
+        Held for one request, not for the waits between them. Whoever cannot have it, since its holder is stuck or the
+        folder is not writable, fetches all the same: two tokens do no harm.
+        """
+        if self._cache is None:
+            yield
             return
-        self._use(outcome, fresh=True)
-        self._store(outcome)
-        self.refreshes += replaced
+        lock = FileLock(self._cache.with_suffix(".lock"), mode=0o600)
+        until = self._time() + _TURN_SECONDS
+        with contextlib.suppress(OSError):
+            self._cache.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            while not _acquired(lock) and self._time() < until:  # noqa: ASYNC110 - other processes signal nothing
+                await asyncio.sleep(_LOOK_AGAIN)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _take_over(self) -> bool:
+        """Use the token that is kept, unless it is the one that this process had last."""
+        kept = self._kept()
+        if kept is None or kept.text == self._last:
+            return False
+        self._use(kept, fresh=False)
+        return True
 
     def _use(self, token: _Token, *, fresh: bool) -> None:
         remember(token.text)
@@ -218,16 +265,6 @@ class TokenAccount:
         self._renew_at = token.renew_at
         self._last = token.text
         self._authorization = Authorization(query=urlencode({"access_token": token.text}), fresh=fresh)
-
-    async def _fetch_patiently(self) -> _Token:
-        breaker = Breaker(self._patience)
-        while isinstance(outcome := await self._fetch(), Failure):
-            breaker.failed("token", self._time(), suspect=False)
-            if breaker.expired(self._time()):
-                raise ServiceUnavailable(f"no token from {self._url}: {outcome.message}")
-            _log.warning("no token yet: %s", outcome.message)
-            await asyncio.sleep(breaker.probe_delay(self._rng))
-        return outcome
 
     async def _fetch(self) -> _Token | Failure:
         # In the body, where the official samples put it too: an address ends up in the logs of proxies.
@@ -239,7 +276,7 @@ class TokenAccount:
         reply = await self._transport.post(self._url, urlencode(form).encode(), _FORM)
         return reply if isinstance(reply, Failure) else read_token(reply, self._now())
 
-    def _cached(self) -> _Token | None:
+    def _kept(self) -> _Token | None:
         if self._cache is None:
             return None
         try:
@@ -255,6 +292,15 @@ class TokenAccount:
         content = {"access_token": token.text, "obtained": token.obtained, "expires": token.expires}
         with contextlib.suppress(OSError):  # the next run fetches another one: no reason to end this one
             write_private(self._cache, orjson.dumps(content))
+
+
+def _acquired(lock: FileLock) -> bool:
+    """Whether the lock could be had at once."""
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True
 
 
 def read_token(reply: Reply, now: float) -> _Token | Failure:

@@ -105,8 +105,11 @@ class Gate:
 
     @property
     def _doubtful(self) -> bool:
-        """Whether the next call is a probe: the service is down, or was used up when it was last asked."""
-        return self.breaker.down or self._remembered is not None
+        """Whether the next call is a probe: the first of a run, or the service is down, or was used up when last asked.
+
+        Else all workers would try a key that is refused, or a job that is misconfigured, before the first is told so.
+        """
+        return not self.breaker.tried or self.breaker.down or self._remembered is not None
 
     @property
     def opens(self) -> bool:

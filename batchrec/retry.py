@@ -107,6 +107,8 @@ class Breaker:
     patience: float
     proven: bool = False
     """Whether the service has answered such requests before this run."""
+    tried: bool = False
+    """Whether a call of this run has shown that the service takes the key and such requests."""
     answers: int = 0
     failing_since: float | None = None
     _probes: int = 0
@@ -135,6 +137,7 @@ class Breaker:
     def judged(self) -> None:
         """The service had something to say about an image: it works, though that was no answer."""
         self._works()
+        self.tried = True
         self._malformed = 0
 
     def failed(self, image: object, now: float, *, suspect: bool) -> None:
@@ -150,6 +153,7 @@ class Breaker:
     def malformed(self) -> None:
         """The service found fault with the request itself; it works, and says no."""
         self._works()
+        self.tried |= self.proven
         self._malformed += 1
 
     def _works(self) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 import orjson
 import pytest
+from filelock import FileLock
 from virtual_time import virtual
 
 from batchrec import redact
@@ -252,8 +253,8 @@ def test_token_is_kept_between_runs(tmp_path: Path) -> None:
     a_run()
     assert len(endpoint.posts) == 1
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert [path.stat().st_mode & 0o777 for path in files] == [0o600]
-    assert "the-" not in files[0].name + files[0].read_text()
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    assert "the-" not in "".join(file.name + file.read_text() for file in files)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"access_token":"a","obtained":"x","expires":1}'])
@@ -265,7 +266,7 @@ def test_broken_cache_is_no_cache(tmp_path: Path, content: bytes) -> None:
         await query(an_account(Endpoint(), tmp_path))
 
     a_run()
-    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    (file,) = tmp_path.rglob("*.json")
     whole = file.read_bytes()
     file.write_bytes(content)
     a_run()
@@ -295,7 +296,7 @@ def test_accounts_do_not_share_tokens(tmp_path: Path) -> None:
         assert queries == ["access_token=24.1", "access_token=24.2", "access_token=24.3", "access_token=24.1"]
 
     a_run()
-    assert len(list((tmp_path / "tokens").iterdir())) == 3
+    assert len(list((tmp_path / "tokens").glob("*.json"))) == 3
 
 
 @pytest.mark.parametrize(("life", "early"), [(MONTH, DAY), (5 * DAY, DAY / 2), (600, 60)])
@@ -347,6 +348,83 @@ def test_token_renewed_by_another_process_is_used(tmp_path: Path) -> None:
 
     live()
     assert len(endpoint.posts) == 2
+
+
+def test_processes_that_need_a_token_at_once_fetch_one(tmp_path: Path) -> None:
+    """At the start, and again when what they share is refused: the others wait for what the first one writes."""
+    endpoint = Endpoint()
+
+    @virtual
+    async def live() -> None:
+        accounts = [an_account(endpoint, tmp_path) for _ in range(5)]
+        for number in (1, 2):
+            given = await asyncio.gather(*(account.authorize() for account in accounts))
+            assert {each.query for each in given} == {f"access_token=24.{number}"}
+            assert [each.fresh for each in given].count(True) == 1
+            for account, authorization in zip(accounts, given, strict=True):
+                account.refused(authorization)
+        assert sum(account.refreshes for account in accounts) == 1
+
+    live()
+    assert len(endpoint.posts) == 2
+
+
+def test_turn_to_fetch_is_not_kept_between_tries(tmp_path: Path) -> None:
+    """While one process waits to ask an endpoint again that was down, another asks, and both have its token."""
+    endpoint = Endpoint()
+
+    @virtual
+    async def live() -> None:
+        down = Endpoint(Failure(Kind.TRANSIENT, "connection", "no connection"))
+        waiting = asyncio.ensure_future(query(an_account(down, tmp_path)))
+        await asyncio.sleep(3)
+        assert not waiting.done()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert await query(an_account(endpoint, tmp_path)) == "access_token=24.1"
+        assert loop.time() - began < 0.5
+        assert await waiting == "access_token=24.1"
+
+    live()
+    assert len(endpoint.posts) == 1
+
+
+def test_process_that_is_stuck_keeps_nobody_from_a_token(tmp_path: Path) -> None:
+    """Whoever holds the turn for more than ten seconds, say a stopped process, is not waited for."""
+    endpoint = Endpoint()
+
+    @virtual
+    async def live() -> None:
+        account = an_account(endpoint, tmp_path)
+        account.refused(await account.authorize())
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        (lock,) = tmp_path.rglob("*.lock")
+        with FileLock(lock):
+            assert await query(account) == "access_token=24.2"
+        assert 10 <= loop.time() - began <= 11
+        assert await query(an_account(endpoint, tmp_path)) == "access_token=24.2"
+
+    live()
+
+
+def test_cancelled_fetch_gives_the_turn_to_the_next_process(tmp_path: Path) -> None:
+    """A run that is stopped while it fetches holds up no other."""
+    endpoint = Endpoint()
+
+    @virtual
+    async def live() -> None:
+        first = asyncio.ensure_future(query(an_account(endpoint, tmp_path)))
+        await asyncio.sleep(0.05)
+        second = asyncio.ensure_future(query(an_account(endpoint, tmp_path)))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert await second == "access_token=24.1"
+        assert loop.time() - began < 0.5
+
+    live()
 
 
 @virtual

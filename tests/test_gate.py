@@ -90,8 +90,9 @@ def a_gate(
     slots: asyncio.Semaphore | None = None,
     patience: float = 60,
     wait: bool = False,
+    tried: bool = True,
 ) -> Gate:
-    return Gate(
+    gate = Gate(
         service,
         account or OneToken(),
         "me",
@@ -104,6 +105,8 @@ def a_gate(
         now=quota.wall,
         rng=random.Random(1),
     )
+    gate.breaker.tried = tried
+    return gate
 
 
 def used(quota: Counts, service: str = "dish") -> int:
@@ -667,6 +670,36 @@ def test_one_token_refused_to_many_calls_is_one_refusal(quota: Counts) -> None:
         for ticket in tickets:
             gate.settle(ticket, "image", code(110))
         assert not gate.closed
+
+    live()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "proven", "at_once"),
+    [
+        (None, False, 8),
+        (code(216201), False, 8),
+        (code(216100), False, 1),
+        (code(216100), True, 8),
+        (code(110), True, 1),
+        (code(18), True, 1),
+        (code(282000), True, 1),
+    ],
+    ids=lambda value: str(value.code) if isinstance(value, Failure) else str(value),
+)
+def test_first_call_goes_alone(quota: Counts, outcome: Failure | None, proven: bool, at_once: int) -> None:
+    """Until the service has taken one: a refused key or a misconfigured job is told to one call, not to a crowd."""
+
+    @virtual
+    async def live() -> None:
+        gate = a_gate(quota, tried=False)
+        gate.breaker.proven = proven
+        ticket = await gate.enter()
+        async with waiting(*(gate.enter() for _ in range(8))) as others:
+            assert not any(call.done() for call in others)
+            gate.settle(ticket, "image", outcome)
+            await asyncio.sleep(5)
+            assert at_once == sum(call.done() for call in others)
 
     live()
 

@@ -257,7 +257,7 @@ def test_77_a_wrong_bearer_key(place: Place, emulator: Emulator) -> None:
     (place.config / "credentials.toml").chmod(0o600)
     done = clear(place.run(env={"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": ""}))
     assert done.code == 77
-    assert emulator.counters.outcomes["advanced_general"]["23"] <= 4
+    assert emulator.counters.outcomes["advanced_general"] == {"23": 1}
     assert BEARER not in done.err
 
 
@@ -342,7 +342,7 @@ def test_69_twenty_malformed_requests(place: Place, emulator: Emulator) -> None:
     done = clear(place.run())
     assert done.code == 69
     assert "misconfigured" in done.err
-    assert 20 <= emulator.counters.calls["advanced_general"] <= 30
+    assert emulator.counters.calls["advanced_general"] == 20
 
 
 def test_a_service_that_recovers_within_patience_costs_no_attempt(place: Place, emulator: Emulator) -> None:
