@@ -2,12 +2,16 @@
 
 import asyncio
 import logging
+import os
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from . import images
 from .client import Client, Request
@@ -23,6 +27,7 @@ from .record import Asked, Outcome, Recorder, answered, copied, failed, reused
 from .retry import Action, Tries, backoff, counts, decide
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 MOST_WORKERS = 256
 """Calls in flight at most, of a lane and of all lanes together."""
@@ -105,6 +110,7 @@ class Engine:
         self.tally = Tally()
         self.error: BatchrecError | None = None
         self._recorder = Recorder(journal, files, self._committed, self._remember)
+        self._threads = ThreadPoolExecutor(os.cpu_count(), "pictures")
         self._stopping = False
         self._outstanding = 0
         self._changed = asyncio.Event()
@@ -135,6 +141,8 @@ class Engine:
             if ours is None or others is not None:
                 raise
             raise ours.exceptions[0] from None
+        finally:
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def stop(self, error: BatchrecError | None = None) -> None:
         """No new call leaves; calls that have left are finished and recorded, then `run` returns."""
@@ -154,6 +162,7 @@ class Engine:
                     outcome = await self._attend(lane, task)
                 except GateClosed:
                     self._release(task)
+                    await asyncio.sleep(0)
                     continue
                 except _Deferred:
                     lane.later.append(task)
@@ -167,8 +176,11 @@ class Engine:
             self.stop(error)
 
     async def _next(self, lane: Lane) -> Task | None:
-        """The next image of the lane; None when there is none and will be none."""
-        while not self._stopping and not (lane.gate.closed and not lane.gate.opens):
+        """The next image of the lane; None when there is none and will be none.
+
+        A gate that has closed is no reason to end: what is known already needs no call.
+        """
+        while not self._stopping:
             if lane.later and not lane.gate.breaker.down:
                 return lane.later.popleft()
             if not lane.ready:
@@ -181,22 +193,25 @@ class Engine:
                 return None
             self._changed.clear()
             await self._changed.wait()
-        # What was taken off the list for a gate that has closed is nobody's any more.
         self._finished(len(lane.ready) + len(lane.later))
         lane.ready.clear()
         lane.later.clear()
         return None
 
     def _more(self) -> bool:
-        steps = [step for lane in self.lanes if not lane.gate.closed or lane.gate.opens for step in lane.steps]
+        steps = [step for lane in self.lanes for step in lane.steps]
         return self._journal.unfinished(steps, self._horizon, unclaimed=True)
 
     def _release(self, task: Task) -> None:
         """Nothing will be asked for this image in this run; its copies may find another way, or none."""
-        for key, leader in list(self._leading.items()):
-            if leader.image == task.image and key[0] == task.step:
-                self._lead_ends(key, task.image, shared=True)
+        self._resign(task, shared=True)
         self._finished(1)
+
+    def _resign(self, task: Task, but: bytes | None = None, *, shared: bool) -> None:
+        """The image leads no copies any more, but those with this digest."""
+        for key, leader in list(self._leading.items()):
+            if leader.image == task.image and key[0] == task.step and key[1] != but:
+                self._lead_ends(key, task.image, shared=shared)
 
     async def _attend(self, lane: Lane, task: Task) -> Outcome | None:
         """One image from its file to its outcome. None: it is a copy, set aside until its leader is finished."""
@@ -208,8 +223,12 @@ class Engine:
                 return None
             if (outcome := self._known(task, task.sha256)) is not None:
                 return outcome
+            if lane.gate.over:
+                if (outcome := self._reused(step, task, task.sha256)) is not None:
+                    return outcome
+                raise GateClosed
         async with self._one_large_at_a_time if task.size > _LARGE_BYTES else nullcontext():
-            ready = await self._make_ready(step, task)
+            ready = await self._make_ready(lane, step, task)
         if not isinstance(ready, _Ready):
             return ready
         answer, attempts = await self._ask(lane, step, task, ready)
@@ -218,21 +237,27 @@ class Engine:
         outcome = answered(step.asked, task, ready.sha256, ready.image, answer, attempts, iso_utc(self._now()))
         return outcome.followed_by(asked(step.follow, answer.labels))
 
-    async def _make_ready(self, step: Step, task: Task) -> "_Ready | Outcome | None":
-        """What is to be sent for an image, or its outcome if nothing has to be. The file's bytes are let go of."""
+    async def _make_ready(self, lane: Lane, step: Step, task: Task) -> "_Ready | Outcome | None":
+        """What is to be sent for an image, or its outcome if nothing has to be. The file's bytes are let go of.
+
+        Raises GateClosed where something would have to be sent, and cannot be in this run.
+        """
         data, sha256 = await self._read(task)
         if isinstance(data, Failure):
+            self._resign(task, shared=False)
             return self._failed(task, None, data)
+        # Where the file was replaced since others were found to be like it.
+        self._resign(task, but=sha256, shared=False)
         if self._parked(task, sha256):
             return None
-        if sha256 != task.sha256:
-            if task.sha256 is not None:  # the file was replaced since it was listed, so it leads nothing
-                self._lead_ends((task.step, task.sha256), task.image, shared=False)
-            if (outcome := self._known(task, sha256)) is not None:
-                return outcome
+        if sha256 != task.sha256 and (outcome := self._known(task, sha256)) is not None:
+            return outcome
         self._leading.setdefault((task.step, sha256), _Leader(task.image, task.image))
         if (outcome := self._reused(step, task, sha256)) is not None:
             return outcome
+        if lane.gate.over:
+            self._journal.saw(task, sha256)
+            raise GateClosed
         prepared = await self._prepare(step, data)
         return self._failed(task, sha256, prepared) if isinstance(prepared, Failure) else _Ready(sha256, prepared)
 
@@ -269,7 +294,7 @@ class Engine:
     async def _read(self, task: Task) -> tuple[bytes | Failure, bytes]:
         """The file and its digest. A small file is read faster than a thread is reached."""
         path = str(self._base / task.key)
-        return _load(path) if task.size <= _INLINE_BYTES else await asyncio.to_thread(_load, path)
+        return _load(path) if task.size <= _INLINE_BYTES else await self._in_thread(_load, path)
 
     async def _prepare(self, step: Step, data: bytes) -> Prepared | Failure:
         """A look at a small, usual picture is faster than a thread; what may be decoded must not hold up the loop."""
@@ -278,7 +303,11 @@ class Engine:
             usual = images.as_it_is(data, limits, upright=upright)
             if usual is not None:
                 return usual
-        return await asyncio.to_thread(images.prepare, data, limits, repair=step.repair, upright=upright)
+        return await self._in_thread(partial(images.prepare, data, limits, repair=step.repair, upright=upright))
+
+    async def _in_thread(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """In a thread that is there for pictures: commits must not wait behind them, nor take more than the cores."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _ask(self, lane: Lane, step: Step, task: Task, ready: "_Ready") -> tuple[Answer | Failure, int]:
         """Call until there is an answer or the attempts are spent. Raises GateClosed, or what ends the run."""

@@ -104,6 +104,11 @@ class Gate:
         return self.forbidden or self.closure is not None
 
     @property
+    def over(self) -> bool:
+        """Whether no call may leave any more in this run."""
+        return self.closed and not self.opens
+
+    @property
     def _doubtful(self) -> bool:
         """Whether the next call is a probe: the first of a run, or the service is down, or was used up when last asked.
 

@@ -305,6 +305,11 @@ class Journal(Reader):
             if not counted:
                 self._count(charge, 0, -1)
 
+    def saw(self, task: Task, sha256: bytes) -> None:
+        """What a file holds, though nothing can be asked about it now: the next run need not read it to know."""
+        with self._transaction():
+            self._db.execute("UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NULL", (sha256, task.image))
+
     def park(self, task: Task, sha256: bytes, leader: int) -> None:
         """Set a copy aside until the image whose call is under way is finished."""
         with self._transaction():
@@ -333,13 +338,14 @@ class Journal(Reader):
             )
 
     def known(self, step: int, sha256: bytes) -> Known | None:
-        """What this job already knows of a content: its answer, or its failure if it is the image's own fault."""
+        """What this job already knows of a content: its answer, or its failure if it is the content's own fault."""
         with self._guarded():
             # One look for either: a second one would pass over all copies of a content that many files have.
             row = self._db.execute(
                 "SELECT i.image, i.attempts, i.start, i.length, i.kind, i.code, i.message FROM images m "
                 "JOIN items i ON i.image = m.id AND i.step = ? "
-                "WHERE m.sha256 = ? AND (i.state = 3 OR i.state = 4 AND i.kind = 'image') LIMIT 1",
+                "WHERE m.sha256 = ? AND "
+                "(i.state = 3 OR i.state = 4 AND i.kind = 'image' AND i.code != 'unreadable') LIMIT 1",
                 (step, sha256),
             ).fetchone()
         if row is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from harness import Place, images_of, until
+from harness import Place, images_of, picture, until
 
 from batchrec.emulator import Emulator, FaultPlan
 
@@ -181,6 +181,22 @@ def test_many_kills_at_random_moments_tear_nothing(place: Place, emulator: Emula
         f"\n{KILLS} kills, {len(rows)} rows: 0 lost, 0 doubled; {again / KILLS:.1f} calls sent again per kill "
         f"({toll.in_flight / KILLS:.1f} were in flight), {toll.told} told as unknown of {again}"
     )
+
+
+def test_a_kill_amid_repairs_costs_no_more(place: Place, emulator: Emulator) -> None:
+    """Commits do not wait behind pictures that are being decoded: what was answered a second ago stands."""
+    large, qps = picture(1, "JPEG", (4200, 3200)), 30
+    for number in range(40):
+        place.put(f"家居/{number}.jpg", large + bytes([number]))
+    place.pictures(200, start=1000)
+    place.job(limits={"qps": qps})
+    running = place.start_run("--progress", "none")
+    until(lambda: emulator.counters.outcomes.get("advanced_general", {}).get("ok", 0) >= 2 * qps)
+    answered = emulator.counters.outcomes["advanced_general"]["ok"]
+    running.kill()
+    place.job(limits={"qps": 1000})
+    assert place.run("--progress", "none", "--limit", "1").code == 0
+    assert len(place.rows()) - 1 >= answered - qps
 
 
 def test_a_kill_between_rows_and_commit_leaves_no_double_row(place: Place) -> None:

@@ -326,3 +326,22 @@ def test_a_copy_leads_where_the_first_failed_for_now(place: Place, emulator: Emu
     assert len(place.failures()) <= 1
     assert place.run("--retry-failed").code == 0
     assert images_of(place.rows()) == sorted(keys + others)
+
+
+def test_copies_of_a_file_that_vanished_are_asked_about_themselves(place: Place, emulator: Emulator) -> None:
+    """The first of equal files times out, the next is deleted meanwhile: the others still get their answer."""
+    place.put("家居/a.png", picture(1))
+    for name in "bcde":
+        place.put(f"家居/{name}.png", picture(2))
+    emulator.plan = FaultPlan.parse({"faults": [{"kind": "hang", "calls": [2]}]})
+    place.job(limits={"attempts": 1, "timeout": 2})
+    running = place.start_run()
+    until(lambda: emulator.counters.calls["advanced_general"] == 2)
+    until(lambda: place.row_count() == 1)
+    (place.root / "家居/c.png").unlink()
+    assert running.wait().code == 1
+    assert {row["image"]: row["code"] for row in place.failures()} == {
+        "家居/b.png": "timeout",
+        "家居/c.png": "unreadable",
+    }
+    assert images_of(place.rows()) == ["家居/a.png", "家居/d.png", "家居/e.png"]

@@ -59,6 +59,19 @@ def test_new_pictures_beside_known_ones_are_asked_about(place: Place, emulator: 
     assert copies[0] in ("家居/a-copy.png", "家居/家居_0000.png")
 
 
+def test_known_answers_go_on_when_the_day_is_used_up(place: Place, emulator: Emulator) -> None:
+    """What was paid for before needs no call: it is given though no call may leave, also in the runs after."""
+    known = place.pictures(10, "known")
+    new = place.pictures(5, "new", start=100)
+    place.job(input={"paths": ["known"]})
+    assert place.run().code == 0
+    place.job(input={"paths": ["new", "known"]}, output={"directory": "results/second"}, limits={"daily": 12})
+    place.output = place.root / "results/second"
+    assert (place.run().code, emulator.counters.calls["advanced_general"]) == (75, 12)
+    assert images_of(place.rows()) == sorted([*new[:2], *known])
+    assert (place.run().code, len(place.rows())) == (75, 12)
+
+
 def test_known_answers_ask_for_follow_ups(place: Place, emulator: Emulator) -> None:
     """The labels of a known answer decide like those of a new one."""
     place.pictures(4)
