@@ -20,6 +20,11 @@ def calls(emulator: Emulator, service: str = "advanced_general") -> int:
     return emulator.counters.calls[service]
 
 
+def ended(emulator: Emulator, how: str) -> int:
+    """Calls of advanced_general that ended so."""
+    return emulator.counters.outcomes["advanced_general"][how]
+
+
 BROKEN = {
     "503": ({"kind": "http", "status": 503}, "HTTP 503 (http_503)"),
     "282000": ({"kind": "code", "code": 282000}, "internal error (282000)"),
@@ -31,13 +36,12 @@ BROKEN = {
 # -- a service that fails for everybody
 
 
-@pytest.mark.parametrize(("fault", "reason"), BROKEN.values(), ids=BROKEN)
-def test_69_a_service_that_is_down_is_probed_by_one_call_at_a_time(
-    place: Place, emulator: Emulator, fault: dict[str, Any], reason: str
-) -> None:
+@pytest.mark.parametrize("word", ["503", "282000"])
+def test_69_a_service_that_is_down_is_probed_by_one_call_at_a_time(place: Place, emulator: Emulator, word: str) -> None:
     """Down from the start: never two calls at once, 69 after patience and the reason; no image is blamed."""
-    keys = place.pictures(300)
-    place.job(limits={"qps": 500, "attempts": 1, "timeout": 0.4, "patience": PATIENCE})
+    fault, reason = BROKEN[word]
+    keys = place.pictures(100)
+    place.job(limits={"qps": 500, "attempts": 1, "patience": PATIENCE})
     emulator.configure(latency=0.05)
     emulator.plan = plan(fault)
     done = place.run()
@@ -57,13 +61,13 @@ def test_69_a_service_that_is_down_is_probed_by_one_call_at_a_time(
 def test_69_a_service_that_breaks_amid_a_run_is_probed_by_one_call_at_a_time(place: Place, emulator: Emulator) -> None:
     """Down after 100 answers, many calls out: they fail, then one call at a time; 69, answers kept, none failed."""
     fault, reason = BROKEN["hang"]
-    keys = place.pictures(500)
+    keys = place.pictures(400)
     place.job(limits={"qps": 300, "attempts": 2, "timeout": 0.6, "patience": PATIENCE})
     emulator.configure(latency=0.1)
     running = place.start_run()
     until(lambda: place.row_count() >= 100)
     emulator.plan = plan(fault)
-    until(lambda: emulator.counters.in_flight == 0)
+    until(lambda: ended(emulator, "hang") >= 3 and emulator.counters.in_flight == 0)
     emulator.counters.max_in_flight, before = 0, calls(emulator)
     done = running.wait()
     assert (done.code, place.summary()["stopped_by"]) == (69, "service")
@@ -73,20 +77,19 @@ def test_69_a_service_that_breaks_amid_a_run_is_probed_by_one_call_at_a_time(pla
     assert len(place.rows()) >= 100
     assert place.failures() == []
     emulator.plan = plan()
-    emulator.configure(latency=0)
-    assert place.run().code == 0
+    assert place.run("--set", "limits.qps=1000").code == 0
     assert images_of(place.rows()) == keys
 
 
 def test_an_outage_within_patience_costs_no_image(place: Place, emulator: Emulator) -> None:
     """Down after 100 answers, well after a few probes, one at a time: every image is answered, exit 0."""
-    keys = place.pictures(400)
-    place.job(limits={"qps": 300, "attempts": 2, "patience": 5})
+    keys = place.pictures(300)
+    place.job(limits={"qps": 300, "attempts": 2, "patience": 4})
     emulator.configure(latency=0.1)
     running = place.start_run()
     until(lambda: place.row_count() >= 100)
     emulator.plan = plan(BROKEN["282000"][0])
-    until(lambda: emulator.counters.in_flight == 0)
+    until(lambda: ended(emulator, "282000") >= 3 and emulator.counters.in_flight == 0)
     emulator.counters.max_in_flight, before = 0, calls(emulator)
     until(lambda: calls(emulator) >= before + 3)
     assert emulator.counters.max_in_flight == 1
@@ -123,7 +126,7 @@ TOLD = {"336001": "Invalid argument (336001)", "404": "HTTP 404 (http_404)"}
 def test_69_a_misconfigured_job_stops_after_twenty_calls(place: Place, emulator: Emulator, case: str) -> None:
     """Every request is refused: twenty calls are made, however many could be out at once, then 69 and why."""
     step, fault = WRONG[case]
-    place.pictures(400)
+    place.pictures(300)
     place.job(steps=[step], limits={"qps": 1000, "concurrency": 256})
     emulator.configure(latency=0.05)
     emulator.plan = plan(fault)
@@ -135,7 +138,7 @@ def test_69_a_misconfigured_job_stops_after_twenty_calls(place: Place, emulator:
     emulator.plan = plan()
     emulator.configure(latency=0)
     assert place.run("--retry-failed").code == 0
-    assert len(place.rows()) == 400
+    assert len(place.rows()) == 300
 
 
 @pytest.mark.parametrize("earlier", [True, False], ids=["in an earlier run", "in this run"])
@@ -168,7 +171,7 @@ def test_69_without_a_token_endpoint_no_call_leaves(place: Place, emulator: Emul
     assert (calls_of(emulator) - calls(emulator, "token"), place.failures()) == (0, [])
     assert 2 <= calls(emulator, "token") <= 20
     emulator.plan = plan()
-    assert place.run().code == 0
+    assert place.run("--set", "limits.qps=1000").code == 0
     assert images_of(place.rows()) == keys
 
 
@@ -183,7 +186,7 @@ def test_69_a_token_endpoint_that_is_down_when_a_new_token_is_needed(place: Plac
     done = running.wait()
     assert (done.code, place.failures()) == (69, [])
     assert "the token endpoint answered HTTP 502" in done.err
-    assert 50 <= len(place.rows()) == emulator.counters.outcomes["advanced_general"]["ok"]
+    assert 50 <= len(place.rows()) == ended(emulator, "ok")
     emulator.plan = plan()
-    assert place.run().code == 0
+    assert place.run("--set", "limits.qps=1000").code == 0
     assert images_of(place.rows()) == keys
