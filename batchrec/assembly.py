@@ -42,6 +42,7 @@ from .state import state_directory
 _log = logging.getLogger(__name__)
 
 LOCK = ".lock"
+_LOOKED_AT_SECONDS = 0.2  # a command that only looks whether a run is going on holds the lock for a moment
 
 _LIVE_ENDPOINT = "https://aip.baidubce.com"
 _FEWEST_WORKERS = 16
@@ -202,9 +203,9 @@ def _naming(job: Job) -> Iterator[None]:
 
 def is_held(directory: Path) -> bool:
     """Whether a run holds the output directory now."""
-    if not (directory / LOCK).exists():
-        return False
     try:
+        if not (directory / LOCK).exists():
+            return False
         with FileLock(directory / LOCK, blocking=False):
             return False
     except Timeout:
@@ -216,10 +217,10 @@ def is_held(directory: Path) -> bool:
 @contextlib.contextmanager
 def _held(directory: Path) -> Iterator[None]:
     """Make the output directory and hold it for this run alone; the kernel lets go of it if the run is killed."""
-    lock = FileLock(directory / LOCK, blocking=False)
+    lock = FileLock(directory / LOCK)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock.acquire(timeout=_LOOKED_AT_SECONDS, poll_interval=_LOOKED_AT_SECONDS / 10)
     except Timeout:
         raise DirectoryBusy(f"{directory}: another run holds it") from None
     except OSError as exc:

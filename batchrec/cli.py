@@ -13,6 +13,9 @@ import typer
 
 _T = TypeVar("_T")
 
+_MOST = 10**12
+"""As a count, what nobody needs more of, and every table can hold."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -82,7 +85,9 @@ def run(
     retry_kind: Annotated[
         list[str] | None, typer.Option("--retry-kind", metavar="KIND", help="Ask again for failures of this kind.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most N unanswered images.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=_MOST, metavar="N", help="At most N unanswered images.")
+    ] = None,
     progress: Annotated[Progress, typer.Option(help="How far it is: live, plain lines, or nothing.")] = Progress.AUTO,
     no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Take no answer from an earlier job.")] = False,
     reuse_models: Annotated[
@@ -128,13 +133,14 @@ def verify(
 
     Example: `batchrec verify jobs/results/demo`
     """
-    with _told(), _quota() as counts, _printing():
+    with _told(), _quota() as counts:
         from .assembly import is_held
         from .tables import show_findings
         from .verify import verify as verify_directory
 
         findings = verify_directory(directory, counts.counted, running=is_held(directory))
-        show_findings(findings)
+        with _printing():
+            show_findings(findings)
         raise typer.Exit(1 if findings.problems else 0)
 
 
@@ -322,8 +328,8 @@ def quota(ctx: typer.Context) -> None:
 @quota_app.command("set")
 def quota_set(
     service: Annotated[str, typer.Argument(help="As `batchrec quota` lists it.")],
-    today: Annotated[int | None, typer.Option(min=0, help="Calls of the Beijing day.")] = None,
-    total: Annotated[int | None, typer.Option(min=0, help="Calls in all.")] = None,
+    today: Annotated[int | None, typer.Option(min=0, max=_MOST, help="Calls of the Beijing day.")] = None,
+    total: Annotated[int | None, typer.Option(min=0, max=_MOST, help="Calls in all.")] = None,
     account: Annotated[str | None, typer.Option(help="Needed where several accounts are listed.")] = None,
 ) -> None:
     """Correct a count, to what the console says.

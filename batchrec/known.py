@@ -9,6 +9,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import orjson
@@ -55,7 +56,7 @@ class KnownAnswers:
         self._opened = ExitStack()
         with self._forgiving():
             self._writer = self._opened.enter_context(closing(open_database(self._path, _SCHEMA)))
-            self._reader = self._opened.enter_context(closing(open_database(self._path, _SCHEMA)))
+            self._reader = self._opened.enter_context(closing(sqlite3.connect(self._path, check_same_thread=False)))
             self._writer.execute("DELETE FROM answers WHERE at < ?", (now() - OLDEST_SECONDS,))
 
     def close(self) -> None:
@@ -82,15 +83,15 @@ class KnownAnswers:
         return None
 
     def put(self, answers: Sequence[tuple[Question, bytes, Row]]) -> None:
-        """Keep what the service answered: question, digest of the bytes, and the row. A newer answer wins."""
+        """Keep what the service answered: question, digest of the bytes, and the row. The newest answer wins."""
         if not self._usable:
             return
-        at = self._now()
         with self._forgiving(), self._writer:  # commits, or undoes it all
             self._writer.execute("BEGIN IMMEDIATE")
             self._writer.executemany(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)",
-                ((_key(question, sha256), at, dumps(row)) for question, sha256, row in answers),
+                "INSERT INTO answers VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET at = excluded.at, row = excluded.row WHERE excluded.at >= at",
+                ((_key(question, sha256), _moment(row), dumps(row)) for question, sha256, row in answers),
             )
             self._make_way()
 
@@ -113,6 +114,10 @@ class KnownAnswers:
         except (sqlite3.Error, OSError, ValueError) as exc:
             self._usable = False
             _log.warning("%s: cannot be used, so no answer of an earlier job is: %s", self._path, exc)
+
+
+def _moment(row: Row) -> float:
+    return datetime.fromisoformat(row["answered_at"]).timestamp()
 
 
 def _key(question: Question, sha256: bytes) -> bytes:

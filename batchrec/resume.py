@@ -6,6 +6,7 @@ Every step here may be cut short by a kill and is done again, or finished, by th
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from . import images
 from .durable import sync_directory
@@ -62,7 +63,7 @@ def open_directory(
     """
     opened = Opened()
     journal.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint})
-    journal.put_note("base", os.path.relpath(job.base, job.directory))
+    journal.put_note("base", _way(job.directory, job.base))
     _recover(journal, files, opened, wishes, known)
     _take_inputs(job, journal, _found(entries, opened, stopped), opened, stopped)
     # Not before the inputs are listed: a step that changed drops answers, and a wrong manifest must not cost them.
@@ -75,10 +76,17 @@ def open_directory(
     _judge(job, journal, files, steps)
     if wishes.retry:
         _tell(opened, journal.retry(steps.values(), wishes.retry_kinds), "asked again, since they have failed")
-    journal.told()
     journal.sync()
     sync_directory(job.directory)
     return opened
+
+
+def _way(start: Path, end: Path) -> str:
+    """The way between two folders, without links: `..` of a link leads elsewhere than its name says."""
+    try:
+        return os.path.relpath(os.path.realpath(end), os.path.realpath(start))
+    except ValueError:  # another drive
+        return str(end)
 
 
 def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishes, known: KnownAnswers | None) -> None:
@@ -88,8 +96,8 @@ def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishe
     files.places = journal.outputs()
     files.trust(journal.note("stamps"))
     _check_known(files)
-    opened.upper_bound = journal.another_boot
     opened.outcome_unknown = journal.recover()
+    opened.upper_bound = journal.at_most
     if not wishes.rebuild:
         files.check()
         if killed and known is not None:
@@ -206,7 +214,7 @@ def _rewrite(journal: Journal, files: ResultFiles) -> int:
     journal.begin_rewrite()
 
     def keep(row: Row, start: int, length: int) -> bool:
-        return journal.keep(str(row["image"]), str(row["step"]), start, length)
+        return journal.keep(row, start, length)
 
     files.places = files.rewrite(files.outputs, keep)
     names = list(files.places)

@@ -16,11 +16,13 @@ from typing import BinaryIO
 import orjson
 
 from . import images
-from .exact_json import dumps, loads
+from .errors import JobError
+from .exact_json import dumps
 from .follow import Conditions, asked, labels_of
 from .journal import AnswerPlace, Counts, Reader, reading
 from .model import Charge, Failure, Row
 from .outputs import CsvOutput, JsonlOutput
+from .outputs.files import read_row
 from .spec import When
 from .views import FAILURES, SUMMARY
 
@@ -49,19 +51,22 @@ class Findings:
 
 
 def verify(directory: Path, counted: Callable[[Charge], int], *, running: bool) -> Findings:
-    """Everything that is wrong with an output directory. Raises JobError where it is none.
+    """Everything that is wrong with an output directory. Raises JobError where it is none, or cannot be read.
 
     `counted` gives the calls that the quota has counted on something. While a run is going on, what it has not
     committed yet, and the views that it writes at its end, are left out.
     """
-    with reading(directory) as journal:
-        findings = Findings(journal.counts())
-        _check_rows(directory, journal, findings, running=running)
-        _check_inputs(journal, findings)
-        if not running:
-            _check_views(directory, journal, findings)
-        _check_files(directory, journal, findings)
-        _check_counts(journal, counted, findings)
+    try:
+        with reading(directory) as journal:
+            findings = Findings(journal.counts())
+            _check_rows(directory, journal, findings, running=running)
+            _check_inputs(journal, findings)
+            if not running:
+                _check_views(directory, journal, findings)
+            _check_files(directory, journal, findings)
+            _check_counts(journal, counted, findings)
+    except OSError as exc:
+        raise JobError(f"{directory}: cannot be read: {exc.strerror}") from exc
     return findings
 
 
@@ -99,11 +104,12 @@ class _Committed:
         self._differs = False
 
     def __enter__(self) -> "_Committed":
-        if self._place is not None and self._place[0]:
+        if self._place is not None:
             try:
                 self._file = self._path.open("rb")
             except OSError as exc:
-                self._wrong(f"cannot be read: {exc.strerror}")
+                if self._place[0] or not isinstance(exc, FileNotFoundError):
+                    self._wrong(f"cannot be read: {exc.strerror}")
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -153,17 +159,14 @@ def _row(results: _Committed, place: AnswerPlace, findings: Findings) -> Row | N
         return None
     results.read(place.start - results.at)
     line = results.read(place.length)
-    try:
-        row = loads(line)
-    except ValueError:
-        row = None
-    if not isinstance(row, dict) or not line.endswith(b"\n") or line.count(b"\n") != 1:
+    row = read_row(line)
+    if row is None or line.count(b"\n") != 1:
         findings.add(f"{results.name}: the row of {whose} at byte {place.start} is not whole")
         return None
-    if (row.get("image"), row.get("step")) != (place.image, place.step):
+    if (row["image"], row["step"]) != (place.image, place.step):
         findings.add(f"{results.name}: at byte {place.start} is another row than that of {whose}")
         return None
-    if place.sha256 is not None and row.get("sha256") != place.sha256.hex():
+    if place.sha256 is not None and row["sha256"] != place.sha256.hex():
         findings.add(f"{results.name}: the row of {whose} is of other bytes than the journal knows")
     return row
 
@@ -223,7 +226,7 @@ def _same(path: Path, expected: Iterable[bytes]) -> bool:
 
 def _check_files(directory: Path, journal: Reader, findings: Findings) -> None:
     """The bytes of the inputs that are still there must be those that were answered."""
-    base = directory / (journal.note("base") or ".")
+    base = directory.resolve() / (journal.note("base") or ".")
 
     def problem(known: tuple[str, bytes]) -> str | None:
         key, sha256 = known

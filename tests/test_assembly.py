@@ -1,5 +1,8 @@
 """How a job becomes an engine: what limits a service has, how many workers, who pays, who holds the folder."""
 
+import fcntl
+import threading
+
 import pytest
 
 from batchrec import assembly
@@ -100,3 +103,13 @@ async def test_a_job_without_images_ends_well(tmp_path):
     summary = await assembly.run(job, environ={"BATCHREC_STATE_DIR": str(tmp_path / "state")})
     assert (summary.exit_code, summary.images, summary.calls) == (0, 0, 0)
     assert {path.name for path in job.directory.iterdir()} >= {"results.jsonl", "failures.jsonl", "summary.json"}
+
+
+def test_a_look_at_the_lock_turns_no_run_away(tmp_path):
+    """Somebody who only looks whether a run is going on holds the lock for a moment, which a run waits out."""
+    with (tmp_path / assembly.LOCK).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert assembly.is_held(tmp_path)
+        threading.Timer(0.05, fcntl.flock, (held, fcntl.LOCK_UN)).start()
+        with assembly._held(tmp_path):
+            assert assembly.is_held(tmp_path)

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_sent_and_settled(journal):
     journal.settled(c, CHARGE, counted=False)
     assert journal.recover() == 4
     assert journal.recover() == 4
-    journal.told()
+    journal.conclude("{}")
     assert journal.recover() == 0
 
 
@@ -113,9 +114,31 @@ def test_marks_that_a_power_cut_took(powered, tmp_path, calls):
         powered.sent(task, CHARGE)
     journal = power_cut(tmp_path)
     assert calls <= journal.recover() <= 3 * calls + 8
-    journal.told()
+    journal.conclude("{}")
     assert journal.recover() == 0
     journal.close()
+
+
+def test_a_calm_group_after_a_busy_one_leaves_the_bound_where_it_was(powered, tmp_path):
+    """Until the next sync calls leave up to the bound of the last one, so no commit may lower what is on the disk."""
+    busy = powered.claim([1], EVERYTHING, 100)
+    for task in busy:
+        powered.sent(task, CHARGE)
+    powered.commit([finished(task) for task in busy], {})
+    powered.sync()
+    powered.commit([], {})
+    for task in powered.claim([1], EVERYTHING, 150):
+        powered.sent(task, CHARGE)
+    journal = power_cut(tmp_path)
+    assert journal.recover() >= 150
+    journal.close()
+
+
+def test_an_opening_without_a_call_leaves_nothing_in_doubt(tmp_path):
+    """A run that ends before its first call, and then another boot: no call was lost."""
+    for boot in ("one", "two", "three"):
+        with closing(Journal(tmp_path, boot=boot)) as journal:
+            assert journal.recover() == 0
 
 
 def test_answers_are_not_in_doubt_after_a_power_cut(powered, tmp_path):

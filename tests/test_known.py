@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from batchrec.known import OLDEST_SECONDS, KnownAnswers
+from batchrec.quota import iso_utc
 from batchrec.services import SERVICES
 
 DISH, LOGO, EASYDL = SERVICES["dish"], SERVICES["logo"], SERVICES["easydl_classification"]
@@ -20,7 +21,8 @@ DIGEST = b"d" * 32
 
 
 def row(number: int = 0, **more: Any) -> dict[str, Any]:
-    return {"image": f"{number}.jpg", "labels": [], "response": {"log_id": 2**70 + number}, **more}
+    answer = {"image": f"{number}.jpg", "labels": [], "response": {"log_id": 2**70 + number}}
+    return {**answer, "answered_at": iso_utc(NOW), **more}
 
 
 def known_at(folder: Path, *, account: str = "me", endpoint: str = LIVE, now: float = NOW, **more: Any) -> KnownAnswers:
@@ -59,6 +61,14 @@ def test_another_question(known, tmp_path, asked: Callable[[Path], Any]):
     store, service, fingerprint, digest = asked(tmp_path)
     with closing(store):
         assert store.get(store.question(service, fingerprint), digest) is None
+
+
+def test_an_older_answer_replaces_no_newer_one(known):
+    """Rows that are put again after a kill may have been answered anew by another job meanwhile."""
+    question = known.question(DISH, "x")
+    known.put([(question, DIGEST, row(1))])
+    known.put([(question, DIGEST, row(2, answered_at=iso_utc(NOW - 5)))])
+    assert known.get(question, DIGEST) == row(1)
 
 
 @pytest.mark.parametrize(("service", "shared"), [(DISH, True), (LOGO, False), (EASYDL, False)])

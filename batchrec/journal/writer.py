@@ -21,7 +21,7 @@ from typing import Any
 
 from ..durable import boot_id, sync_file
 from ..errors import JobError
-from ..model import Charge, Failure, Found, Kind, Task
+from ..model import Charge, Failure, Found, Kind, Row, Task
 from .reader import Reader, foreign, translated
 from .values import FILENAME, SCHEMA, SINCE_1, VERSION, Changed, Finished, Known, State, StepRecord
 
@@ -55,7 +55,7 @@ class Journal(Reader):
             self._wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CREAT, 0o644)
             opened.callback(os.close, self._wal)
             self._made = self._made_at_sync = self._one("SELECT coalesce(sum(made), 0) FROM calls")
-            self._bound = self._noted_bound = int(self.note("bound") or 0)
+            self._bound = self._noted_bound = self._next_bound = int(self.note("bound") or 0)
             self._opened = opened.pop_all()
         self._boot = boot_id() if boot is None else boot
 
@@ -99,30 +99,34 @@ class Journal(Reader):
     def recover(self) -> int:
         """Return to a state without a running process. The number of calls that were sent and never finished.
 
-        Where the machine was started anew since, that is an upper bound. They are told again by the next opening unless
-        `told` says that this one came to its end.
+        Where the machine was started anew since, that is an upper bound, as `at_most` says. They are told by every
+        opening until a run comes to its end.
         """
         with self._transaction():
             unknown = self._one("SELECT coalesce(sum(sent), 0) FROM items WHERE sent > 0")
-            if self.another_boot:
-                unknown += max(0, self._bound - self._made)
+            if self.another_boot and self._bound > self._made:
+                unknown += self._bound - self._made
+                self._put_note("at_most", 1)
             self._db.execute("UPDATE items SET sent = 0 WHERE sent > 0")
             self._db.execute("UPDATE items SET state = 0, leader = NULL WHERE state IN (1, 2)")
             untold = (self.note("untold") or 0) + unknown
             self._put_note("untold", untold or None)
             self._put_note("boot", self._boot)
-            bound = self._put_bound()
-        self._noted_bound = bound
+            self._put_note("bound", self._made)
+            self._bound = self._next_bound = self._made
         return int(untold)
 
-    def told(self) -> None:
-        """The calls that `recover` counted have been reported."""
-        self.put_note("untold", None)
+    @property
+    def at_most(self) -> bool:
+        """Whether there may have been fewer calls of unknown outcome than `recover` has counted."""
+        return bool(self.note("at_most"))
 
     def conclude(self, stamps: str) -> None:
         """A run has come to its end: no call is under way, and the files look like this."""
         with self._transaction():
             self._put_note("bound", self._made)
+            self._put_note("untold", None)
+            self._put_note("at_most", None)
             self._put_note("stamps", stamps)
 
     def take_steps(self, steps: Sequence[StepRecord], *, judge_all: bool = False) -> dict[str, int]:
@@ -138,7 +142,7 @@ class Journal(Reader):
         return numbers
 
     def outdated(self, steps: Sequence[StepRecord]) -> dict[str, int]:
-        """Answers that `take_steps` will drop, since their step asks something else now: how many, by step."""
+        """Answers and failures that `take_steps` will drop, since their step asks something else: how many, by step."""
         dropped = {}
         for step in steps:
             with self._guarded():
@@ -146,7 +150,8 @@ class Journal(Reader):
                     "SELECT id FROM steps WHERE name = ? AND fingerprint != ?", (step.name, step.fingerprint)
                 ).fetchone()
                 if row is not None:
-                    dropped[step.name] = self._one("SELECT count(*) FROM items WHERE step = ? AND state = 3", *row)
+                    done = "SELECT count(*) FROM items WHERE step = ? AND state IN (3, 4)"
+                    dropped[step.name] = self._one(done, *row)
         return dropped
 
     def to_judge(self) -> set[int]:
@@ -195,7 +200,7 @@ class Journal(Reader):
     def touch(self, change: Changed, *, same: bool) -> int:
         """Note what a changed file is now; where its content is another, forget what was answered or failed.
 
-        How many answers that were.
+        How many those were.
         """
         found = change.found
         with self._transaction():
@@ -236,8 +241,8 @@ class Journal(Reader):
         with self._transaction():
             for step in steps:
                 again += self._db.execute(
-                    f"UPDATE items SET state = 0, position = (SELECT position FROM images WHERE id = image) "
-                    f"WHERE step = ? AND state = 4{chosen}",
+                    "UPDATE items SET state = 0, position = images.position FROM images "
+                    f"WHERE images.id = image AND images.position IS NOT NULL AND step = ? AND state = 4{chosen}",
                     (step, *(kinds or ())),
                 ).rowcount
         return again
@@ -293,9 +298,9 @@ class Journal(Reader):
             self._mark(task, 1)
             self._count(charge, 1, 1)
             self._made += 1
-            bound = self._put_bound() if self._made > self._bound else None
-        if bound is not None:
-            self._noted_bound = bound
+            if reached := self._made > self._bound:
+                self._put_bound()
+        if reached:
             self.sync()
 
     def settled(self, task: Task, charge: Charge, *, counted: bool) -> None:
@@ -373,8 +378,7 @@ class Journal(Reader):
                 ((f.task.image, step, f.task.position) for f in finished for step in f.follow),
             )
             self._put_outputs(outputs)
-            bound = self._put_bound()
-        self._noted_bound = bound
+            self._put_bound()
 
     def sync(self) -> None:
         """Wait until what was committed is on the disk, and keep the write-ahead log short. Takes no lock."""
@@ -405,14 +409,14 @@ class Journal(Reader):
                 "PRIMARY KEY (image, step)) WITHOUT ROWID"
             )
 
-    def keep(self, image: str, step: str, start: int, length: int) -> bool:
-        """Keep a row if its image and step are answered and it is the first: then note its new place."""
+    def keep(self, row: Row, start: int, length: int) -> bool:
+        """Keep a row if it is an answer of the journal's and the first with that: then note its new place."""
         with self._guarded():
             cursor = self._db.execute(
                 "INSERT OR IGNORE INTO kept SELECT i.image, i.step, ?, ? FROM items i "
                 "JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
-                "WHERE m.key = ? AND s.name = ? AND i.state = 3",
-                (start, length, image, step),
+                "WHERE m.key = ? AND s.name = ? AND i.state = 3 AND i.at = ? AND lower(hex(m.sha256)) = ?",
+                (start, length, row["image"], row["step"], row["answered_at"], row["sha256"]),
             )
         return cursor.rowcount > 0
 
@@ -489,11 +493,11 @@ class Journal(Reader):
                 yield Changed(image, Found(key, 0, 0, size, mtime_ns, problem), sha256)
 
     def _forget(self, where: str, number: int) -> int:
-        answered = self._one(f"SELECT count(*) FROM items WHERE {where} AND state = 3", number)
-        self._db.execute(f"DELETE FROM items WHERE {where}", (number,))
-        if answered:
+        if self._one(f"SELECT count(*) FROM items WHERE {where} AND state = 3", number):
             self._put_note("dirty", 1)
-        return answered
+        done = self._one(f"SELECT count(*) FROM items WHERE {where} AND state IN (3, 4)", number)
+        self._db.execute(f"DELETE FROM items WHERE {where}", (number,))
+        return done
 
     def _mark(self, task: Task, calls: int) -> None:
         self._db.execute(
@@ -507,12 +511,14 @@ class Journal(Reader):
             (charge.account, charge.service, charge.day, made, counted),
         )
 
-    def _put_bound(self) -> int:
-        """Within a transaction: how many calls may be made in all, from the next sync on."""
+    def _put_bound(self) -> None:
+        """Within a transaction: how many calls may be made in all, from the next sync on.
+
+        Never fewer than before: until that sync calls leave up to the bound of the last one.
+        """
         since = self._made - self._made_at_sync
-        bound = self._made + min(max(_LEAST_AHEAD, 2 * since), _MOST_AHEAD)
-        self._put_note("bound", bound)
-        return bound
+        self._next_bound = max(self._noted_bound, self._made + min(max(_LEAST_AHEAD, 2 * since), _MOST_AHEAD))
+        self._put_note("bound", self._next_bound)
 
     def _put_note(self, key: str, value: object) -> None:
         if value is None:
@@ -532,6 +538,7 @@ class Journal(Reader):
             try:
                 yield
                 self._db.execute("COMMIT")
+                self._noted_bound = self._next_bound
             except BaseException:
                 if self._db.in_transaction:  # a full disk makes SQLite roll back by itself
                     self._db.execute("ROLLBACK")

@@ -26,7 +26,7 @@ Place = tuple[int, int]
 
 _BLOCK = 1024 * 1024
 _NEW = ".new"
-_NEEDED = frozenset({"image", "step", "service", "labels", "response", "answered_at"})
+_TEXTS = ("image", "step", "service", "sha256", "answered_at")
 
 
 class ResultFiles:
@@ -94,8 +94,8 @@ class ResultFiles:
             return
         with self.results.open("rb") as file:
             for line in file:
-                row = _row(line)
-                if row is not None and line.endswith(b"\n"):
+                row = read_row(line)
+                if row is not None:
                     yield line, row
 
     def rewrite(self, outputs: Sequence[Output], keep: Callable[[Row, int, int], bool]) -> dict[str, Place]:
@@ -236,14 +236,20 @@ def _checksum(path: Path, length: int) -> int | None:
     return checksum
 
 
-def _row(line: bytes) -> Row | None:
+def read_row(line: bytes) -> Row | None:
+    """The row of a line, where that is whole and holds what every output needs."""
     try:
         row = loads(line)
     except ValueError:
         return None
-    return row if isinstance(row, dict) and row.keys() >= _NEEDED and _sound(row) else None
+    return row if line.endswith(b"\n") and isinstance(row, dict) and _sound(row) else None
 
 
 def _sound(row: Row) -> bool:
-    labels = row["labels"]
-    return isinstance(row["response"], dict) and isinstance(labels, list) and all(isinstance(x, dict) for x in labels)
+    labels = row.get("labels")
+    return (
+        all(isinstance(row.get(name), str) for name in _TEXTS)
+        and isinstance(row.get("response"), dict)
+        and isinstance(labels, list)
+        and all(isinstance(label, dict) and isinstance(label.get("box"), dict | None) for label in labels)
+    )

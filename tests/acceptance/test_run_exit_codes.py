@@ -84,7 +84,15 @@ def test_2_commands_of_a_later_version_are_refused_by_name(apart: Place, command
 
 
 @pytest.mark.parametrize(
-    "arguments", [("run",), ("run", "a.toml", "--frobnicate"), ("fly",), ("run", "a.toml", "--limit", "0")]
+    "arguments",
+    [
+        ("run",),
+        ("run", "a.toml", "--frobnicate"),
+        ("fly",),
+        ("run", "a.toml", "--limit", "0"),
+        ("run", "a.toml", "--limit", "9" * 30),
+        ("quota", "set", "dish", "--today", "9" * 30),
+    ],
 )
 def test_2_a_wrong_command_line(apart: Place, arguments: tuple[str, ...]) -> None:
     """Missing arguments, unknown options and commands."""

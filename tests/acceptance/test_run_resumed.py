@@ -1,5 +1,6 @@
 """What a later run asks for, and what it leaves alone: changes of files and steps, --limit, --retry, --set."""
 
+import json
 import os
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_what_is_asked_again_is_said_before_anything_is_sent(place: Place, emula
     assert done.code == 69
     assert "WARNING dropped and asked again, since their files have changed: 2" in said
     changed = "since step 'animal' has another service, model or options now"
-    assert f"WARNING dropped and asked again, {changed}: 4" in said
+    assert f"WARNING dropped and asked again, {changed}: 5" in said
     assert "WARNING asked again, since they have failed: 1" in said
     assert len(place.rows()) == 4
 
@@ -345,3 +346,33 @@ def test_copies_of_a_file_that_vanished_are_asked_about_themselves(place: Place,
         "家居/c.png": "unreadable",
     }
     assert images_of(place.rows()) == ["家居/a.png", "家居/d.png", "家居/e.png"]
+
+
+def test_rebuild_keeps_no_row_of_other_bytes(place: Place) -> None:
+    """Somebody puts an old results.jsonl back: the rows of what was asked anew since are not the journal's."""
+    keys = place.pictures(3)
+    place.job()
+    assert place.run().code == 0
+    results = place.output / "results.jsonl"
+    old = results.read_bytes()
+    place.put(keys[0], picture(99))
+    assert place.run().code == 0
+    results.write_bytes(old)
+    assert place.run("--no-reuse").code == 74
+    assert place.run("--rebuild").code == 0
+    assert images_of(place.rows()) == keys
+    assert place.batchrec("verify", str(place.output)).code == 0
+
+
+def test_rebuild_takes_rows_that_are_none_for_lost(place: Place) -> None:
+    """A box that is no box, labels that are no list: such a row is asked about again."""
+    place.pictures(2)
+    place.job(steps=[{"service": "object_detect"}])
+    assert place.run().code == 0
+    results = place.output / "results.jsonl"
+    row = place.rows()[0]
+    row["labels"][0]["box"] = 5
+    results.write_bytes(json.dumps(row).encode() + b"\n" + results.read_bytes().partition(b"\n")[2])
+    assert place.run("--rebuild").code == 0
+    assert len(place.rows()) == 2
+    assert place.batchrec("verify", str(place.output)).code == 0
