@@ -24,11 +24,12 @@ from .gate import Caps, Gate
 from .interfaces import Transport
 from .journal import Counts, Journal
 from .known import KnownAnswers
-from .model import Found, Ignored, Notice, Summary
+from .model import AUTO, Found, Ignored, Notice, Summary
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles, writing
+from .pacer import Paces
 from .progress import Snapshot, Style, shown
-from .quota import Quota
+from .quota import Quota, iso_beijing
 from .record import Asked, Outcome
 from .redact import remember
 from .resume import Opened, Wishes, open_directory
@@ -272,13 +273,15 @@ async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
         endpoint, transport = await stack.enter_async_context(_connection(this))
         account = _account(this, endpoint, transport, rng)
         quota = stack.enter_context(closing(Quota(this.state, this.world.now)))
+        # An emulator in this process is nobody else's, and has a rate of its own.
+        paces = stack.enter_context(closing(Paces(None if job.account.endpoint == EMBEDDED else this.state)))
         await stack.enter_async_context(this.files)
         engine = Engine(
             this.journal,
             this.files,
             Client(endpoint, transport, time.perf_counter),
             _steps(this, opened),
-            _lanes(this, opened, account, quota, rng),
+            _lanes(this, opened, account, quota, paces, rng),
             job.base,
             horizon,
             now=this.world.now,
@@ -295,7 +298,12 @@ async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
 
 
 def _lanes(
-    this: _Run, opened: Opened, account: TokenAccount | BearerAccount, quota: Quota, rng: random.Random
+    this: _Run,
+    opened: Opened,
+    account: TokenAccount | BearerAccount,
+    quota: Quota,
+    paces: Paces,
+    rng: random.Random,
 ) -> list[Lane]:
     """One lane for every service, all together with as many calls in flight as the job allows."""
     job = this.job
@@ -310,6 +318,7 @@ def _lanes(
             _payer(job, this.credentials),
             caps,
             quota,
+            paces,
             slots,
             patience=job.limits.patience,
             wait=job.limits.on_daily_limit == "wait",
@@ -369,6 +378,8 @@ def _caps(job: Job, members: Sequence[JobStep]) -> Caps:
 
 def _workers(caps: Caps) -> int:
     """To begin with: enough for answers that take four seconds at the full rate. The engine hires more as needed."""
+    if caps.qps == AUTO:
+        return _FEWEST_WORKERS
     return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_WORKERS))
 
 
@@ -405,9 +416,16 @@ def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
             failed=before.failed + tally.failed,
             answered=tally.answered,
             allowed=sum(lane.gate.pacer.rate for lane in engine.lanes),
+            until=_waits_until(engine),
         )
 
     return snapshot
+
+
+def _waits_until(engine: Engine) -> str | None:
+    """When the first of the services that are waited for opens again."""
+    ends = [gate.closure.until for gate in (lane.gate for lane in engine.lanes) if gate.opens and gate.closure]
+    return iso_beijing(min(end for end in ends if end is not None)) if ends else None
 
 
 # -- after

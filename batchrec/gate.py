@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from .errors import CredentialsRefused, ServiceUnavailable
 from .interfaces import Account
 from .model import Authorization, Charge, Failure, Kind
-from .pacing import Pacer
-from .quota import Closure, Quota
+from .pacer import Pacer, Paces
+from .pacing import Slot
+from .quota import Closure, Quota, iso_beijing
 from .retry import PERMISSION_DENIED, Breaker, counts
 
 _log = logging.getLogger(__name__)
@@ -40,11 +41,12 @@ class Ticket:
     sent_at: float
     authorization: Authorization
     charge: Charge
+    slot: Slot
 
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What an account allows for a service: calls per second, per Beijing day, and in all."""
+    """What an account allows for a service: calls per second (or AUTO), per Beijing day, and in all."""
 
     qps: float
     daily: int | None = None
@@ -67,6 +69,7 @@ class Gate:
         payer: str,
         caps: Caps,
         quota: Quota,
+        paces: Paces,
         slots: asyncio.Semaphore,
         *,
         patience: float,
@@ -85,7 +88,7 @@ class Gate:
         self._patience = patience
         self._wait = wait
         self._time, self._now, self._rng = time, now, rng
-        self.pacer = Pacer(caps.qps, time)
+        self.pacer = Pacer(paces, payer, service, caps.qps, time)
         self.breaker = Breaker(patience, proven)
         self.closure: Closure | None = None
         self.forbidden = False
@@ -132,26 +135,39 @@ class Gate:
                 await self._until_healthy()
                 # Before the pacer, or the calls that wait for a new token would all leave at once.
                 authorization = await self._account.authorize()
-                await self.pacer.turn()
-                # After the pacer, or a slow service would keep slots from the others while it waits for its turn.
-                await self._slots.acquire()
-                left = self._leave(authorization)
+                slot = await self.pacer.turn()
+                # After the pacer, or a slow service would keep places from the others while it waits for its turn.
+                slot = await self._place(slot)
+                left = self._leave(authorization, slot)
                 if isinstance(left, Ticket):
                     return left
+                self.pacer.forgo(slot)
                 # A call in flight may yet be refused and give its place back: only after that is the limit reached.
                 if left is not None and self.in_flight:
                     await self._next_settled()
                 elif left is not None:
-                    self.closure = left
+                    self._close(left)
 
-    def _leave(self, authorization: Authorization) -> Ticket | Closure | None:
-        """Count a call that has a slot. Where it must not leave after all, a limit or None, the slot is free again."""
+    async def _place(self, slot: Slot) -> Slot:
+        """A place in flight. The slot, or a later one where the wait took so long that it is over."""
+        await self._slots.acquire()
+        try:
+            if self.pacer.stale(slot):
+                self.pacer.forgo(slot)
+                return await self.pacer.turn()
+        except BaseException:
+            self._slots.release()
+            raise
+        return slot
+
+    def _leave(self, authorization: Authorization, slot: Slot) -> Ticket | Closure | None:
+        """Count a call that has a place in flight. Where it must not leave after all, the place is free again."""
         reserved: Closure | Charge | None = None
         try:
             # Calls in flight have ended while this one waited for its turn: what they were told holds for it too.
             if not self.closed and not (self._doubtful and self.in_flight):
                 caps = self._caps
-                ahead = math.ceil(min(caps.qps, _MOST_AHEAD))
+                ahead = math.ceil(min(self.pacer.rate, _MOST_AHEAD))
                 reserved = self._quota.reserve(self._payer, self.service, caps.daily, caps.total, ahead)
         finally:
             if not isinstance(reserved, Charge):
@@ -159,7 +175,7 @@ class Gate:
         if not isinstance(reserved, Charge):
             return reserved
         self.in_flight += 1
-        return Ticket(self._time(), authorization, reserved)
+        return Ticket(self._time(), authorization, reserved, slot)
 
     def settle(self, ticket: Ticket, image: object, failure: Failure | None, *, suspect: bool = False) -> None:
         """Learn from how a call ended. Raises CredentialsRefused or ServiceUnavailable when the run must end."""
@@ -171,6 +187,10 @@ class Gate:
             return
         if failure.kind is not Kind.THROTTLED:
             self._refused_since = None
+        if failure.kind is Kind.TRANSIENT and isinstance(failure.code, str):
+            self.pacer.lost(ticket.slot)
+        elif failure.kind is not Kind.THROTTLED:
+            self.pacer.replied(ticket.slot, ticket.sent_at)
         if not counts(failure):
             self._quota.give_back(ticket.charge)
         self._learn(ticket, image, failure, suspect=suspect)
@@ -215,7 +235,7 @@ class Gate:
 
     def _let_through(self, ticket: Ticket) -> None:
         """Neither rate nor quota were in the way of a call."""
-        self.pacer.answered(ticket.sent_at)
+        self.pacer.answered(ticket.slot, ticket.sent_at)
         if self._probed(ticket):
             self._remembered = None
             self._quota.open(self._payer, self.service)
@@ -235,13 +255,18 @@ class Gate:
         self._remembered_at = self._time()
         # The refusal of a call that left before midnight says nothing about the day that has begun.
         if closure.until is None or closure.until > self._now():
-            self.closure = closure
+            self._close(closure)
+
+    def _close(self, closure: Closure) -> None:
+        news, self.closure = self.closure is None, closure
+        if news and self.opens and closure.until is not None:
+            _log.warning("%s: used up for today; waits until %s", self.service, iso_beijing(closure.until))
 
     def _throttled(self, ticket: Ticket, failure: Failure) -> None:
         if failure.code == _CLUSTER_BUSY:
-            self.pacer.hold(ticket.sent_at)
+            self.pacer.hold(ticket.slot, ticket.sent_at)
         else:
-            self.pacer.refused(ticket.sent_at)
+            self.pacer.refused(ticket.slot, ticket.sent_at)
             if not self.pacer.slowest:
                 return
         if self._refused_since is None:

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+AUTO = 1e12
+"""As calls per second: whatever the account has. A number so great that it bounds nothing, and that JSON has."""
+
 Row = dict[str, Any]
 """One line of results.jsonl, keys as the README lists them."""
 

@@ -25,13 +25,17 @@ _SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Where a run stands: images and steps `done` of `total`, how many of them failed, the calls/s that are allowed."""
+    """Where a run stands: images and steps `done` of `total`, how many of them failed, the calls/s that are allowed.
+
+    `until` is when it goes on, where it waits for the service's next day.
+    """
 
     done: int
     total: int
     failed: int
     answered: int
     allowed: float
+    until: str | None = None
 
 
 class Meter:
@@ -78,9 +82,10 @@ def discard(stream: TextIO) -> None:
 def line(snapshot: Snapshot, rate: float) -> str:
     """A plain line: done of all, answers/s beside the allowed rate, failed, time left."""
     left = duration((snapshot.total - snapshot.done) / rate) if rate > 0 else "unknown"
+    waits = f", waits until {snapshot.until}" if snapshot.until else ""
     return (
         f"{snapshot.done:,} of {snapshot.total:,} done, {rate:.1f} answers/s (allowed {snapshot.allowed:.1f}), "
-        f"{snapshot.failed:,} failed, {left} left"
+        f"{snapshot.failed:,} failed, {left} left{waits}"
     )
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
-from .model import Label
+from .model import AUTO, Label
 from .services import SERVICES, Option
 
 SCHEMA_FILE = Path(__file__).with_name("job.schema.json")
@@ -97,10 +97,8 @@ def _regex(text: str) -> str:
     return text
 
 
-def _number_for_now(value: object) -> object:
-    if value == "auto":
-        raise ValueError("comes with a later version; for now give a number, for example: 10")
-    return value
+def _automatic(value: object) -> object:
+    return AUTO if value == "auto" else value
 
 
 def _some(steps: "tuple[Step, ...]") -> "tuple[Step, ...]":
@@ -179,7 +177,12 @@ def _per_service(schema: Schema) -> None:
 ServiceName = Annotated[str, AfterValidator(_service), Field(json_schema_extra={"enum": list[Any](SERVICES)})]
 PathText = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 Count = Annotated[int, Field(ge=1, le=10**12)]
-Rate = Annotated[float, Field(gt=0), BeforeValidator(_number_for_now)]
+Rate = Annotated[
+    float,
+    Field(gt=0),
+    BeforeValidator(_automatic),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "auto"}]}),
+]
 
 
 class Table(BaseModel):
@@ -273,7 +276,9 @@ class Step(Table):
         description="Asks only where an earlier step gave such a label.",
         examples=[{"step": "advanced_general", "label": "食|菜|餐"}],
     )
-    qps: Rate | None = Field(default=None, description="Calls per second; wins over limits.qps.", examples=[10])
+    qps: Rate | None = Field(
+        default=None, description='Calls per second, or "auto"; wins over limits.qps.', examples=[10]
+    )
     daily: Count | None = Field(
         default=None, description="Calls per Beijing day; wins over limits.daily.", examples=[500]
     )
@@ -323,7 +328,11 @@ class Account(Table):
 class Limits(Table):
     """How fast, how much, how patiently. Rates and counts are per service."""
 
-    qps: Rate = Field(default=2.0, description="Calls per second; a new account has 2.", examples=[10])
+    qps: Rate = Field(
+        default=2.0,
+        description='Calls per second; a new account has 2. "auto" finds what the account has.',
+        examples=[10],
+    )
     daily: Count | None = Field(
         default=None,
         description="Calls per service and Beijing day, counted per account across jobs and restarts.",
@@ -433,11 +442,9 @@ def _without_null(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     kept = {key: _without_null(value) for key, value in node.items() if (key, value) != ("default", None)}
-    choices = kept.get("anyOf", [])
-    if {"type": "null"} in choices:
-        del kept["anyOf"]
-        kept |= next(choice for choice in choices if choice != {"type": "null"})
-    return kept
+    choices = kept.pop("anyOf", [])
+    others = [choice for choice in choices if choice != {"type": "null"}]
+    return kept | (others[0] if len(others) == 1 else {"anyOf": others} if others else {})
 
 
 def template() -> str:

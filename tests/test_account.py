@@ -9,12 +9,12 @@ from urllib.parse import parse_qs
 import orjson
 import pytest
 from filelock import FileLock
-from virtual_time import virtual
 
 from batchrec import redact
 from batchrec.account import BearerAccount, Credentials, TokenAccount, load_credentials
 from batchrec.errors import CredentialsRefused, JobError, ServiceUnavailable
 from batchrec.model import Authorization, Failure, Kind, Reply
+from benchmarks.virtual_time import virtual
 
 DAY = 86_400
 MONTH = 30 * DAY

@@ -17,6 +17,7 @@ FLOORS = (
     ("signals", "progress"),
     ("engine", "resume", "ending", "verify"),
     ("client", "gate", "record", "views", "follow"),
+    ("pacer",),
     ("http", "account", "journal", "known", "quota", "pacing", "sources", "outputs", "images"),
     ("loading",),
     ("complaints",),

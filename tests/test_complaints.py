@@ -82,10 +82,6 @@ KEYS = [
     ),
     (job([dish(step="")]), 'recognize[0].step: "" is not text with something in it; for example: "food"'),
     (job([dish(step="a\nb")]), 'recognize[0].step: "a\\nb" holds a character that cannot be printed'),
-    (
-        job([dish(qps="auto")]),
-        'recognize[0].qps: "auto" comes with a later version; for now give a number, for example: 10',
-    ),
     (job([dish(qps=-1)]), "recognize[0].qps: -1 is not above 0; for example: 10"),
     (job([dish(daily=0)]), "recognize[0].daily: 0 is not at least 1; for example: 500"),
     (job([dish(total=True)]), "recognize[0].total: true is not a whole number; for example: 10000"),
@@ -145,10 +141,6 @@ KEYS = [
     (job(limits={"qps": True}), "limits.qps: true is not a number; for example: 10"),
     (job(limits={"qps": 0}), "limits.qps: 0 is not above 0; for example: 10"),
     (job(limits={"qps": math.inf}), "limits.qps: inf is not a finite number; for example: 10"),
-    (
-        job(limits={"qps": "auto"}),
-        'limits.qps: "auto" comes with a later version; for now give a number, for example: 10',
-    ),
     (job(limits={"qps": 1 << 9999}), "limits.qps: a number of very many digits is not a number; for example: 10"),
     (job(limits={"daily": 1.0}), "limits.daily: 1.0 is not a whole number; for example: 500"),
     (

@@ -14,15 +14,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from virtual_time import START, run, virtual
 
 from batchrec.codes import kind_of
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
 from batchrec.gate import Caps, Gate, GateClosed
 from batchrec.model import Authorization, Failure, Kind
+from batchrec.pacer import Paces
 from batchrec.quota import BEIJING, Quota
 from batchrec.retry import Action, Tries, backoff, counts, decide
+from benchmarks.virtual_time import START, run, virtual
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
 HOUR = 3600.0
@@ -71,7 +72,12 @@ class Counts(Quota):
     def __init__(self, folder: Path) -> None:
         self.wall = Wall()
         self.file = folder / "quota.db"
+        self.paces = Paces(folder)
         super().__init__(folder, self.wall)
+
+    def close(self) -> None:
+        self.paces.close()
+        super().close()
 
 
 @pytest.fixture
@@ -98,6 +104,7 @@ def a_gate(
         "me",
         caps or Caps(1000),
         quota,
+        quota.paces,
         slots or asyncio.Semaphore(256),
         patience=patience,
         wait=wait,

@@ -1,270 +1,324 @@
-"""The pace: the whole rate and hardly more, small cuts, recovery, pauses. All in virtual time."""
+"""The pace, decided: how much of a limit is used, how much is refused, cuts, recovery, slack. In virtual time."""
 
-import asyncio
-import math
 import random
 from itertools import pairwise
 
 import pytest
-from virtual_time import run, virtual
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from batchrec.emulator.counters import busiest_second
-from batchrec.pacing import Pacer
+from batchrec.model import AUTO
+from batchrec.pacing import Pace, Slot
+from benchmarks.simulation import Outcome, Service, Window, simulate
 
-SECONDS = 30
-RATES = [2, 10, 50, 200, 500]
-
-
-def a_pacer(rate: float) -> Pacer:
-    return Pacer(rate, asyncio.get_running_loop().time)
+RATES = [2, 10, 50, 200]
+NOW = 1000.0
 
 
-async def departures(pacer: Pacer, seconds: float) -> list[float]:
-    """When calls leave that are always ready."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    times = []
-    while True:
-        await pacer.turn()
-        if loop.time() >= end:
-            return times
-        times.append(loop.time())
+def leave(pace: Pace, rate: float, seconds: float, *, begin: float = NOW, trip: float = 0.1) -> list[float]:
+    """When calls leave that are always ready; every one is answered after `trip` seconds."""
+    times: list[float] = []
+    under_way: list[tuple[float, Slot]] = []
+    now = begin
+    while now < begin + seconds:
+        while under_way and under_way[0][0] + trip <= now:
+            sent, slot = under_way.pop(0)
+            pace.answered(slot.number, sent, sent + trip)
+        slots, again = pace.grant(now, rate)
+        if slots:
+            times.append(slots[0].at)
+            under_way.append((slots[0].at, slots[0]))
+        now = max(now + 1e-6, slots[0].at if slots else again + 0.01)
+    return times
 
 
-def busiest_calendar_second(times: list[float]) -> int:
-    """The most calls in a calendar second, wherever the calendar's seconds may begin."""
-    phases = (phase / 10 for phase in range(10))
-    return max(
-        sum(1 for time in times if second <= time - phase < second + 1)
-        for phase in phases
-        for second in {math.floor(time - phase) for time in times[::100]}
-    )
-
-
-def allowed_over(rate: float) -> int:
-    """The bucket's depth, and the call that lands a hair inside the second."""
-    return math.ceil(1 + rate / 50)
+# -- a set rate
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_whole_rate_is_used_and_hardly_more(rate: int) -> None:
-    """At least 99 % of the rate, and no more calls over it in any second than the bucket is deep."""
-
-    async def leave() -> list[float]:
-        return await departures(a_pacer(rate), SECONDS)
-
-    times = run(leave())
-    assert len(times) >= 0.99 * rate * SECONDS
-    assert busiest_second(times) <= rate + allowed_over(rate)
-    assert busiest_calendar_second(times) <= rate + allowed_over(rate)
-
-
-@pytest.mark.parametrize("rate", RATES)
-def test_late_wake_ups_cost_nothing(rate: int) -> None:
-    """A timer that is up to 4 ms late loses no rate: the bucket makes up for it."""
-    rng = random.Random(rate)
-
-    async def leave() -> list[float]:
-        return await departures(a_pacer(rate), SECONDS)
-
-    times = run(leave(), late=lambda: rng.uniform(0, 0.004))
-    assert len(times) >= 0.99 * rate * SECONDS
-    assert busiest_second(times) <= rate + allowed_over(rate)
+@pytest.mark.parametrize("trip", [0.02, 0.3, 3.0])
+def test_whole_rate_is_used_and_not_a_call_more(rate: int, trip: float) -> None:
+    """99 % of the rate, however long answers take, and in no second more than it."""
+    times = leave(Pace(), rate, 120, trip=trip)
+    steady = [time for time in times if time >= NOW + 10]
+    assert len(steady) >= 0.99 * rate * 110
+    assert busiest_second(times) <= rate
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 3.7])
 def test_rates_that_are_no_whole_numbers(rate: float) -> None:
     """Any positive rate is kept, slower than one a second too."""
-
-    async def leave() -> list[float]:
-        return await departures(a_pacer(rate), 200)
-
-    assert len(run(leave())) == pytest.approx(200 * rate, abs=1)
-
-
-@virtual
-async def test_idle_time_is_not_saved_up() -> None:
-    """After a long idle time no more leave at once than the bucket holds."""
-    pacer = a_pacer(10)
-    await pacer.turn()
-    await asyncio.sleep(3600)
-    times = await departures(pacer, 5)
-    assert busiest_second(times) <= 12
+    assert len(leave(Pace(), rate, 200)) == pytest.approx(200 * rate, abs=1, rel=0.005)
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_cut_rate_is_the_rate(rate: int) -> None:
-    """After a cut so many calls leave as `rate` says, not more."""
-
-    async def leave() -> tuple[float, int]:
-        pacer = a_pacer(rate)
-        loop = asyncio.get_running_loop()
-        for _ in range(7):
-            pacer.refused(loop.time())
-            await asyncio.sleep(0.001)
-        await departures(pacer, 1)
-        before = pacer.rate
-        times = await departures(pacer, 20)
-        return (before + pacer.rate) / 2 * 20, len(times)
-
-    expected, left = run(leave())
-    assert left == pytest.approx(expected, rel=0.03, abs=1.5)
+def test_calls_leave_evenly(rate: int) -> None:
+    """One after the other from the first on; what is made up for late timers is a fiftieth of a second, no burst."""
+    times = leave(Pace(), rate, 5)
+    assert min(later - earlier for earlier, later in pairwise(times[:rate])) >= 0.97 / rate
+    assert _most_in(0.1, times) <= 2 + 0.125 * rate
 
 
-@virtual
-async def test_refusals_of_one_round_trip_are_one_cut() -> None:
-    """Fifty calls that were under way together cut the rate once, by a twentieth."""
-    pacer = a_pacer(100)
-    sent = asyncio.get_running_loop().time()
-    await asyncio.sleep(0.2)
-    for _ in range(50):
-        pacer.refused(sent)
-    assert pacer.rate == pytest.approx(95)
+def _most_in(seconds: float, times: list[float]) -> int:
+    return max(sum(time <= other < time + seconds for other in times) for time in times)
 
 
-@virtual
-async def test_refusal_of_a_later_call_is_another_cut() -> None:
-    """What is sent after a cut and refused all the same cuts again."""
-    pacer = a_pacer(100)
-    loop = asyncio.get_running_loop()
-    for _ in range(2):
-        pacer.answered(loop.time())
-        pacer.refused(loop.time())
-        await asyncio.sleep(0.001)
-    assert pacer.rate == pytest.approx(100 * 0.95**2, rel=1e-3)
+def test_idle_time_is_not_saved_up() -> None:
+    """After an hour without a call they leave one after the other again."""
+    pace = Pace()
+    leave(pace, 10, 5)
+    times = leave(pace, 10, 1, begin=NOW + 3600)
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 0.097
 
 
-@virtual
-async def test_quick_refusals_while_answers_take_their_time() -> None:
-    """A refusal comes back at once; those that leave before an answer could be back belong to the same round trip."""
-    pacer = a_pacer(200)
-    loop = asyncio.get_running_loop()
-    for _ in range(100):
-        pacer.answered(loop.time() - 0.1)
-    for _ in range(4):
-        pacer.refused(loop.time())
-        await asyncio.sleep(0.005)
-    assert pacer.rate == pytest.approx(190, rel=1e-3)
+@pytest.mark.parametrize("window", ["sliding", "fixed"])
+@pytest.mark.parametrize(("jitter", "least"), [(0.0, 0.99), (0.04, 0.97), (0.18, 0.895)])
+@pytest.mark.parametrize("rate", RATES)
+def test_a_strict_service_refuses_less_than_one_in_a_thousand(
+    rate: int, jitter: float, least: float, window: Window
+) -> None:
+    """Whatever the network's jitter: calls are not refused, and most of the limit is used."""
+    service = Service(rate, window, way=(0.02, 0.02 + jitter))
+    outcomes = [simulate(service, rate, max(60, min(300, 6000 / rate)), seed=seed) for seed in (1, 2, 3)]
+    assert min(outcome.used(rate) for outcome in outcomes) >= least
+    assert _share_refused(outcomes) <= 0.001
 
 
-@virtual
-async def test_never_under_a_third() -> None:
-    """However often the service refuses, a third of the set rate stays."""
-    pacer = a_pacer(9)
-    loop = asyncio.get_running_loop()
-    for _ in range(100):
-        pacer.refused(loop.time())
-        await asyncio.sleep(0.001)
-    assert pacer.rate == pytest.approx(3, rel=1e-3)
-    pacer.refused(loop.time())
-    assert pacer.slowest
+def _share_refused(outcomes: list[Outcome]) -> float:
+    refused = sum(len(outcome.refused) for outcome in outcomes)
+    return refused / (refused + sum(len(outcome.taken) for outcome in outcomes))
 
 
-@virtual
-async def test_rate_recovers_by_itself() -> None:
-    """Half a percent a second, up to the set rate and no further."""
-    pacer = a_pacer(10)
-    pacer.refused(asyncio.get_running_loop().time())
-    assert pacer.rate == pytest.approx(9.5)
-    await departures(pacer, 4)
-    assert pacer.rate == pytest.approx(9.7, abs=0.02)
-    await departures(pacer, 60)
-    assert pacer.rate == 10.0
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    limit=st.sampled_from([1, 3, 20, 100]),
+    jitter=st.floats(0, 0.3),
+    thinking=st.tuples(st.floats(0, 2), st.floats(0, 2)),
+    processes=st.integers(1, 8),
+    seed=st.integers(0, 10**6),
+)
+def test_without_learnt_slack_nothing_is_refused_by_construction(
+    limit: int, jitter: float, thinking: tuple[float, float], processes: int, seed: int
+) -> None:
+    """Before the first 500 calls nothing is risked: refusals are what the shortest round trip was still unknown for."""
+    service = Service(limit, way=(0.01, 0.01 + jitter), thinking=(min(thinking), max(thinking)))
+    outcome = simulate(service, limit, min(200, 450 / limit), processes=processes, seed=seed)
+    assert len(outcome.refused) <= 2
 
 
-@virtual
-async def test_busy_cluster_pauses_everybody() -> None:
-    """A quarter of a second, then doubled each time in vain up to 8 s; an answer makes it short again."""
-    pacer = a_pacer(1000)
-    loop = asyncio.get_running_loop()
-    waits = []
+def test_slow_thinking_costs_less_and_less() -> None:
+    """Answers that vary by half a second: what of that is no jitter of the way there is learnt, and the limit used."""
+    outcome = simulate(Service(100, thinking=(0.05, 0.55)), 100, 180)
+    assert outcome.used(100, 5, 15) < 0.85
+    assert outcome.used(100, 120) > 0.97
+    assert outcome.refusals() <= 0.001
+
+
+@pytest.mark.parametrize("processes", [2, 4, 20])
+def test_processes_share_one_rate(processes: int) -> None:
+    """Together they use what one would, and are refused no more."""
+    outcome = simulate(Service(50, way=(0.02, 0.06)), 50, 60, processes=processes)
+    assert outcome.used(50) >= 0.97
+    assert outcome.refusals() <= 0.001
+
+
+def test_a_job_with_a_lower_rate_does_not_slow_the_others() -> None:
+    """The highest rate that a running job has set is the account's; two seconds after its last call it is no more."""
+    pace = Pace()
+    leave(pace, 10, 2)
+    pace.grant(NOW + 2, 2)
+    assert pace.rate == 10
+    pace.grant(NOW + 5, 2)
+    assert pace.rate == 2
+
+
+# -- refusals
+
+
+def test_refusals_of_one_round_trip_are_one_small_cut() -> None:
+    """Fifty calls that were under way together cost half a percent of the rate, once."""
+    pace = Pace()
+    times = leave(pace, 100, 3)
+    for number in range(50):
+        pace.refused(number, times[-1] + number / 1000, NOW + 3)
+    assert pace.rate == pytest.approx(99.5, abs=0.01)
+
+
+def test_quick_refusals_belong_to_the_round_trip_of_the_answers() -> None:
+    """A refusal comes back before an answer could; what left within a round trip after a cut was not yet slower."""
+    pace = Pace()
+    leave(pace, 100, 3, trip=0.2)
+    for wait in (0.0, 0.05, 0.1, 0.15):
+        pace.refused(1, NOW + 3 + wait, NOW + 3.005 + wait)
+    assert pace.rate == pytest.approx(99.5, abs=0.01)
+
+
+def test_refusals_that_go_on_cut_more_and_more() -> None:
+    """Half a percent, one, two, four, five: each after a round trip of its own."""
+    pace = Pace()
+    leave(pace, 100, 3)
+    rates = []
+    for event in range(6):
+        pace.answered(1, NOW + 3 + event, NOW + 3.1 + event)
+        pace.refused(10**6, NOW + 3 + event, NOW + 3.1 + event)
+        rates.append(pace.rate)
+    cuts = [1 - after / before for before, after in pairwise([100.0, *rates])]
+    assert cuts == pytest.approx([0.005, 0.01, 0.02, 0.04, 0.05, 0.05], rel=0.3)
+
+
+def test_never_under_a_third_of_a_set_rate() -> None:
+    """However often the service refuses, a third stays, and that is told."""
+    pace = Pace()
+    pace.grant(NOW, 9)
+    for event in range(100):
+        pace.refused(10**6, NOW + event, NOW + event + 0.01)
+    assert (pace.rate, pace.slowest) == (3, True)
+
+
+def test_rate_recovers_by_itself_and_no_further() -> None:
+    """A cut is over within the minute, and the set rate is the most."""
+    pace = Pace()
+    leave(pace, 10, 3)
+    pace.refused(10**6, NOW + 3, NOW + 3.1)
+    assert pace.rate < 10
+    leave(pace, 10, 60, begin=NOW + 3.2)
+    assert (pace.rate, pace.slowest) == (10, False)
+
+
+@pytest.mark.parametrize(("limit", "rate"), [(5, 10), (100, 200), (7, 20)])
+def test_a_rate_that_is_set_too_high_comes_down_to_the_limit(limit: int, rate: int) -> None:
+    """A job does not fail for it: within seconds it goes at what the account has."""
+    outcome = simulate(Service(limit, thinking=(0.1, 0.1)), rate, 120)
+    assert outcome.used(limit, 20) >= 0.9
+    assert outcome.refusals(20) <= 0.03
+
+
+def test_another_user_of_the_account_is_made_way_for() -> None:
+    """While somebody else takes half of the limit the rest is used; when that is over, the whole again, soon."""
+    outcome = simulate(Service(40, thinking=(0.1, 0.1)), 40, 200, other=(60, 120, 20))
+    assert outcome.used(20, 70, 120) >= 0.85
+    assert outcome.used(40, 160, 200) >= 0.95
+
+
+def test_busy_cluster_pauses_everybody_longer_each_time() -> None:
+    """A quarter of a second, then doubled up to 8 s; one event holds once; an answer makes it short again."""
+    pace, now, waits = Pace(), NOW, []
     for _ in range(8):
-        await pacer.turn()
-        sent = loop.time()
-        pacer.hold(sent)
-        pacer.hold(sent)
-        await pacer.turn()
-        waits.append(round(loop.time() - sent, 2))
+        sent = _next_leaves(pace, now)
+        pace.hold(sent, sent)
+        pace.hold(sent - 0.001, sent)
+        now = _next_leaves(pace, sent)
+        waits.append(round(now - sent, 2))
     assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
-    pacer.answered(loop.time())
-    await pacer.turn()
-    sent = loop.time()
-    pacer.hold(sent)
-    await pacer.turn()
-    assert loop.time() - sent == pytest.approx(0.25, abs=0.01)
+    pace.answered(1, now, now + 0.01)
+    sent = _next_leaves(pace, now + 0.01)
+    pace.hold(sent, sent)
+    assert _next_leaves(pace, sent) - sent == pytest.approx(0.25, abs=0.01)
 
 
-@pytest.mark.parametrize("rate", [2, 50, 200])
-def test_no_burst_after_a_pause(rate: int) -> None:
-    """When a pause ends the calls leave one after the other, evenly."""
-
-    async def leave() -> list[float]:
-        pacer = a_pacer(rate)
-        await departures(pacer, 2)
-        pacer.hold(asyncio.get_running_loop().time())
-        return await departures(pacer, 3)
-
-    times = run(leave())
-    assert busiest_second(times) <= rate + 1
-    assert min(later - earlier for earlier, later in pairwise(times[1:])) >= 0.9 / rate
+def _next_leaves(pace: Pace, now: float) -> float:
+    while True:
+        slots, again = pace.grant(now, 1000)
+        if slots:
+            return slots[0].at
+        now = max(now, again) + 0.001
 
 
-@pytest.mark.parametrize("window", ["fixed", "sliding"])
-@pytest.mark.parametrize("rate", [10, 50, 200])
-def test_strict_service_answers_nearly_all_of_its_rate(rate: int, window: str) -> None:
-    """Against a service that counts every second to the call, refusals cost under a tenth of what it allows."""
-    answered, refused = run(_against(rate, window))
-    assert answered >= 0.9 * rate * SECONDS
-    assert refused <= 0.05 * rate * SECONDS
+# -- what nobody knows about a call
 
 
-async def _against(rate: int, window: str) -> tuple[int, int]:
-    """Answers and refusals of a service 50 ms away; a refused call takes no place."""
-    loop = asyncio.get_running_loop()
-    pacer = a_pacer(rate)
-    let_through: list[float] = []
-    refused = 0
-    service = _fixed if window == "fixed" else _sliding
-
-    def reply(sent: float) -> None:
-        nonlocal refused
-        if service(let_through, sent, rate):
-            let_through.append(sent)
-            loop.call_later(0.05, pacer.answered)
-        else:
-            refused += 1
-            loop.call_later(0.05, pacer.refused, sent)
-
-    end = loop.time() + SECONDS
-    while loop.time() < end:
-        await pacer.turn()
-        reply(loop.time())
-    await asyncio.sleep(1)
-    return len(let_through), refused
+def test_a_call_without_an_answer_holds_its_place() -> None:
+    """A lost call may have arrived just before it was given up: its second begins there."""
+    pace = Pace()
+    times = leave(pace, 1, 5, trip=0.05)
+    slot = pace.grant(times[-1] + 1.1, 1)[0][0]
+    pace.lost(slot.number, slot.at + 30)
+    assert pace.grant(slot.at + 30.5, 1)[0] == []
+    assert pace.grant(slot.at + 31.01, 1)[0] != []
 
 
-def _fixed(let_through: list[float], now: float, rate: int) -> bool:
-    return len(let_through) < rate or math.floor(let_through[-rate]) < math.floor(now)
+def test_a_forgone_slot_is_free_again() -> None:
+    """A call that does not leave takes no place."""
+    pace = Pace()
+    leave(pace, 1, 3)
+    slot = pace.grant(NOW + 5, 1)[0][0]
+    pace.forgo(slot.number)
+    assert pace.grant(slot.at + 1, 1)[0] != []
+    assert slot.number not in pace.calls
 
 
-def _sliding(let_through: list[float], now: float, rate: int) -> bool:
-    return len(let_through) < rate or now - let_through[-rate] >= 1.0
+# -- finding the rate
 
 
-async def _stuck() -> None:
-    await asyncio.Event().wait()
+@pytest.mark.parametrize("limit", [2, 10, 80])
+def test_auto_finds_the_limit(limit: int) -> None:
+    """Within ten seconds it is within 5 % of a limit that nobody told it, and stays there with hardly a refusal."""
+    outcome = simulate(Service(limit), AUTO, 300)
+    reached = outcome.second_reaching(0.95 * limit - 0.5)
+    assert reached is not None
+    assert reached <= 10
+    assert outcome.used(limit, 15) >= 0.95
+    assert len(outcome.refused) <= max(3, 0.0015 * len(outcome.taken))
 
 
-def test_virtual_time_names_a_deadlock() -> None:
-    """A test that waits for what never comes fails, and does not hang."""
-    with pytest.raises(RuntimeError, match="deadlock"):
-        run(_stuck())
+def test_auto_follows_another_user() -> None:
+    """It gives way, and comes back within a minute."""
+    outcome = simulate(Service(80), AUTO, 240, other=(60, 120, 40))
+    assert outcome.used(40, 70, 120) >= 0.85
+    assert outcome.used(80, 180, 240) >= 0.85
 
 
-@virtual
-async def test_virtual_clock_jumps() -> None:
-    """A day passes in no time."""
-    loop = asyncio.get_running_loop()
-    before = loop.time()
-    await asyncio.sleep(86_400)
-    assert loop.time() - before == pytest.approx(86_400)
+def test_auto_begins_where_it_was() -> None:
+    """What was found is the start of the next run, which need not search."""
+    pace = Pace()
+    pace.grant(NOW, AUTO)
+    pace.state.limit = pace.state.known = 40.0
+    pace.state.starting = False
+    pace.state.limit = 1e12
+    pace.grant(NOW + 1, AUTO)
+    assert pace.rate == 40
+
+
+def test_a_clock_that_went_back_is_another_clock() -> None:
+    """Times far ahead of now bind nobody: neither what was sent then, nor a pause."""
+    pace = Pace()
+    leave(pace, 10, 3, begin=NOW + 10**6)
+    pace.hold(NOW + 10**6 + 3, NOW + 10**6 + 3)
+    assert pace.grant(NOW, 10)[0] != []
+
+
+def test_auto_tries_nothing_that_is_not_used() -> None:
+    """A job that calls now and then learns nothing about the limit, and does not pretend to."""
+    pace = Pace()
+    for second in range(60):
+        slots, _ = pace.grant(NOW + 3 * second, AUTO)
+        for slot in slots:
+            pace.answered(slot.number, slot.at, slot.at + 0.1)
+    assert pace.rate <= 4
+
+
+def test_random_orders_of_replies_never_break_it() -> None:
+    """Answers in any order, refusals, losses, unknown numbers: the rate stays positive and slots keep coming."""
+    rng = random.Random(5)
+    pace, now, under_way = Pace(), NOW, list[tuple[int, float]]()
+    granted = 0
+    for _ in range(3000):
+        now += rng.random() / 10
+        slots, _ = pace.grant(now, 20)
+        granted += len(slots)
+        under_way.extend((slot.number, slot.at) for slot in slots)
+        while under_way and rng.random() < 0.6:
+            number, sent = under_way.pop(rng.randrange(len(under_way)))
+            match rng.randrange(6):
+                case 0:
+                    pace.lost(number, now)
+                case 1:
+                    pace.forgo(number)
+                case 2:
+                    pace.replied(number + rng.randrange(3), sent, max(sent, now))
+                    pace.refused(number, sent, now)
+                case _:
+                    pace.answered(number, sent, max(sent, now))
+    assert granted > 500
+    assert 20 / 3 * 0.999 <= pace.rate <= 20

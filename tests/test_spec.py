@@ -185,6 +185,7 @@ def test_every_key_is_described(table):
 
 RIGHT = [
     LEAST,
+    merged(recognize=[step(qps="auto")], limits={"qps": "auto"}),
     merged(input={"manifest": "a.csv"}),
     merged(recognize=[step(options={"top_num": 3, "filter_threshold": 0.5})]),
     merged(recognize=[{"service": "easydl_detection", "model": "m", "options": {"threshold": 1}}]),
@@ -204,7 +205,7 @@ WRONG = [
     merged(recognize=[step(options={"baike": 1})]),
     merged(recognize=[step(options={"top_num": "3"})]),
     merged(recognize=[step(when={"label": "x"})]),
-    merged(recognize=[step(qps="auto")]),
+    merged(recognize=[step(qps="fast")]),
     merged(account={"endpoint": "http://aip.baidubce.com"}),
     merged(account={"api_key": "x"}),
     merged(account={"prices": {"dishes": 2}}),

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import virtual_time
+sys.path.insert(0, str(Path(__file__).parent.parent))  # it is a program of its own, for a process that can be killed
 
 import batchrec.durable
 import batchrec.journal.writer as writer
@@ -24,6 +24,7 @@ from batchrec.assembly import Options, World, run
 from batchrec.loading import load_job
 from batchrec.model import Failure, Reply
 from batchrec.quota import BEIJING, Quota, beijing_day
+from benchmarks import virtual_time
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
 HOUR = 3600.0

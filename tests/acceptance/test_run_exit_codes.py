@@ -51,7 +51,7 @@ def test_2_a_wrong_job_file_gets_every_complaint_at_once(place: Place, emulator:
     [
         ({"input": {"paths": ["nowhere"]}}, "nowhere"),
         ({"input": {"manifest": "missing.csv"}}, "missing.csv"),
-        ({"limits": {"qps": "auto"}}, "later version"),
+        ({"limits": {"qps": "fast"}}, '"fast" is not a number'),
         ({"account": {"endpoint": "http://example.com"}}, "unencrypted"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Tests that wait for hours and take no time: an event loop whose clock jumps to the next timer."""
+"""Hours that take no time, for tests and simulations: an event loop whose clock jumps to the next timer."""
 
 import asyncio
 import functools

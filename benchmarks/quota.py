@@ -1,0 +1,343 @@
+"""How much of an account's calls per second is used, and how much refused: `python -m benchmarks.quota [PART...]`.
+
+Parts, all by default: `real` (sockets; beside the plain uses of aiolimiter and pyrate-limiter, in one run), `slow`
+(answers that take long, or vary), `auto` (a limit nobody told), `processes` (several on one account), `cost` (the
+gate, microseconds a call), `simulated` (what the machine cannot hold in real time). Needs `pip install .[bench]`.
+Prints tables; asserts nothing.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import uvloop
+from aiolimiter import AsyncLimiter
+from pyrate_limiter import Duration, Limiter, Rate
+from rich.console import Console
+from rich.table import Table
+
+from batchrec.gate import Caps, Gate
+from batchrec.model import AUTO, Authorization
+from batchrec.pacer import Pacer, Paces
+from batchrec.quota import Quota
+
+from . import virtual_time
+from .machine import described, pin
+from .service import serving
+from .simulation import Service, simulate
+
+LIMITS = (2, 10, 50, 200)
+WAYS = {"none": "20", "40 ms": "20-60", "180 ms": "20-200"}
+WINDOWS = ("fixed", "sliding")
+_WARM = 3.0
+_THINKING = ("300", "3000", "50-550")
+_MOST_IN_FLIGHT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One stream of calls, and what counts it."""
+
+    pace: str
+    limit: int
+    window: str = "sliding"
+    way: str = "20"
+    thinking: str = "100"
+
+    def path(self, key: str) -> str:
+        """The address that counts it so."""
+        return f"/{key}/{self.limit}/{self.window}/{self.way}/{self.thinking}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the service saw of a stream: when it took and refused calls, in seconds from the beginning."""
+
+    taken: list[float]
+    refused: list[float]
+
+    def used(self, limit: float, seconds: float, since: float = _WARM) -> float:
+        """The share of the limit that was used, after the first seconds."""
+        return sum(since < moment <= seconds for moment in self.taken) / (seconds - since) / limit
+
+    def cell(self, limit: int, seconds: float) -> str:
+        """As a cell of a table: the share used, and the calls refused of all."""
+        return f"{self.used(limit, seconds):.3f}  {len(self.refused)}/{len(self.taken) + len(self.refused)}"
+
+
+Turn = Callable[[], Awaitable[object]]
+Told = Callable[[object, float, bool], None]
+
+
+def _plain(turn: Turn) -> tuple[Turn, Told]:
+    return turn, lambda slot, sent, taken: None
+
+
+def _ours(paces: Paces, key: str, rate: float) -> tuple[Turn, Told]:
+    pacer = Pacer(paces, "me", key, rate, time.monotonic)
+
+    def told(slot: object, sent: float, taken: bool) -> None:
+        (pacer.answered if taken else pacer.refused)(slot, sent)  # type: ignore[arg-type]
+
+    return pacer.turn, told
+
+
+def _pace(name: str, limit: float, paces: Paces, key: str) -> tuple[Turn, Told]:
+    if name == "AsyncLimiter(Q, 1)":
+        return _plain(AsyncLimiter(limit, 1).acquire)
+    if name == "AsyncLimiter(1, 1/Q)":
+        return _plain(AsyncLimiter(1, 1 / limit).acquire)
+    if name == "pyrate-limiter":
+        limiter = Limiter(Rate(int(limit), Duration.SECOND))
+        return _plain(lambda: limiter.try_acquire_async(key))
+    return _ours(paces, key, AUTO if name == "auto" else limit)
+
+
+class Bench:
+    """Streams of calls to the service of `address`, for so many seconds each."""
+
+    def __init__(self, address: str, session: aiohttp.ClientSession, paces: Paces, seconds: float) -> None:
+        self._address, self._session, self._paces, self.seconds = address, session, paces, seconds
+
+    async def run(self, cells: list[Cell], seconds: float | None = None) -> list[Seen]:
+        """All at once; what became of each."""
+        return await asyncio.gather(*(self._stream(cell, seconds or self.seconds) for cell in cells))
+
+    async def _stream(self, cell: Cell, seconds: float) -> Seen:
+        key = f"c{random.getrandbits(48):x}"
+        turn, told = _pace(cell.pace, cell.limit, self._paces, key)
+        begin = time.monotonic()
+        room = asyncio.Semaphore(_MOST_IN_FLIGHT)
+        async with asyncio.TaskGroup() as group:
+            while time.monotonic() < begin + seconds:
+                await room.acquire()
+                slot = await turn()
+                group.create_task(self._call(cell.path(key), slot, told, room))
+        return await self.told(key, begin)
+
+    async def _call(self, path: str, slot: object, told: Told, room: asyncio.Semaphore) -> None:
+        sent = time.monotonic()
+        async with self._session.post(self._address + path, data=b"image=") as response:
+            content = await response.json()
+        told(slot, sent, "error_code" not in content)
+        room.release()
+
+    async def told(self, key: str, begin: float) -> Seen:
+        """What the service says of a key."""
+        async with self._session.get(f"{self._address}/{key}") as response:
+            content = await response.json()
+        return Seen([moment - begin for moment in content["taken"]], [moment - begin for moment in content["refused"]])
+
+
+# -- the parts
+
+
+async def real(bench: Bench) -> Table:
+    """Every pace against every limit, jitter and window, the paces in turn."""
+    paces = ("batchrec", "AsyncLimiter(Q, 1)", "AsyncLimiter(1, 1/Q)", "pyrate-limiter")
+    table = Table("calls/s", "jitter on the way", "window", *paces, title="share used, calls refused of all")
+    rows: dict[tuple[int, str, str], list[str]] = {}
+    for jitter, way in WAYS.items():
+        for window in WINDOWS:
+            for pace in paces:  # one after the other, or they would take each other's processor
+                cells = [Cell(pace, limit, window, way) for limit in LIMITS]
+                for cell, seen in zip(cells, await bench.run(cells), strict=True):
+                    rows.setdefault((cell.limit, jitter, window), []).append(seen.cell(cell.limit, bench.seconds))
+    for (limit, jitter, window), columns in sorted(rows.items(), key=lambda row: row[0][0]):
+        table.add_row(str(limit), jitter, window, *columns)
+    return table
+
+
+async def slow(bench: Bench) -> Table:
+    """Answers that take long, or vary: no jitter on the way."""
+    table = Table("calls/s", *(f"answers in {kind} ms" for kind in _THINKING), title="batchrec, sliding window")
+    cells = [Cell("batchrec", limit, thinking=thinking) for limit in LIMITS for thinking in _THINKING]
+    seen = await bench.run(cells)
+    for at, limit in enumerate(LIMITS):
+        table.add_row(str(limit), *(each.cell(limit, bench.seconds) for each in seen[3 * at : 3 * at + 3]))
+    return table
+
+
+async def auto(bench: Bench) -> Table:
+    """Limits that nobody told."""
+    table = Table("limit", "s until within 5 %", "share used in a minute, refused", title="qps = auto, one minute")
+    limits = (2, 10, 80)
+    for limit, seen in zip(limits, await bench.run([Cell("auto", limit) for limit in limits], 60), strict=True):
+        counts = [sum(second <= moment < second + 1 for moment in seen.taken) for second in range(60)]
+        reached = next((second for second, count in enumerate(counts) if count >= int(0.95 * limit)), None)
+        table.add_row(str(limit), str(reached), seen.cell(limit, 60))
+    return table
+
+
+async def processes(bench: Bench, address: str, folder: Path) -> Table:
+    """Several processes of one account, each with a connection of its own to the state folder."""
+    table = Table("calls/s", "processes", "share used, refused", title="one account, several processes")
+    for limit in (2, 10, 50, 200):
+        for count in (2, 4):
+            key = f"p{random.getrandbits(48):x}"
+            begin = time.monotonic()
+            workers = [
+                await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "benchmarks.quota", "--worker", address, str(folder), key, str(limit)),
+                    *("--seconds", str(bench.seconds)),
+                )
+                for _ in range(count)
+            ]
+            await asyncio.gather(*(worker.wait() for worker in workers))
+            seen = await bench.told(key, begin)
+            first, last = seen.taken[0], seen.taken[-1]
+            inner = Seen([moment - first for moment in seen.taken], seen.refused)
+            table.add_row(str(limit), str(count), inner.cell(limit, last - first - 1))
+    return table
+
+
+async def work(address: str, folder: Path, key: str, limit: int, seconds: float) -> None:
+    """One of several processes."""
+    with closing(Paces(folder)) as paces:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            turn, told = _ours(paces, key, limit)
+            bench = Bench(address, session, paces, seconds)
+            end = time.monotonic() + seconds
+            room = asyncio.Semaphore(_MOST_IN_FLIGHT)
+            async with asyncio.TaskGroup() as group:
+                while time.monotonic() < end:
+                    slot = await turn()
+                    await room.acquire()
+                    group.create_task(bench._call(Cell("batchrec", limit, way="20-60").path(key), slot, told, room))
+
+
+class _NoAccount:
+    secrets = ()
+
+    async def authorize(self) -> Authorization:
+        return Authorization()
+
+    def refused(self, authorization: Authorization) -> None:
+        """There is none."""
+
+
+def cost(folder: Path) -> Table:
+    """Processor time of a call's way through the gate and back: the turn, the count, the reply.
+
+    In virtual time, so that it is the code's alone and not that of waking up from a sleep.
+    """
+    table = Table("calls/s", "us a call, alone", "us a call, two sharing", title="the gate")
+    for rate in (10, 50, 200, 500, 2000, 10_000):
+        table.add_row(str(rate), *(f"{_gate_cost(folder, rate, gates):.0f}" for gates in (1, 2)))
+    return table
+
+
+def _gate_cost(folder: Path, rate: float, gates: int) -> float:
+    seconds = max(3.0, min(60.0, 3000 / rate))
+    state = Path(tempfile.mkdtemp(dir=folder))
+    with ExitStack() as stack:
+
+        async def pass_all() -> int:
+            doors = [_gate(stack, state, rate) for _ in range(gates)]
+            return sum(await asyncio.gather(*(_pass_through(door, seconds) for door in doors)))
+
+        began = time.process_time()
+        calls = virtual_time.run(pass_all())
+        return (time.process_time() - began) / calls * 1e6
+
+
+def _gate(stack: ExitStack, state: Path, rate: float) -> Gate:
+    return Gate(
+        "dish",
+        _NoAccount(),
+        "me",
+        Caps(rate),
+        stack.enter_context(closing(Quota(state, time.time))),
+        stack.enter_context(closing(Paces(state))),
+        asyncio.Semaphore(256),
+        patience=60,
+        wait=False,
+        time=asyncio.get_running_loop().time,
+        now=time.time,
+        rng=random.Random(1),
+    )
+
+
+async def _pass_through(gate: Gate, seconds: float) -> int:
+    time, calls = asyncio.get_running_loop().time, 0
+    end = time() + seconds
+    while time() < end:
+        ticket = await gate.enter()
+        calls += 1
+        gate.settle(ticket, calls, None)
+    return calls
+
+
+def simulated() -> list[Table]:
+    """Virtual time: hours, 2,000 calls a second, twenty processes."""
+    grid = Table("calls/s", "jitter ms", "sliding", "fixed", title="simulated: share used, refused per 1,000")
+    for limit in (1, 2, 10, 50, 200, 500, 2000):
+        seconds = max(60.0, min(7200.0, 60_000 / limit))
+        for jitter in (0, 40, 180, 300):
+            columns = []
+            for window in WINDOWS:
+                service = Service(limit, "fixed" if window == "fixed" else "sliding", (0.02, 0.02 + jitter / 1000))
+                outcome = simulate(service, limit, seconds)
+                columns.append(f"{outcome.used(limit):.3f}  {1000 * outcome.refusals():.2f}")
+            grid.add_row(str(limit), str(jitter), *columns)
+    many = Table(
+        "calls/s", *(f"{count} processes" for count in (1, 2, 4, 20)), title="simulated, 40 ms jitter, sliding"
+    )
+    for limit in (2, 10, 200):
+        columns = []
+        for count in (1, 2, 4, 20):
+            outcome = simulate(Service(limit, way=(0.02, 0.06)), limit, max(60, 6000 / limit), processes=count)
+            columns.append(f"{outcome.used(limit):.3f}  {1000 * outcome.refusals():.2f}")
+        many.add_row(str(limit), *columns)
+    found = Table("limit", "s until within 5 %", "used", "refused per 1,000", title="simulated: auto, five minutes")
+    for limit in (2, 10, 80, 500):
+        outcome = simulate(Service(limit), AUTO, 300)
+        reached = outcome.second_reaching(int(0.95 * limit))
+        found.add_row(str(limit), str(reached), f"{outcome.used(limit, 0):.3f}", f"{1000 * outcome.refusals():.2f}")
+    return [grid, many, found]
+
+
+async def main(parts: list[str], seconds: float) -> None:
+    """Run the parts and print their tables."""
+    console = Console(width=140)
+    console.print(described(), f"{seconds:g} s a stream, the first {_WARM:g} not in the share; refusals are of all")
+    pin(1)
+    with tempfile.TemporaryDirectory() as name, closing(Paces(Path(name))) as paces:
+        async with serving() as address, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            bench = Bench(address, session, paces, seconds)
+            if "real" in parts:
+                console.print(await real(bench))
+            if "slow" in parts:
+                console.print(await slow(bench))
+            if "auto" in parts:
+                console.print(await auto(bench))
+            if "processes" in parts:
+                console.print(await processes(bench, address, Path(name)))
+        if "cost" in parts:
+            console.print(await asyncio.to_thread(cost, Path(name)))
+    if "simulated" in parts:
+        console.print(*simulated())
+
+
+PARTS = ("real", "slow", "auto", "processes", "cost", "simulated")
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--seconds", type=float, default=30.0, help="of every stream")
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        where, state, name, rate = given.worker
+        asyncio.run(work(where, Path(state), name, int(rate), given.seconds))
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main(given.parts or list(PARTS), given.seconds))

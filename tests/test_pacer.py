@@ -1,0 +1,244 @@
+"""Turns in a shared pace: one limit for every pacer of the state folder, in virtual time, over a real file."""
+
+import asyncio
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from batchrec.emulator.counters import busiest_second
+from batchrec.errors import OutputFailed
+from batchrec.model import AUTO
+from batchrec.pacer import Pacer, Paces
+from batchrec.pacing import Slot
+from benchmarks.virtual_time import run, virtual
+
+TRIP = 0.1
+
+
+@pytest.fixture
+def paces(tmp_path: Path) -> Iterator[Paces]:
+    """Paces in an empty state folder."""
+    with closing(Paces(tmp_path)) as opened:
+        yield opened
+
+
+def a_pacer(paces: Paces, rate: float, service: str = "dish") -> Pacer:
+    return Pacer(paces, "me", service, rate, asyncio.get_running_loop().time)
+
+
+async def departures(pacer: Pacer, seconds: float) -> list[float]:
+    """When calls leave that are always ready, and are answered after a tenth of a second."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    times = []
+    while loop.time() < end:
+        slot = await pacer.turn()
+        times.append(loop.time())
+        loop.call_later(TRIP, pacer.answered, slot, loop.time())
+    return times
+
+
+@pytest.mark.parametrize("rate", [2, 10, 50, 200, 500, 2000])
+def test_whole_rate_is_used(tmp_path: Path, rate: int) -> None:
+    """99 % of the rate, and never more, though timers are late; above 200 calls/s turns are taken some at a time."""
+    seconds = min(30, max(5, 4000 / rate))
+    with closing(Paces(tmp_path)) as paces:
+
+        async def leave() -> list[float]:
+            return await departures(a_pacer(paces, rate), seconds)
+
+        times = run(leave(), late=lambda: 0.0007)
+    assert len(times) >= 0.985 * rate * seconds
+    assert busiest_second(times) <= rate + 1 + rate / 100
+
+
+@pytest.mark.parametrize("rate", [2, 50, 300])
+def test_two_pacers_share_one_rate(tmp_path: Path, rate: int) -> None:
+    """As two processes do, each with a connection of its own: together they leave at the rate, and both get on."""
+    with closing(Paces(tmp_path)) as one, closing(Paces(tmp_path)) as other:
+
+        async def leave() -> list[list[float]]:
+            return await asyncio.gather(*(departures(a_pacer(paces, rate), 10) for paces in (one, other)))
+
+        first, second = run(leave())
+    assert len(first) + len(second) == pytest.approx(10 * rate, rel=0.03, abs=2)
+    assert min(len(first), len(second)) >= 0.15 * 10 * rate
+    assert busiest_second(sorted([*first, *second])) <= rate + 1 + rate / 100
+
+
+def test_a_job_keeps_to_its_own_lower_rate(tmp_path: Path) -> None:
+    """Where another job of the account has set a higher rate, the account goes at that, and this job at its own."""
+    with closing(Paces(tmp_path)) as one, closing(Paces(tmp_path)) as other:
+
+        async def leave() -> list[list[float]]:
+            return await asyncio.gather(departures(a_pacer(one, 5), 20), departures(a_pacer(other, 20), 20))
+
+        slow, fast = run(leave())
+    assert len(slow) == pytest.approx(100, abs=5)
+    assert len(slow) + len(fast) == pytest.approx(400, rel=0.03)
+
+
+@virtual
+async def _told_to_all(paces: Paces, other: Paces) -> None:
+    refused, reader = a_pacer(paces, 100), a_pacer(other, 100)
+    slot = await refused.turn()
+    refused.refused(slot, asyncio.get_running_loop().time())
+    assert refused.rate == pytest.approx(99.5)
+    await reader.turn()
+    assert reader.rate == pytest.approx(99.5, abs=0.1)
+
+
+def test_a_refusal_is_known_to_every_process_at_once(tmp_path: Path, paces: Paces) -> None:
+    """What one was told slows all."""
+    with closing(Paces(tmp_path)) as other:
+        _told_to_all(paces, other)
+
+
+@virtual
+async def _services(paces: Paces) -> None:
+    dish, logo = a_pacer(paces, 1), a_pacer(paces, 1, "logo")
+    loop = asyncio.get_running_loop()
+    before = loop.time()
+    await dish.turn()
+    await logo.turn()
+    assert loop.time() - before < 0.1
+
+
+def test_services_have_paces_of_their_own(paces: Paces) -> None:
+    """A limit holds for one service of one account."""
+    _services(paces)
+
+
+@virtual
+async def _late(paces: Paces) -> None:
+    loop = asyncio.get_running_loop()
+    pacer = a_pacer(paces, 10)
+    slot = await pacer.turn()
+    assert not pacer.stale(slot)
+    await asyncio.sleep(1)
+    assert pacer.stale(slot)
+    waiting = asyncio.ensure_future(_turns(pacer, 40))
+    await asyncio.sleep(2.05)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    begun = loop.time()
+    slot = await pacer.turn()
+    assert loop.time() - begun < 0.3
+
+
+async def _turns(pacer: Pacer, count: int) -> None:
+    loop = asyncio.get_running_loop()
+    for _ in range(count):
+        slot = await pacer.turn()
+        loop.call_later(TRIP, pacer.answered, slot, loop.time())
+
+
+def test_who_stops_waiting_leaves_no_hole(paces: Paces) -> None:
+    """A turn that is cancelled is given back; one that comes too late is told so."""
+    _late(paces)
+
+
+def test_what_was_found_outlives_the_process_and_the_boot(tmp_path: Path) -> None:
+    """The next run begins at the rate that the last one found, also after the machine was started anew."""
+
+    async def search(paces: Paces, seconds: float) -> float:
+        pacer = a_pacer(paces, AUTO)
+        loop = asyncio.get_running_loop()
+        recent: list[float] = []
+        end = loop.time() + seconds
+        while loop.time() < end:
+            slot = await pacer.turn()
+            now = loop.time()
+            recent = [moment for moment in recent if now - moment < 1]
+            if len(recent) < 20:
+                recent.append(now)
+                loop.call_later(TRIP, pacer.answered, slot, now)
+            else:
+                loop.call_later(0.01, pacer.refused, slot, now)
+        return pacer.rate
+
+    with closing(Paces(tmp_path, boot="one")) as paces:
+        assert run(search(paces, 30)) == pytest.approx(20, abs=1)
+    with closing(Paces(tmp_path, boot="another")) as paces:
+        assert run(search(paces, 0.5)) == pytest.approx(20, abs=1)
+
+
+def test_times_of_an_earlier_boot_mean_nothing(tmp_path: Path) -> None:
+    """A pause that was set at another count of seconds does not hold up a machine that has just started."""
+
+    async def turn(paces: Paces) -> float:
+        loop = asyncio.get_running_loop()
+        pacer, begun = a_pacer(paces, 1), loop.time()
+        slot = await pacer.turn()
+        pacer.hold(slot, begun + 10**6)
+        return loop.time() - begun
+
+    for boot in ("one", "another"):
+        with closing(Paces(tmp_path, boot=boot)) as paces:
+            assert run(turn(paces)) < 0.1
+
+
+def test_the_file_is_its_owners_alone(tmp_path: Path, paces: Paces) -> None:
+    """Nobody else of the machine reads or changes it."""
+    assert stat.S_IMODE((tmp_path / "pace.db").stat().st_mode) == 0o600
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """What stands in the way of pacing ends the run with a reason."""
+    (tmp_path / "pace.db").write_bytes(b"no database" * 100)
+    with pytest.raises(OutputFailed, match=r"pace\.db: cannot be used"):
+        Paces(tmp_path)
+
+
+def _fail_amid(paces: Paces) -> None:
+    with paces.turn("me", "dish") as pace:
+        pace.grant(1000.2, 10)
+        raise ZeroDivisionError
+
+
+def test_a_turn_that_fails_changes_nothing(paces: Paces) -> None:
+    """Half a change is taken back."""
+    with paces.turn("me", "dish") as pace:
+        granted = pace.grant(1000.0, 10)[0]
+    with pytest.raises(ZeroDivisionError):
+        _fail_amid(paces)
+    with paces.turn("me", "dish") as pace:
+        assert list(pace.calls) == [granted[0].number]
+
+
+def test_what_another_version_wrote_is_nothing_known(tmp_path: Path) -> None:
+    """A row that cannot be read is no reason to stop: the pace is learnt anew."""
+    with closing(Paces(tmp_path)) as paces:
+        with paces.turn("me", "dish") as pace:
+            pace.grant(1000.0, 10)
+        with closing(sqlite3.connect(tmp_path / "pace.db")) as db, db:
+            db.execute("UPDATE pace SET state = ?", (b'{"limit": 3, "tempo": 1, "now": {}, "before": {}}',))
+        with paces.turn("me", "dish") as pace:
+            assert (pace.rate, pace.calls) == (0, {})
+
+
+def test_without_a_folder_the_pace_is_the_process_s(tmp_path: Path) -> None:
+    """Two emulators in two processes do not share a rate."""
+    with closing(Paces(None)) as one, closing(Paces(None)) as other:
+        with one.turn("me", "dish") as pace:
+            pace.grant(1000.0, 1)
+        with other.turn("me", "dish") as pace:
+            assert pace.grant(1000.0, 1)[0] != []
+
+
+def test_real_clocks_work_too(paces: Paces) -> None:
+    """Twenty turns at 100 calls/s on an ordinary event loop take a fifth of a second."""
+
+    async def leave() -> list[Slot]:
+        pacer = Pacer(paces, "me", "dish", 100, time.monotonic)
+        return [await pacer.turn() for _ in range(21)]
+
+    begun = time.monotonic()
+    slots = asyncio.run(leave())
+    assert len({slot.number for slot in slots}) == 21
+    assert time.monotonic() - begun >= 0.19
