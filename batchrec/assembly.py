@@ -24,6 +24,7 @@ from .gate import Caps, Gate
 from .interfaces import Transport
 from .journal import Counts, Journal
 from .known import KnownAnswers
+from .looks import Looks
 from .model import AUTO, Found, Ignored, Notice, Summary
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles, writing
@@ -108,6 +109,7 @@ class _Run:
     stopper: Stopper
     started: float
     known: KnownAnswers | None
+    looks: Looks
     world: World
 
 
@@ -121,9 +123,9 @@ async def run(
     """
     options, world = options or Options(), world or World()
     started = time.monotonic()
-    credentials = _credentials(job, environ)
+    credentials = credentials_of(job, environ)
     state = state_directory(environ)
-    entries = _entries(job)
+    entries = inputs_of(job)
     stopper = Stopper()
     async with AsyncExitStack() as stack:
         stack.enter_context(stopper.listening() if options.signals else contextlib.nullcontext())
@@ -131,10 +133,11 @@ async def run(
         journal = stack.enter_context(closing(Journal(job.directory)))
         service = await stack.enter_async_context(_service(job))
         files = ResultFiles(job.directory, [OUTPUTS[name] for name in job.output.formats], {})
-        known = _known(job, state, credentials, world)
+        known = known_answers(job, state, credentials, world.now)
         if known is not None:
             stack.enter_context(closing(known))
-        this = _Run(job, options, credentials, service, state, journal, files, stopper, started, known, world)
+        looks = stack.enter_context(closing(Looks(state)))
+        this = _Run(job, options, credentials, service, state, journal, files, stopper, started, known, looks, world)
         opened = await _open(this, entries)
         horizon = journal.horizon(list(opened.steps.values()), options.limit)
         engine, refreshes = None, 0
@@ -146,13 +149,14 @@ async def run(
 # -- before
 
 
-def _known(job: Job, state: Path, credentials: Credentials, world: World) -> KnownAnswers | None:
+def known_answers(job: Job, state: Path, credentials: Credentials, now: Callable[[], float]) -> KnownAnswers | None:
     """Answers of earlier jobs. What the embedded emulator says costs nothing, and is not kept."""
     endpoint = job.account.endpoint
-    return None if endpoint == EMBEDDED else KnownAnswers(state, endpoint, credentials.identity, world.now)
+    return None if endpoint == EMBEDDED else KnownAnswers(state, endpoint, credentials.identity, now)
 
 
-def _credentials(job: Job, environ: Mapping[str, str]) -> Credentials:
+def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
+    """Who pays. Raises JobError where nobody is named."""
     if job.account.endpoint == EMBEDDED:
         return Credentials("embedded", "embedded", account=EMBEDDED)
     credentials = load_credentials(job.account.profile, environ)
@@ -181,7 +185,7 @@ async def _service(job: Job) -> AsyncIterator[_Service]:
         yield _Service(f"{EMBEDDED} ({answers.name})", started)
 
 
-def _entries(job: Job) -> Iterator[Found | Ignored | Notice]:
+def inputs_of(job: Job) -> Iterator[Found | Ignored | Notice]:
     """The job's inputs. Complaints, now or while they are listed, name the job file."""
     wanted = job.input
     with _naming(job):
@@ -246,6 +250,7 @@ async def _open(this: _Run, entries: Iterator[Found | Ignored | Notice]) -> Open
                 this.stopper.came,
                 this.service.name,
                 this.known,
+                this.looks,
             )
     except OSError as exc:
         raise writing(this.job.directory, exc) from exc
@@ -309,13 +314,13 @@ def _lanes(
     job = this.job
     slots = asyncio.Semaphore(job.limits.concurrency or MOST_WORKERS)
     lanes = []
-    for name, members in _by_service(job).items():
+    for name, members in by_service(job).items():
         numbers = tuple(opened.steps[step.name] for step in members)
-        caps = _caps(job, members)
+        caps = caps_of(job, members)
         gate = Gate(
             name,
             account,
-            _payer(job, this.credentials),
+            payer(job, this.credentials),
             caps,
             quota,
             paces,
@@ -354,13 +359,13 @@ def _account(this: _Run, endpoint: str, transport: Transport, rng: random.Random
     )
 
 
-def _payer(job: Job, credentials: Credentials) -> str:
+def payer(job: Job, credentials: Credentials) -> str:
     """The account's name in counts. Another endpoint is another account: an emulator's calls cost nobody anything."""
     endpoint = job.account.endpoint
     return credentials.identity if endpoint in (_LIVE_ENDPOINT, EMBEDDED) else f"{credentials.identity}@{endpoint}"
 
 
-def _by_service(job: Job) -> dict[str, list[JobStep]]:
+def by_service(job: Job) -> dict[str, list[JobStep]]:
     """The steps by what limits are counted for: a service, or one model of an EasyDL service."""
     lanes: dict[str, list[JobStep]] = {}
     for step in job.recognize:
@@ -368,7 +373,7 @@ def _by_service(job: Job) -> dict[str, list[JobStep]]:
     return lanes
 
 
-def _caps(job: Job, members: Sequence[JobStep]) -> Caps:
+def caps_of(job: Job, members: Sequence[JobStep]) -> Caps:
     """What all steps of a service together may do: the smallest that any of them names."""
     limits = [job.limits_for(step) for step in members]
     daily = [limit.daily for limit in limits if limit.daily is not None]

@@ -51,8 +51,6 @@ class LogLevel(StrEnum):
 
 
 LATER = {
-    "plan": "what a run would do, without sending anything",
-    "status": "how far a job is, from its journal",
     "report": "a gallery of the results",
 }
 """Commands of the contract that this version does not have."""
@@ -123,6 +121,58 @@ def run(
         if progress is not Progress.NONE:
             _err(_ended(summary, loaded.directory))
         raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def plan(
+    job: JobFile,
+    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    progress: Annotated[Progress, typer.Option(help="How far it is: live, plain lines, or nothing.")] = Progress.AUTO,
+    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="As if no answer of an earlier job were taken.")] = False,
+    reuse_models: Annotated[
+        bool, typer.Option("--reuse-models", help="As if those of EasyDL models were taken as well.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the job file.")
+    ] = None,
+    log_level: Level = LogLevel.WARNING,
+) -> None:
+    """Say what a run would do: images, calls, time, days and money. Nothing is sent.
+
+    Example: `batchrec plan jobs/demo.toml`
+    """
+    with _told():
+        from .loading import load_job
+        from .plan import payer_known
+        from .plan import plan as plan_job
+        from .tables import show_json, show_plan
+
+        _log_to_stderr(log_level)
+        loaded = load_job(job, set_ or [])
+        if not payer_known(loaded):
+            _err("no credentials: quota and answers of earlier jobs are not looked at")
+        found = _run(lambda: plan_job(loaded, reuse=not no_reuse, reuse_models=reuse_models, progress=progress.value))
+        with _printing():
+            (show_json if json else show_plan)(found)
+
+
+@app.command()
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="A job's output directory.")],
+    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Say how far a job is, from its journal, also while it runs.
+
+    Example: `batchrec status jobs/results/demo`
+    """
+    with _told():
+        from .assembly import is_held
+        from .status import status as status_of
+        from .tables import show_json, show_status
+
+        found = status_of(directory, running=is_held(directory))
+        with _printing():
+            (show_json if json else show_status)(found)
 
 
 @app.command()

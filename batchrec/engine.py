@@ -294,7 +294,7 @@ class Engine:
     async def _read(self, task: Task) -> tuple[bytes | Failure, bytes]:
         """The file and its digest. A small file is read faster than a thread is reached."""
         path = str(self._base / task.key)
-        return _load(path) if task.size <= _INLINE_BYTES else await self._in_thread(_load, path)
+        return _load(path, task) if task.size <= _INLINE_BYTES else await self._in_thread(_load, path, task)
 
     async def _prepare(self, step: Step, data: bytes) -> Prepared | Failure:
         """A look at a small, usual picture is faster than a thread; what may be decoded must not hold up the loop."""
@@ -427,9 +427,13 @@ class Engine:
         self._changed.set()
 
 
-def _load(path: str) -> tuple[bytes | Failure, bytes]:
+def _load(path: str, task: Task) -> tuple[bytes | Failure, bytes]:
+    """The file and its digest, which need not be made where it is known and the file still is what was listed."""
     data = images.read(path)
-    return data, b"" if isinstance(data, Failure) else images.digest(data)
+    if isinstance(data, Failure):
+        return data, b""
+    known = task.sha256 is not None and images.unchanged(path, task.size, task.mtime_ns)
+    return data, task.sha256 if known and task.sha256 else images.digest(data)
 
 
 @dataclass(frozen=True, slots=True)

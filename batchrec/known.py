@@ -17,7 +17,7 @@ import orjson
 from .exact_json import dumps, loads
 from .model import Row
 from .services import Service
-from .state import open_database
+from .state import make_way, open_database
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE NOT NULL, at REAL NOT NULL, 
 CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
 """
 _KEY_BYTES = 16
-_MAKE_WAY = 10
 
 Question = bytes
 """What a step asks, where, and on whose behalf, in a digest."""
@@ -93,18 +92,7 @@ class KnownAnswers:
                 "SET at = excluded.at, row = excluded.row WHERE excluded.at >= at",
                 ((_key(question, sha256), _moment(row), dumps(row)) for question, sha256, row in answers),
             )
-            self._make_way()
-
-    def _make_way(self) -> None:
-        """Drop the oldest tenth where the file has grown too large; its pages are used again."""
-        used, size = (self._writer.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
-        free = self._writer.execute("PRAGMA freelist_count").fetchone()[0]
-        if (used - free) * size > self._most_bytes:
-            (held,) = self._writer.execute("SELECT count(*) FROM answers").fetchone()
-            self._writer.execute(
-                "DELETE FROM answers WHERE rowid IN (SELECT rowid FROM answers ORDER BY at, rowid LIMIT ?)",
-                (held // _MAKE_WAY + 1,),
-            )
+            make_way(self._writer, "answers", "at, rowid", self._most_bytes)
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:

@@ -148,7 +148,8 @@ class Notice:
 class Task:
     """One image and step that is to be answered. `image` and `step` are the journal's numbers for them.
 
-    `size` is the file's, in bytes (-1: there is none); `sha256` its digest when the journal knows it already.
+    `size` is the file's, in bytes (-1: there is none), `mtime_ns` its time as it was listed; `sha256` its digest when
+    the journal knows it already.
     """
 
     image: int
@@ -158,6 +159,7 @@ class Task:
     size: int
     sha256: bytes | None = None
     problem: str | None = None
+    mtime_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,15 +27,17 @@ _SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code 
 class Snapshot:
     """Where a run stands: images and steps `done` of `total`, how many of them failed, the calls/s that are allowed.
 
-    `until` is when it goes on, where it waits for the service's next day.
+    `allowed` is None where nothing is called, `until` when it goes on, where it waits for the service's next day, and
+    `what` what is counted a second.
     """
 
     done: int
     total: int
     failed: int
     answered: int
-    allowed: float
+    allowed: float | None
     until: str | None = None
+    what: str = "answers"
 
 
 class Meter:
@@ -83,10 +85,10 @@ def line(snapshot: Snapshot, rate: float) -> str:
     """A plain line: done of all, answers/s beside the allowed rate, failed, time left."""
     left = duration((snapshot.total - snapshot.done) / rate) if rate > 0 else "unknown"
     waits = f", waits until {snapshot.until}" if snapshot.until else ""
-    return (
-        f"{snapshot.done:,} of {snapshot.total:,} done, {rate:.1f} answers/s (allowed {snapshot.allowed:.1f}), "
-        f"{snapshot.failed:,} failed, {left} left{waits}"
-    )
+    done = f"{snapshot.done:,} of {snapshot.total:,} done, {rate:.1f} {snapshot.what}/s"
+    if snapshot.allowed is None:
+        return f"{done}, {left} left"
+    return f"{done} (allowed {snapshot.allowed:.1f}), {snapshot.failed:,} failed, {left} left{waits}"
 
 
 def duration(seconds: float) -> str:

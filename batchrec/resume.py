@@ -14,6 +14,7 @@ from .errors import Interrupted, JobError
 from .follow import asked, follow_ups, labels_of
 from .journal import Changed, Journal, StepRecord
 from .known import KnownAnswers
+from .looks import Looks, of_file
 from .model import Failure, Found, Ignored, Notice, Row
 from .outputs.files import ResultFiles
 from .record import GROUP_MOST
@@ -55,6 +56,7 @@ def open_directory(
     stopped: Callable[[], bool],
     endpoint: str = "",
     known: KnownAnswers | None = None,
+    looks: Looks | None = None,
 ) -> Opened:
     """Bring journal and result files to where the job file and the inputs are now. Blocks: call it in a thread.
 
@@ -65,15 +67,17 @@ def open_directory(
     journal.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint})
     journal.put_note("base", _way(job.directory, job.base))
     _recover(journal, files, opened, wishes, known)
-    _take_inputs(job, journal, _found(entries, opened, stopped), opened, stopped)
+    take_inputs(job, journal, listed(entries, opened, stopped), opened, stopped)
+    if looks is not None:
+        _recall(job, journal, looks)
     # Not before the inputs are listed: a step that changed drops answers, and a wrong manifest must not cost them.
-    steps = opened.steps = _take_steps(job, journal, opened, wishes)
+    steps = opened.steps = take_steps(job, journal, opened, wishes)
     if wishes.rebuild or journal.note("dirty"):
         lost = _rewrite(journal, files)
         _tell(opened, lost, "asked again, since their rows are missing in results.jsonl")
     _catch_up(journal, files)
     journal.fill(steps[step.name] for step in job.recognize if step.when is None)
-    _judge(job, journal, files, steps)
+    judge(job, journal, files, steps)
     if wishes.retry:
         _tell(opened, journal.retry(steps.values(), wishes.retry_kinds), "asked again, since they have failed")
     journal.sync()
@@ -116,7 +120,7 @@ def _hand_on(journal: Journal, files: ResultFiles, known: KnownAnswers) -> None:
     )
 
 
-def _take_inputs(
+def take_inputs(
     job: Job, journal: Journal, found: Iterable[Found], opened: Opened, stopped: Callable[[], bool]
 ) -> None:
     """Make these the inputs; the answers of files whose bytes have changed are dropped."""
@@ -128,7 +132,16 @@ def _take_inputs(
     _tell(opened, dropped, "dropped and asked again, since their files have changed")
 
 
-def _take_steps(job: Job, journal: Journal, opened: Opened, wishes: Wishes) -> dict[str, int]:
+def _recall(job: Job, journal: Journal, looks: Looks) -> None:
+    """Files that `plan` has read need not be read to be known."""
+    if looks.empty:
+        return
+    for batch in journal.undigested():
+        seen = {image: looks.get(of_file(str(job.base / key), size, time)) for image, key, size, time in batch}
+        journal.note_digests({image: sha256 for image, sha256 in seen.items() if sha256 is not None})
+
+
+def take_steps(job: Job, journal: Journal, opened: Opened, wishes: Wishes) -> dict[str, int]:
     """Make the job's steps the journal's; the answers of steps that ask something else now are dropped."""
     records = step_records(job)
     for name, dropped in journal.outdated(records).items():
@@ -157,7 +170,7 @@ def step_records(job: Job) -> list[StepRecord]:
     ]
 
 
-def _found(entries: Iterable[Found | Ignored | Notice], opened: Opened, stopped: Callable[[], bool]) -> Iterator[Found]:
+def listed(entries: Iterable[Found | Ignored | Notice], opened: Opened, stopped: Callable[[], bool]) -> Iterator[Found]:
     for entry in entries:
         match entry:
             case Found():
@@ -236,7 +249,7 @@ def _catch_up(journal: Journal, files: ResultFiles) -> None:
         _swap(journal, files, list(made))
 
 
-def _judge(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int]) -> None:
+def judge(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int]) -> None:
     """List the images whose stored answers ask for a follow-up that is new or has a new condition."""
     anew = journal.to_judge()
     fresh = {

@@ -52,6 +52,22 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
     return db
 
 
+_TENTH = 10
+
+
+def make_way(db: sqlite3.Connection, table: str, by_age: str, most_bytes: int) -> None:
+    """Drop the oldest tenth of a table where the database has grown too large; its pages are used again."""
+    used, free, size = (
+        db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "freelist_count", "page_size")
+    )
+    if (used - free) * size > most_bytes:
+        (held,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
+        db.execute(
+            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY {by_age} LIMIT ?)",
+            (held // _TENTH + 1,),
+        )
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Replace a file by `content` in one step, readable by its owner alone. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,4 +1,4 @@
-"""What `services`, `errors`, `quota`, `verify` and a run of the embedded endpoint print to standard output."""
+"""What the commands print to standard output: tables for a person, and objects for a program."""
 
 from collections.abc import Iterable, Sequence
 from heapq import nsmallest
@@ -13,10 +13,12 @@ from .errors import JobError
 from .model import Row
 from .outputs.csv import CsvOutput
 from .outputs.jsonl import JsonlOutput
-from .progress import visible
+from .plan import Plan
+from .progress import duration, visible
 from .quota import Usage, iso_beijing
 from .retry import ACTIONS, PERMISSION_DENIED, Action
 from .services import SERVICES, Service
+from .status import Status
 from .verify import Findings
 
 _NARROWEST = 100
@@ -114,6 +116,66 @@ def show_findings(findings: Findings) -> None:
         + (f"{findings.problems:,} problems" if findings.problems else "all agrees"),
         markup=False,
     )
+
+
+def show_json(found: Plan | Status) -> None:
+    """The same for programs: one JSON object."""
+    print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+
+
+def show_plan(plan: Plan) -> None:
+    """What a run would do: how the images stand, a line a step, and when it would be done."""
+    console = _console()
+    console.print(
+        f"{plan.images:,} images ({plan.duplicates:,} copies, {plan.ignored:,} files ignored): "
+        f"{plan.answered:,} answers, {plan.failed:,} failed\n"
+        f"to be asked about: {plan.known:,} known already, {plan.unreadable:,} unreadable, {plan.refused:,} refused, "
+        f"{plan.to_repair:,} to repair",
+        markup=False,
+    )
+    rows = (
+        (
+            step.step,
+            _between(step.calls, step.calls_min, step.calls_max),
+            "auto" if step.qps is None else f"{step.qps:g}",
+            "unknown" if step.seconds is None else duration(step.seconds),
+            f"{step.days:,}",
+            "" if step.yuan is None else f"{step.yuan:.2f}",
+        )
+        for step in plan.steps
+    )
+    _show(("step", "calls", "calls/s", "time", "days", "yuan"), rows)
+    console.print(
+        f"{plan.calls:,} calls; " + (f"done at {plan.finish_at}" if plan.finish_at else "the rate is not known yet"),
+        markup=False,
+    )
+
+
+def _between(expected: int, least: int, most: int) -> str:
+    return f"{expected:,}" + (f" ({least:,} to {most:,})" if most > least else "")
+
+
+def show_status(status: Status) -> None:
+    """How far a job is: all of it, a line a step, and whether it goes on."""
+    console = _console()
+    share = f"{status.done_share:.1%}"
+    console.print(
+        f"{status.images:,} images ({status.duplicates:,} copies): {status.answered:,} answers, "
+        f"{status.failed:,} failed, {status.left:,} to be asked; {share} done",
+        markup=False,
+    )
+    rows = ((step.step, f"{step.answered:,}", f"{step.failed:,}", f"{step.left:,}") for step in status.steps)
+    _show(("step", "answered", "failed", "to be asked"), rows)
+    console.print(_goes_on(status), markup=False)
+
+
+def _goes_on(status: Status) -> str:
+    if status.running:
+        left = "unknown" if status.seconds_left is None else duration(status.seconds_left)
+        return f"running: {status.rate:.1f} answers/s over the last minute, {left} left"
+    if status.stopped_by:
+        return f"stopped by {status.stopped_by}" + (f"; run again after {status.resume_at}" if status.resume_at else "")
+    return "finished" if not status.left else "not running"
 
 
 def show_answers(directory: Path, steps: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ def test_steps_of_one_service_share_a_lane(tmp_path):
         {"service": "easydl_detection", "step": "a", "model": "one"},
         {"service": "easydl_detection", "step": "b", "model": "two"},
     )
-    lanes = assembly._by_service(job)
+    lanes = assembly.by_service(job)
     assert {name: [step.name for step in steps] for name, steps in lanes.items()} == {
         "dish": ["dish", "again"],
         "easydl_detection/one": ["a"],
@@ -44,7 +44,7 @@ def test_a_lane_keeps_to_the_smallest_of_its_limits(tmp_path):
         {"service": "dish", "step": "again", "options": {"top_num": 1}, "total": 7},
         limits={"qps": 10, "daily": 500},
     )
-    assert assembly._caps(job, job.recognize) == assembly.Caps(3.0, 100, 7)
+    assert assembly.caps_of(job, job.recognize) == assembly.Caps(3.0, 100, 7)
 
 
 @pytest.mark.parametrize(("qps", "expected"), [(1e-300, 16), (2, 16), (10, 40), (1000, 256), (1e308, 256)])
@@ -62,12 +62,12 @@ def test_workers_follow_the_rate(qps, expected):
 )
 def test_another_endpoint_is_another_account(tmp_path, endpoint, expected):
     """Calls to an emulator are never counted against the real account."""
-    assert assembly._payer(job_of(tmp_path, account={"endpoint": endpoint}), KEY) == expected
+    assert assembly.payer(job_of(tmp_path, account={"endpoint": endpoint}), KEY) == expected
 
 
 def test_embedded_needs_no_credentials(tmp_path):
     """The emulator of this process is nobody's account."""
-    credentials = assembly._credentials(job_of(tmp_path, account={"endpoint": "embedded"}), {})
+    credentials = assembly.credentials_of(job_of(tmp_path, account={"endpoint": "embedded"}), {})
     assert credentials.identity == "embedded"
 
 
@@ -93,7 +93,7 @@ def test_complaints_about_inputs_name_the_job_file(tmp_path):
     """They come while listing, when nobody knows any more which file said so."""
     job = job_of(tmp_path, input={"paths": ["nowhere"]})
     with pytest.raises(JobError, match=r"^job\.toml: .*nowhere"):
-        list(assembly._entries(job))
+        list(assembly.inputs_of(job))
 
 
 async def test_a_job_without_images_ends_well(tmp_path):

@@ -15,18 +15,36 @@ import os
 import stat
 import struct
 import zlib
+from collections.abc import Callable
 from functools import reduce
 from operator import or_
+from typing import TypeVar
 
 import pybase64
 from PIL import Image
 
 from ..model import Failure, Prepared
 from ..services import ImageLimits
-from .judge import MAX_DECODED_PIXELS, hopeless, look, quiet, refuse, unfit, unusual, verify
+from .judge import MAX_DECODED_PIXELS, Picture, hopeless, look, quiet, refuse, unfit, unusual, verify
 from .repair import mend, one_huge_at_a_time
 
-__all__ = ["MAX_DECODED_PIXELS", "MAX_FILE_BYTES", "as_it_is", "digest", "encode", "prepare", "read"]
+__all__ = [
+    "MAX_DECODED_PIXELS",
+    "MAX_FILE_BYTES",
+    "REPAIR",
+    "as_it_is",
+    "digest",
+    "encode",
+    "foresee",
+    "prepare",
+    "read",
+    "unchanged",
+]
+
+_T = TypeVar("_T")
+
+REPAIR = "repair"
+"""What `foresee` says of a picture that `prepare` would have to change."""
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Larger files are refused without reading them: no picture worth 4 MB of base64 is this heavy."""
@@ -115,6 +133,15 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def unchanged(path: str, size: int, mtime_ns: int) -> bool:
+    """Whether the file still has this size and time, so that what was read before holds the bytes of then."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return (status.st_size, status.st_mtime_ns) == (size, mtime_ns)
+
+
 def encode(data: bytes) -> bytes:
     """The bytes as base64 text without line breaks."""
     return pybase64.b64encode(data)
@@ -129,12 +156,28 @@ def prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) ->
     picture keeps its orientation tag, so that they agree as before. The same bytes prepared again come back as they
     are, with nothing repaired.
     """
+    return _sparing(data, lambda: _prepare(data, limits, repair=repair, upright=upright))
+
+
+def foresee(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> str:
+    """What `prepare` would do, after a look of some 25 µs: nothing (empty), `REPAIR`, or refuse, with the word for it.
+
+    Nothing is decoded, so a picture that is torn inside, or that no repair makes fit, is not found out.
+    """
+    judged = _sparing(data, lambda: _judged(data, limits, repair=repair, upright=upright))
+    if isinstance(judged, Failure):
+        return str(judged.code)
+    return REPAIR if judged[1] else ""
+
+
+def _sparing(data: bytes, work: Callable[[], _T]) -> _T | Failure:
+    """What the work on these bytes comes to, one heavy file at a time; a Failure for whatever Pillow raises."""
     if not data:
         return _empty()
     quiet()
     try:
         with one_huge_at_a_time if len(data) > _HEAVY_BYTES else contextlib.nullcontext():
-            return _prepare(data, limits, repair=repair, upright=upright)
+            return work()
     except (MemoryError, Image.DecompressionBombError):
         return refuse("too_large", "it needs more memory than there is to decode: a decompression bomb?")
     except _DAMAGED as error:
@@ -161,6 +204,18 @@ def as_it_is(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | N
 
 
 def _prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> Prepared | Failure:
+    judged = _judged(data, limits, repair=repair, upright=upright)
+    if isinstance(judged, Failure):
+        return judged
+    picture, to_mend = judged
+    if to_mend:
+        return mend(picture, limits, upright=upright)
+    verify(picture)
+    return Prepared(data)
+
+
+def _judged(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> tuple[Picture, bool] | Failure:
+    """The picture and whether it is to be mended, or why it is refused; nothing is decoded yet."""
     picture = look(data)
     if isinstance(picture, Failure):
         return picture
@@ -168,11 +223,8 @@ def _prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -
         return failure
     failure = unfit(picture, limits)
     if repair and (failure is not None or unusual(picture, upright=upright)):
-        return mend(picture, limits, upright=upright)
-    if failure is not None:
-        return failure
-    verify(picture)
-    return Prepared(data)
+        return picture, True
+    return failure or (picture, False)
 
 
 def _words_of(error: BaseException) -> str:

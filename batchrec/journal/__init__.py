@@ -3,8 +3,8 @@
 `Journal` is a run's; `reading` lets others look into it, also while a run goes on.
 """
 
-from .reader import ActiveStep, AnswerPlace, Reader, reading
-from .values import FILENAME, Changed, Counts, Finished, Known, StepRecord
+from .reader import ActiveStep, AnswerPlace, Reader, copy_journal, reading
+from .values import FILENAME, Changed, Counts, Finished, Known, Pending, StepCounts, StepRecord
 from .writer import Journal
 
 __all__ = [
@@ -16,7 +16,10 @@ __all__ = [
     "Finished",
     "Journal",
     "Known",
+    "Pending",
     "Reader",
+    "StepCounts",
     "StepRecord",
+    "copy_journal",
     "reading",
 ]

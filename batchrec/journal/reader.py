@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ..errors import JobError, OutputFailed
 from ..model import Charge
-from .values import FILENAME, VERSION, Counts
+from .values import FILENAME, VERSION, Counts, StepCounts
 
 FAILED_NOW = (
     "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
@@ -75,6 +75,21 @@ class Reader:
                 "WHERE state < 3 AND position IS NOT NULL"
             )
         return Counts(images, duplicates, answered, failed, remaining)
+
+    def by_step(self) -> dict[int, StepCounts]:
+        """By a step's number: where its images stand."""
+        with self._guarded():
+            rows = self._db.execute(
+                "SELECT s.id, total(i.state = 3), total(i.state = 4 AND m.position IS NOT NULL), "
+                "total(i.state < 3 AND m.position IS NOT NULL) FROM steps s LEFT JOIN items i ON i.step = s.id "
+                "LEFT JOIN images m ON m.id = i.image WHERE s.active = 1 GROUP BY s.id"
+            ).fetchall()
+        return {number: StepCounts(*map(int, counts)) for number, *counts in rows}
+
+    def finished_since(self, moment: str) -> int:
+        """Images and steps that were answered or failed after a moment (ISO 8601, UTC)."""
+        with self._guarded():
+            return self._one("SELECT count(*) FROM items WHERE state IN (3, 4) AND at > ?", moment)
 
     def failures(self) -> Iterator[dict[str, Any]]:
         """The rows of failures.jsonl, in input order, read beside a running commit."""
@@ -180,6 +195,18 @@ def reading(directory: Path) -> Iterator[Reader]:
             raise JobError(f"{path}: {foreign(version)}")
         db.execute("BEGIN")
         yield Reader(path, db)
+
+
+def copy_journal(directory: Path, to: Path) -> None:
+    """Put a copy of a directory's journal, as it is at this moment, into another folder; nothing if there is none.
+
+    Raises JobError where it is of another version.
+    """
+    path = directory / FILENAME
+    if not path.is_file():
+        return
+    with reading(directory), closing(read_only(path)) as source, closing(sqlite3.connect(to / FILENAME)) as copy:
+        source.backup(copy)
 
 
 def read_only(path: Path) -> sqlite3.Connection:

@@ -70,6 +70,18 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """An input that is to be asked about, as it was listed: `size` in bytes, `mtime_ns` in nanoseconds."""
+
+    number: int
+    key: str
+    size: int
+    mtime_ns: int
+    sha256: bytes | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """What the journal has for a content at a step: where in results.jsonl its row stands, or its failure."""
 
@@ -93,6 +105,15 @@ class Finished:
     leader: int | None = None
     failure: Failure | None = None
     follow: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepCounts:
+    """Of one step: images that are answered, failed, and still to be asked about."""
+
+    answered: int = 0
+    failed: int = 0
+    open: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from ..durable import boot_id, sync_file
 from ..errors import JobError
 from ..model import Charge, Failure, Found, Kind, Row, Task
 from .reader import Reader, foreign, translated
-from .values import FILENAME, SCHEMA, SINCE_1, VERSION, Changed, Finished, Known, State, StepRecord
+from .values import FILENAME, SCHEMA, SINCE_1, VERSION, Changed, Finished, Known, Pending, State, StepRecord
 
 _LEAST_AHEAD, _MOST_AHEAD = 8, 512
 """Calls by which the bound is moved ahead: twice those since the last sync, and as many too many may be told after a
@@ -210,6 +210,72 @@ class Journal(Reader):
             )
             return 0 if same else self._forget("image = ?", change.image)
 
+    def undigested(self) -> Iterator[list[tuple[int, str, int, int]]]:
+        """Inputs that can be read and whose digest is not known, in batches: number, key, size and time."""
+        last = 0
+        while True:
+            with self._guarded():
+                rows = self._db.execute(
+                    "SELECT id, key, size, mtime_ns FROM images WHERE id > ? AND sha256 IS NULL AND problem IS NULL "
+                    "AND position IS NOT NULL ORDER BY id LIMIT ?",
+                    (last, _SCAN_BATCH),
+                ).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            yield rows
+
+    def note_digests(self, digests: Mapping[int, bytes]) -> None:
+        """Note by image what its file holds, where that is not known."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NULL",
+                ((sha256, image) for image, sha256 in digests.items()),
+            )
+
+    # -- looking ahead, in a copy
+
+    def begin_looking(self) -> int:
+        """Make room for what is seen of the images that are to be asked about: how many those are."""
+        with self._transaction():
+            self._db.execute("CREATE TEMP TABLE looked (image INTEGER PRIMARY KEY, sha256 BLOB, words TEXT)")
+            self._db.execute(
+                "CREATE TEMP TABLE kinds (step INTEGER, sha256 BLOB, PRIMARY KEY (step, sha256)) WITHOUT ROWID"
+            )
+        return self._one(f"SELECT count(DISTINCT image) {_OPEN}")
+
+    def pending(self) -> Iterator[Pending]:
+        """The images that are to be asked about at any step, in no order."""
+        for row in self._streamed(
+            f"SELECT id, key, size, mtime_ns, sha256, problem FROM images WHERE id IN (SELECT image {_OPEN})"
+        ):
+            yield Pending(*row)
+
+    def looked_at(self, seen: Iterable[tuple[int, bytes | None, Sequence[str]]]) -> None:
+        """Note digest and verdicts of images, by number."""
+        rows = list(seen)
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO looked VALUES (?, ?, ?)",
+                ((image, sha256, " ".join(words)) for image, sha256, words in rows),
+            )
+        self.note_digests({image: sha256 for image, sha256, _ in rows if sha256 is not None})
+
+    def looked(self, step: int, also: Sequence[int] = ()) -> Iterator[tuple[int, bytes, list[str]]]:
+        """What was seen of the readable images that are to be asked about at a step, and of some others."""
+        with self._guarded():
+            for image, sha256, words in self._db.execute(
+                "SELECT image, sha256, words FROM looked WHERE sha256 IS NOT NULL AND (image IN "
+                f"(SELECT image FROM items WHERE step = ? AND state < 3) OR image IN ({_numbers(also)}))",
+                (step,),
+            ):
+                yield image, sha256, words.split(" ")
+
+    def first_of_its_kind(self, step: int, sha256: bytes) -> bool:
+        """Whether this content was not met at this step before."""
+        with self._guarded():
+            return self._db.execute("INSERT OR IGNORE INTO kinds VALUES (?, ?)", (step, sha256)).rowcount > 0
+
     def fill(self, steps: Iterable[int]) -> None:
         """Put every input that a step has not seen on its list, and the lists into the order of the inputs."""
         with self._transaction():
@@ -361,12 +427,15 @@ class Journal(Reader):
     def commit(self, finished: Sequence[Finished], outputs: Mapping[str, tuple[int, int]]) -> None:
         """One group: what is finished, the follow-up steps, the files' lengths. `outputs`: (length, crc) by name.
 
-        The first digest of a file stays: one that was replaced between two steps is then found out by the next run.
+        The first digest that was answered stays: a file that was replaced between two steps is then found out by the
+        next run. One that was only looked up when the file was listed makes way for that of the bytes that were sent.
         """
+        digests = {f.task.image: f.sha256 for f in reversed(finished) if f.sha256 is not None}
         with self._transaction():
             self._db.executemany(
-                "UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NULL",
-                ((f.sha256, f.task.image) for f in finished if f.sha256 is not None),
+                "UPDATE images SET sha256 = ?1 WHERE id = ?2 AND sha256 IS NOT ?1 AND NOT EXISTS "
+                "(SELECT 1 FROM items WHERE image = ?2 AND state = 3 AND images.sha256 IS NOT NULL)",
+                ((sha256, image) for image, sha256 in digests.items()),
             )
             self._db.executemany(
                 "UPDATE items SET state = ?, sent = 0, leader = ?, attempts = ?, at = ?, start = ?, length = ?, "
@@ -545,9 +614,10 @@ class Journal(Reader):
                 raise
 
 
+_OPEN = "FROM items JOIN steps ON steps.id = step AND active = 1 WHERE state < 3 AND position IS NOT NULL"
 _UNLESS_LISTED = "ON CONFLICT DO UPDATE SET state = 4 WHERE state = 5"
 _FIRST_PENDING = (
-    "SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem FROM items i "
+    "SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem, m.mtime_ns FROM items i "
     "JOIN images m ON m.id = i.image WHERE i.step = ? AND i.state = 0 AND i.position <= ? ORDER BY i.position LIMIT ?"
 )
 

@@ -1,0 +1,101 @@
+"""What was seen of files and their contents, so that nobody looks twice: digests, and what preparation would do.
+
+One SQLite file in the state folder, shared by every process of the machine, bounded in size. A file with another size
+or time is another file here. It is a convenience: where it cannot be used, that is said once, and files are read.
+"""
+
+import hashlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .services import ImageLimits
+from .state import make_way, open_database
+
+_log = logging.getLogger(__name__)
+
+MOST_BYTES = 1 << 29
+"""How large the file may grow: some three million files. The oldest make way."""
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS looks (key BLOB UNIQUE NOT NULL, seen BLOB NOT NULL);"
+_KEY_BYTES = 16
+
+Key = bytes
+"""What was looked at, in a digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How pictures are prepared: for these limits, mended or not, turned upright or not."""
+
+    limits: ImageLimits
+    repair: bool
+    upright: bool
+
+
+def of_file(path: str, size: int, mtime_ns: int) -> Key:
+    """The key of a file's digest."""
+    return _digest(b"file", os.fsencode(os.path.abspath(path)), b"%d %d" % (size, mtime_ns))
+
+
+def of_content(sha256: bytes, way: Way) -> Key:
+    """The key of what preparation would do with a content; what is kept is the word of `images.foresee`."""
+    return _digest(b"content", sha256, repr(way).encode())
+
+
+class Looks:
+    """What is kept, by key. Used in one thread at a time."""
+
+    def __init__(self, directory: Path, most_bytes: int = MOST_BYTES) -> None:
+        self._path = directory / "looks.db"
+        self._most_bytes = most_bytes
+        self._opened = ExitStack()
+        self._usable = True
+        with self._forgiving():
+            self._db = self._opened.enter_context(closing(open_database(self._path, _SCHEMA)))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._opened.close()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing at all is kept."""
+        if self._usable:
+            with self._forgiving():
+                return self._db.execute("SELECT 1 FROM looks LIMIT 1").fetchone() is None
+        return True
+
+    def get(self, key: Key) -> bytes | None:
+        """What was seen, or None."""
+        if self._usable:
+            with self._forgiving():
+                row = self._db.execute("SELECT seen FROM looks WHERE key = ?", (key,)).fetchone()
+                return bytes(row[0]) if row else None
+        return None
+
+    def put(self, seen: Mapping[Key, bytes]) -> None:
+        """Keep what was seen."""
+        if not self._usable or not seen:
+            return
+        with self._forgiving(), self._db:  # commits, or undoes it all
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?)", seen.items())
+            make_way(self._db, "looks", "rowid", self._most_bytes)
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """What goes wrong with the file is said once; from then on nothing is kept."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as exc:
+            self._usable = False
+            _log.warning("%s: cannot be used, so files are read again: %s", self._path, exc)
+
+
+def _digest(*parts: bytes) -> Key:
+    return hashlib.sha256(b"\0".join(parts)).digest()[:_KEY_BYTES]

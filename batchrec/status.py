@@ -1,0 +1,86 @@
+"""`batchrec status`: how far a job is, from its journal, also while it runs. Reads, and writes nothing."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from .errors import JobError
+from .journal import reading
+from .quota import iso_utc
+from .views import SUMMARY
+
+_LATELY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepStatus:
+    """How many images are answered, failed and still to be asked about at a step."""
+
+    step: str
+    answered: int
+    failed: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a job is. `rate` is in answers/s over the last minute; `seconds_left` at that rate, None if unknown.
+
+    `stopped_by` and `resume_at` are what the last run that came to its end said, None while one runs.
+    """
+
+    running: bool
+    images: int
+    duplicates: int
+    answered: int
+    failed: int
+    left: int
+    done_share: float
+    rate: float
+    seconds_left: float | None
+    stopped_by: str | None
+    resume_at: str | None
+    steps: list[StepStatus]
+
+
+def status(directory: Path, *, running: bool, now: Callable[[], float] = time.time) -> Status:
+    """How far the job of an output directory is. Raises JobError where it is none, or cannot be read."""
+    try:
+        with reading(directory) as journal:
+            counts, states = journal.counts(), journal.by_step()
+            steps = [
+                StepStatus(step.name, state.answered, state.failed, state.open)
+                for step in journal.active_steps()
+                for state in (states[step.number],)
+            ]
+            rate = journal.finished_since(iso_utc(now() - _LATELY)) / _LATELY if running else 0.0
+        last = {} if running else _last(directory)
+    except OSError as exc:
+        raise JobError(f"{directory}: cannot be read: {exc.strerror}") from exc
+    done = counts.answered + counts.failed
+    return Status(
+        running=running,
+        images=counts.images,
+        duplicates=counts.duplicates,
+        answered=counts.answered,
+        failed=counts.failed,
+        left=counts.open,
+        done_share=round(done / (done + counts.open), 4) if done + counts.open else 1.0,
+        rate=round(rate, 2),
+        seconds_left=round(counts.open / rate, 1) if rate else None,
+        stopped_by=last.get("stopped_by"),
+        resume_at=last.get("resume_at"),
+        steps=steps,
+    )
+
+
+def _last(directory: Path) -> dict[str, str | None]:
+    """What the last run said at its end."""
+    try:
+        said = orjson.loads((directory / SUMMARY).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
