@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS pace (account TEXT, service TEXT, boot TEXT NOT NULL,
     numbers BLOB NOT NULL, arrived BLOB NOT NULL, PRIMARY KEY (account, service));
 """
 _SINGLY_UP_TO = 200
-_TRANSACTIONS_PER_SECOND = 100
+_SHARE_SECONDS = 0.01
 _BUCKETS_UP_TO = 500
 _STALE = 0.05
 _SPREAD = 0.8
@@ -121,6 +121,7 @@ class Pacer:
         self._set_rate = max(rate, _LOWEST_RATE)
         self._time = time
         self._granted: deque[Slot] = deque()
+        self._share, self._granted_at = 1, -math.inf
         self._told: list[Callable[[Pace], None]] = []
         self._bucket = _bucket(self._set_rate)
         self.rate, self.slowest = self._set_rate, False
@@ -151,17 +152,27 @@ class Pacer:
         return self._time() - slot.at > _STALE
 
     async def _next(self) -> Slot:
+        if not self._granted:
+            self._adjust_share()
         while not self._granted:
             now = self._time()
             with self._turn() as pace:
-                slots, again = pace.grant(now, self._set_rate, self._many())
+                slots, again = pace.grant(now, self._set_rate, self._share)
             self._granted.extend(slots)
+            self._granted_at = now
             if not slots:  # not all processes at the same moment, or one might be the first each time
                 await asyncio.sleep(again - now + random.random() * _SPREAD * AHEAD)
         return self._granted.popleft()
 
-    def _many(self) -> int:
-        return 1 if self.rate <= _SINGLY_UP_TO else math.ceil(self.rate / _TRANSACTIONS_PER_SECOND)
+    def _adjust_share(self) -> None:
+        """Take as many places at a time as are used in a hundredth of a second: more would be stale before they are."""
+        used_in = self._time() - self._granted_at
+        if used_in > 2 * _SHARE_SECONDS:
+            self._share //= 2
+        elif used_in < _SHARE_SECONDS:
+            self._share *= 2
+        most = 1 if self.rate <= _SINGLY_UP_TO else math.ceil(self.rate * _SHARE_SECONDS)
+        self._share = max(1, min(self._share, most))
 
     def forgo(self, slot: Slot) -> None:
         """No call leaves in this slot."""

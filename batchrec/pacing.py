@@ -181,6 +181,7 @@ class Pace:
         self._forget(now - window)
         arrived = sorted(self.calls.values())
         late = _LATE_TIMERS + _CATCH_UP * self._mean_excess
+        apart, unanswered = 1 / self.rate / _HURRY, self._unanswered()
         slots: list[Slot] = []
         for place in range(len(arrived) - room, min(len(arrived) - room + many, len(arrived))):
             table = max(state.next_at, now - (late if now - state.next_at < _IDLE else 0.0), state.paused_until)
@@ -188,9 +189,9 @@ class Pace:
             if at > now + AHEAD:
                 return slots, at - AHEAD if at == table else min(at - AHEAD, now + _LOOK_AGAIN)
             state.number += 1
-            state.next_at = table + 1 / self.rate / _HURRY
+            state.next_at = table + apart
             slots.append(Slot(state.number, max(at, now)))
-            self.calls[state.number] = slots[-1].at + self._unanswered()
+            self.calls[state.number] = slots[-1].at + unanswered
         return slots, now
 
     def forgo(self, number: int) -> None:
