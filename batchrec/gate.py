@@ -6,13 +6,14 @@ import itertools
 import logging
 import math
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from .batch import Batch
 from .errors import CredentialsRefused, ServiceUnavailable
-from .interfaces import Account
-from .model import Authorization, Charge, Failure, Kind
+from .interfaces import Account, Marks
+from .model import Authorization, Charge, Failure, Kind, Task
 from .pacer import Pacer, Paces
 from .pacing import Slot
 from .quota import Closure, Quota, iso_beijing
@@ -34,14 +35,17 @@ class GateClosed(Exception):
     """No further call may leave through this gate in this run; `closure` or a missing permission is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A call that may leave: when (monotonic seconds), what it carries, and what it is counted on."""
+class Ticket(NamedTuple):
+    """A call that may leave: for whom, when (monotonic seconds), what it carries, and what it is counted on."""
 
+    task: Task
     sent_at: float
     authorization: Authorization
     charge: Charge
     slot: Slot
+
+
+_Booking = tuple[Task, Charge | Closure | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Gate:
         caps: Caps,
         quota: Quota,
         paces: Paces,
+        marks: Marks,
         slots: asyncio.Semaphore,
         *,
         patience: float,
@@ -84,6 +89,7 @@ class Gate:
         self._payer = payer
         self._caps = caps
         self._quota = quota
+        self._marks = marks
         self._slots = slots
         self._patience = patience
         self._wait = wait
@@ -94,6 +100,8 @@ class Gate:
         self.forbidden = False
         self.in_flight = 0
         self._settled = asyncio.Event()
+        self._full = False
+        self._departures = Batch(self._book, self._unbook)
         self._line = _Line()
         quota.note_caps(payer, service, caps.daily, caps.total)
         self._remembered = quota.closure(payer, service)
@@ -124,29 +132,45 @@ class Gate:
         """Whether a closed gate opens by itself, and may be waited for."""
         return self._wait and not self.forbidden and self.closure is not None and self.closure.until is not None
 
-    async def enter(self, *, first: bool = False) -> Ticket:
-        """Wait until a call may leave, and count it. `first` goes before everybody else who waits.
+    async def enter(self, task: Task, *, first: bool = False) -> Ticket:
+        """Wait until a call may leave, count it, and mark its image. `first` goes before everybody else who waits.
 
         Raises GateClosed, CredentialsRefused, ServiceUnavailable, and OutputFailed when the count cannot be kept.
         """
-        async with self._line.turn(first=first):
-            while True:
-                await self._until_open()
-                await self._until_healthy()
-                # Before the pacer, or the calls that wait for a new token would all leave at once.
-                authorization = await self._account.authorize()
-                slot = await self.pacer.turn()
-                # After the pacer, or a slow service would keep places from the others while it waits for its turn.
-                slot = await self._place(slot)
-                left = self._leave(authorization, slot)
-                if isinstance(left, Ticket):
-                    return left
-                self.pacer.forgo(slot)
-                # A call in flight may yet be refused and give its place back: only after that is the limit reached.
-                if left is not None and self.in_flight:
-                    await self._next_settled()
-                elif left is not None:
-                    self._close(left)
+        while True:
+            await self._line.acquire(first=first)
+            try:
+                authorization, slot = await self._pass()
+            finally:
+                self._line.release()
+            try:
+                # Outside of the line, so that all who come through it together are counted together.
+                _, booked = await self._departures.do(task)
+            except BaseException:
+                self._turn_back(slot)
+                raise
+            if isinstance(booked, Charge):
+                return Ticket(task, self._time(), authorization, booked, slot)
+            self._turn_back(slot, booked)
+            first = True
+
+    async def _pass(self) -> tuple[Authorization, Slot]:
+        """Wait for all that a call has to wait for, and take a place in flight."""
+        while True:
+            await self._until_open()
+            await self._until_healthy()
+            await self._until_room()
+            # Before the pacer, or the calls that wait for a new token would all leave at once.
+            authorization = await self._account.authorize()
+            slot = await self.pacer.turn()
+            # After the pacer, or a slow service would keep places from the others while it waits for its turn.
+            slot = await self._place(slot)
+            # Calls in flight have ended while this one waited for its turn: what they were told holds for it too.
+            if not self.closed and not (self._doubtful and self.in_flight):
+                self.in_flight += 1
+                return authorization, slot
+            self._slots.release()
+            self.pacer.forgo(slot)
 
     async def _place(self, slot: Slot) -> Slot:
         """A place in flight. The slot, or a later one where the wait took so long that it is over."""
@@ -160,31 +184,46 @@ class Gate:
             raise
         return slot
 
-    def _leave(self, authorization: Authorization, slot: Slot) -> Ticket | Closure | None:
-        """Count a call that has a place in flight. Where it must not leave after all, the place is free again."""
-        reserved: Closure | Charge | None = None
-        try:
-            # Calls in flight have ended while this one waited for its turn: what they were told holds for it too.
-            if not self.closed and not (self._doubtful and self.in_flight):
-                caps = self._caps
-                ahead = math.ceil(min(self.pacer.rate, _MOST_AHEAD))
-                reserved = self._quota.reserve(self._payer, self.service, caps.daily, caps.total, ahead)
-        finally:
-            if not isinstance(reserved, Charge):
-                self._slots.release()
-        if not isinstance(reserved, Charge):
-            return reserved
-        self.in_flight += 1
-        return Ticket(self._time(), authorization, reserved, slot)
+    def _book(self, tasks: Sequence[Task]) -> list[_Booking]:
+        """Count and mark calls that have a place in flight: for each its charge, or why it must not leave after all."""
+        if self.closed or (self._doubtful and self.in_flight > 1):
+            return [(task, None) for task in tasks]
+        caps, ahead = self._caps, math.ceil(min(self.pacer.rate, _MOST_AHEAD))
+        booked = self._quota.reserve(self._payer, self.service, caps.daily, caps.total, calls=len(tasks), ahead=ahead)
+        bookings: list[_Booking] = list(zip(tasks, booked, strict=True))
+        self._marks.sent([(task, charge) for task, charge in bookings if isinstance(charge, Charge)])
+        return bookings
 
-    def settle(self, ticket: Ticket, image: object, failure: Failure | None, *, suspect: bool = False) -> None:
-        """Learn from how a call ended. Raises CredentialsRefused or ServiceUnavailable when the run must end."""
+    def _unbook(self, booking: _Booking) -> None:
+        task, charge = booking
+        if isinstance(charge, Charge):
+            self._quota.give_back(charge)
+            self._marks.settled(task, charge, counted=False)
+
+    def _turn_back(self, slot: Slot, closure: Closure | None = None) -> None:
+        """A call does not leave, since there is no room for it or, without a closure, for another reason."""
+        self.pacer.forgo(slot)
+        self._left()
+        # A call in flight may yet be refused and give its place back: only after that is the limit reached.
+        if closure is not None and self.in_flight:
+            self._full = True
+        elif closure is not None:
+            self._close(closure)
+
+    def _left(self) -> None:
+        """A place in flight is free again."""
         self.in_flight -= 1
         self._slots.release()
         self._settled.set()
+        self._full = False
+
+    def settle(self, ticket: Ticket, image: object, failure: Failure | None, *, suspect: bool = False) -> None:
+        """Learn from how a call ended. Raises CredentialsRefused or ServiceUnavailable when the run must end."""
+        self._left()
         if failure is None:
             self._answered(ticket)
             return
+        self._marks.settled(ticket.task, ticket.charge, counted=counts(failure))
         if failure.kind is not Kind.THROTTLED:
             self._refused_since = None
         if failure.kind is Kind.TRANSIENT and isinstance(failure.code, str):
@@ -302,6 +341,12 @@ class Gate:
         if self.breaker.down:
             await asyncio.sleep(self.breaker.probe_delay(self._rng))
 
+    async def _until_room(self) -> None:
+        """Where the limit was reached while calls were in flight: wait until one has ended."""
+        while self._full and self.in_flight:
+            await self._next_settled()
+            await self._until_open()
+
     async def _next_settled(self) -> None:
         self._settled.clear()
         await self._settled.wait()
@@ -319,8 +364,7 @@ class _Line:
         self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
 
-    @asynccontextmanager
-    async def turn(self, *, first: bool) -> AsyncIterator[None]:
+    async def acquire(self, *, first: bool) -> None:
         if self._busy:
             place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (not first, next(self._count), place))
@@ -328,15 +372,11 @@ class _Line:
                 await place
             except asyncio.CancelledError:
                 if place.done() and not place.cancelled():
-                    self._pass_on()
+                    self.release()
                 raise
         self._busy = True
-        try:
-            yield
-        finally:
-            self._pass_on()
 
-    def _pass_on(self) -> None:
+    def release(self) -> None:
         while self._waiting:
             _, _, place = heapq.heappop(self._waiting)
             if not place.done():

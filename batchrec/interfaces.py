@@ -1,9 +1,9 @@
 """What the parts expect of each other: a handful of tiny protocols."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from .model import Authorization, Failure, Found, Ignored, Notice, Reply, Row
+from .model import Authorization, Charge, Failure, Found, Ignored, Notice, Reply, Row, Task
 
 
 class Source(Protocol):
@@ -37,6 +37,18 @@ class Transport(Protocol):
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
         """The reply, or why there is none. Never raises for what a network or a server does."""
+        ...
+
+
+class Marks(Protocol):
+    """Where it is noted which images a call is under way for, so that a kill does not hide that it was made."""
+
+    def sent(self, calls: Sequence[tuple[Task, Charge]]) -> None:
+        """Calls for these images leave now. Raises OutputFailed."""
+        ...
+
+    def settled(self, task: Task, charge: Charge, *, counted: bool) -> None:
+        """A call did not finish its image. `counted`: the service may have counted it. Raises OutputFailed."""
         ...
 
 

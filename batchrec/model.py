@@ -1,8 +1,11 @@
-"""The values that travel through batchrec: frozen, and knowing nothing of each other's makers."""
+"""The values that travel through batchrec: frozen, and knowing nothing of each other's makers.
+
+Those that are made for every image or label are named tuples, which are made three times as fast as frozen dataclasses.
+"""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 AUTO = 1e12
 """As calls per second: whatever the account has. A number so great that it bounds nothing, and that JSON has."""
@@ -89,8 +92,7 @@ class Box:
         return Box(round(self.left * x), round(self.top * y), round(self.width * x), round(self.height * y))
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """One thing the service saw. What the service does not say is None."""
 
     name: str | None
@@ -144,8 +146,7 @@ class Notice:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One image and step that is to be answered. `image` and `step` are the journal's numbers for them.
 
     `size` is the file's, in bytes (-1: there is none), `mtime_ns` its time as it was listed; `sha256` its digest when

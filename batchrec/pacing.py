@@ -20,6 +20,7 @@ which put it up again are less than one call in a thousand.
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .model import AUTO
 
@@ -117,8 +118,7 @@ class State:
     flow_from: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A place in the log, and when its call is to leave (monotonic seconds)."""
 
     number: int

@@ -117,25 +117,27 @@ class Quota:
             self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (account, service, daily, total))
 
     def reserve(
-        self, account: str, service: str, daily: int | None, total: int | None, ahead: int = 1
-    ) -> Closure | Charge:
-        """Count a call that is about to leave: what it is counted on, or why it must not leave.
+        self, account: str, service: str, daily: int | None, total: int | None, *, calls: int = 1, ahead: int = 1
+    ) -> list[Charge | Closure]:
+        """Count calls that are about to leave: for each what it is counted on, or why it must not leave.
 
         `ahead` is by how many calls the bound on the disk is moved ahead when it is reached, which waits for the disk.
         """
         now = self._now()
         charge = Charge(account, service, beijing_day(now))
+        closure = None
         with self._transaction():
-            today = self._calls(charge)
-            if daily is not None and today >= daily:
-                return Closure(DAILY, next_reset(now), reported=False)
-            if total is not None and self._pack(account, service) >= total:
-                return Closure(TOTAL, None, reported=False)
-            self._add(charge, 1)
+            today, room = self._calls(charge), calls
+            if daily is not None and daily - today < room:
+                room, closure = max(0, daily - today), Closure(DAILY, next_reset(now), reported=False)
+            if total is not None and (left := total - self._pack(account, service)) < room:
+                room, closure = max(0, left), Closure(TOTAL, None, reported=False)
+            self._add(charge, room)
             bound = self._bound(charge)
-        if today >= bound:
-            self._move_bound(charge, today + max(1, ahead))
-        return charge
+        if room and today + room > bound:
+            self._move_bound(charge, today + room - 1 + max(1, ahead))
+        refused = [closure] * (calls - room) if closure is not None else []
+        return [charge] * room + refused
 
     def give_back(self, charge: Charge) -> None:
         """Take back the count of a call that the service did not count."""

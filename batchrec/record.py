@@ -6,8 +6,8 @@ between the two leaves rows that the next opening cuts off, never an answer that
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from .journal import Finished, Journal, Known
 from .model import Answer, Failure, Label, Prepared, Row, Task
@@ -30,8 +30,7 @@ class Asked:
     model: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """An image and step that is done: what the journal notes of it, and its row where it was answered."""
 
     finished: Finished
@@ -39,20 +38,21 @@ class Outcome:
 
     def followed_by(self, steps: tuple[int, ...]) -> "Outcome":
         """The same outcome, which asks for further steps."""
-        return replace(self, finished=replace(self.finished, follow=steps)) if steps else self
+        return self._replace(finished=self.finished._replace(follow=steps)) if steps else self
 
 
 def answered(
     asked: Asked, task: Task, sha256: bytes, sent: Prepared, answer: Answer, attempts: int, at: str
 ) -> Outcome:
     """The outcome of a call that was answered; `at` is ISO 8601."""
+    fields = asked.service.reading.fields
     row: Row = {
         "image": task.key,
         "sha256": sha256.hex(),
         "step": asked.step,
         "service": asked.service.name,
         "model": asked.model,
-        "labels": [_label(asked.service.reading.fields, label, sent) for label in answer.labels],
+        "labels": [_label(fields, label, sent) for label in answer.labels],
         "response": answer.reply,
         "attempts": attempts,
         "latency_ms": round(answer.latency_ms, 3),
@@ -185,7 +185,7 @@ class Recorder:
 
 
 def _placed(finished: Finished, place: tuple[int, int]) -> Finished:
-    return replace(finished, start=place[0], length=place[1])
+    return finished._replace(start=place[0], length=place[1])
 
 
 def _label(fields: Sequence[str], label: Label, sent: Prepared) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from batchrec.gate import Caps, Gate
-from batchrec.model import AUTO, Authorization
+from batchrec.model import AUTO, Authorization, Charge, Task
 from batchrec.pacer import Pacer, Paces
 from batchrec.quota import Quota
 
@@ -224,6 +224,14 @@ class _NoAccount:
         """There is none."""
 
 
+class _NoMarks:
+    def sent(self, calls: Sequence[tuple[Task, Charge]]) -> None:
+        """Nothing is kept."""
+
+    def settled(self, task: Task, charge: Charge, *, counted: bool) -> None:
+        """Nothing is kept."""
+
+
 def cost(folder: Path) -> Table:
     """Processor time of a call's way through the gate and back: the turn, the count, the reply.
 
@@ -257,6 +265,7 @@ def _gate(stack: ExitStack, state: Path, rate: float) -> Gate:
         Caps(rate),
         stack.enter_context(closing(Quota(state, time.time))),
         stack.enter_context(closing(Paces(state))),
+        _NoMarks(),
         asyncio.Semaphore(256),
         patience=60,
         wait=False,
@@ -268,9 +277,10 @@ def _gate(stack: ExitStack, state: Path, rate: float) -> Gate:
 
 async def _pass_through(gate: Gate, seconds: float) -> int:
     time, calls = asyncio.get_running_loop().time, 0
+    task = Task(1, 1, "image.jpg", 1, 100_000)
     end = time() + seconds
     while time() < end:
-        ticket = await gate.enter()
+        ticket = await gate.enter(task)
         calls += 1
         gate.settle(ticket, calls, None)
     return calls

@@ -60,7 +60,7 @@ def test_sent_and_settled(journal):
     """What recovery tells is calls that were sent, less those that came back or whose image was finished."""
     a, b, c, d = journal.claim([1], EVERYTHING, 4)
     for task in (a, a, b, c, d, d):
-        journal.sent(task, CHARGE)
+        journal.sent([(task, CHARGE)])
     journal.settled(b, CHARGE, counted=True)
     journal.commit([finished(c)], {})
     journal.settled(c, CHARGE, counted=False)
@@ -74,10 +74,10 @@ def test_calls_are_kept_by_what_they_were_counted_on(journal):
     """Calls of a day that the service may have counted: all that left, less those that it did not count."""
     a, b = journal.claim([1], EVERYTHING, 2)
     tomorrow = replace(CHARGE, day="2026-11-24")
-    journal.sent(a, CHARGE)
-    journal.sent(b, CHARGE)
+    journal.sent([(a, CHARGE)])
+    journal.sent([(b, CHARGE)])
     journal.settled(b, CHARGE, counted=False)
-    journal.sent(b, tomorrow)
+    journal.sent([(b, tomorrow)])
     journal.commit([finished(a), finished(b)], {})
     assert journal.calls() == [(CHARGE, 1), (tomorrow, 1)]
 
@@ -111,7 +111,7 @@ def power_cut(tmp_path: Path) -> Journal:
 def test_marks_that_a_power_cut_took(powered, tmp_path, calls):
     """However many calls left without any answer, an upper bound of them is told, once, and never fewer."""
     for task in powered.claim([1], EVERYTHING, calls):
-        powered.sent(task, CHARGE)
+        powered.sent([(task, CHARGE)])
     journal = power_cut(tmp_path)
     assert calls <= journal.recover() <= 3 * calls + 8
     journal.conclude("{}")
@@ -123,12 +123,12 @@ def test_a_calm_group_after_a_busy_one_leaves_the_bound_where_it_was(powered, tm
     """Until the next sync calls leave up to the bound of the last one, so no commit may lower what is on the disk."""
     busy = powered.claim([1], EVERYTHING, 100)
     for task in busy:
-        powered.sent(task, CHARGE)
+        powered.sent([(task, CHARGE)])
     powered.commit([finished(task) for task in busy], {})
     powered.sync()
     powered.commit([], {})
     for task in powered.claim([1], EVERYTHING, 150):
-        powered.sent(task, CHARGE)
+        powered.sent([(task, CHARGE)])
     journal = power_cut(tmp_path)
     assert journal.recover() >= 150
     journal.close()
@@ -145,11 +145,11 @@ def test_answers_are_not_in_doubt_after_a_power_cut(powered, tmp_path):
     """A group that was committed and synced is not told again; what left after it is bounded."""
     tasks = powered.claim([1], EVERYTHING, 100)
     for task in tasks:
-        powered.sent(task, CHARGE)
+        powered.sent([(task, CHARGE)])
     powered.commit([finished(task) for task in tasks], {})
     powered.sync()
     for task in powered.claim([1], EVERYTHING, 50):
-        powered.sent(task, CHARGE)
+        powered.sent([(task, CHARGE)])
     journal = power_cut(tmp_path)
     assert 50 <= journal.recover() <= 200
     journal.close()
@@ -158,7 +158,7 @@ def test_answers_are_not_in_doubt_after_a_power_cut(powered, tmp_path):
 def test_orderly_end_leaves_nothing_in_doubt(powered, tmp_path):
     """After a run that came to its end, a new boot of the machine finds no call of unknown outcome."""
     (task,) = powered.claim([1], EVERYTHING, 1)
-    powered.sent(task, CHARGE)
+    powered.sent([(task, CHARGE)])
     powered.commit([finished(task)], {})
     powered.conclude("")
     powered.sync()
@@ -265,7 +265,7 @@ def test_marks_beside_commits(journal):
     thread = threading.Thread(target=commit)
     thread.start()
     for _ in range(200):
-        journal.sent(a, CHARGE)
+        journal.sent([(a, CHARGE)])
     thread.join()
     assert journal.recover() == 200
 

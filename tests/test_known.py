@@ -1,5 +1,6 @@
 """Known answers: given for the same question about the same bytes, bounded in size and age, and never in the way."""
 
+import itertools
 import logging
 import stat
 import threading
@@ -110,7 +111,7 @@ def test_two_processes_put_and_get(known, tmp_path):
     question = known.question(DISH, "x")
 
     def many(start: int) -> None:
-        with closing(known_at(tmp_path)) as store:
+        with closing(KnownAnswers(tmp_path, LIVE, "me", itertools.count(NOW).__next__)) as store:
             for number in range(start, start + 50):
                 store.put([(question, number.to_bytes(32, "big"), row(number))])
                 assert store.get(question, number.to_bytes(32, "big")) == row(number)

@@ -92,7 +92,7 @@ class World:
                 self.note("synced")
                 tasks = journal.claim([1], 2**62, SECOND)
                 for task in tasks:
-                    journal.sent(task, CHARGE)
+                    journal.sent([(task, CHARGE)])
                 finished = await recorder._write([outcome(self, task) for task in tasks])
                 self.note("written")
                 files.sync()
@@ -101,7 +101,7 @@ class World:
 
     async def group(self, recorder: Recorder, journal: Journal, count: int) -> None:
         for task in journal.claim([1], 2**62, count):
-            journal.sent(task, CHARGE)
+            journal.sent([(task, CHARGE)])
             await recorder.add(outcome(self, task))
         recorder.close()
         await recorder.run()

@@ -43,9 +43,31 @@ def quota(tmp_path: Path, clock: Clock) -> Iterator[Quota]:
     counts.close()
 
 
+def reserve(
+    quota: Quota, account: str, service: str, daily: int | None, total: int | None, ahead: int = 1
+) -> Charge | Closure:
+    """One call."""
+    (reserved,) = quota.reserve(account, service, daily, total, ahead=ahead)
+    return reserved
+
+
 def used(quota: Quota, service: str = "dish") -> tuple[int, int]:
     """Calls of the day and in all."""
     return next((line.today, line.total) for line in quota.usage() if line.service == service)
+
+
+@pytest.mark.parametrize(
+    ("daily", "total", "room", "code"),
+    [(5, None, 3, 17), (None, 4, 2, 19), (5, 4, 2, 19), (4, 5, 2, 17), (2, 2, 0, 17)],
+)
+def test_several_calls_at_once(quota: Quota, daily: int | None, total: int | None, room: int, code: int) -> None:
+    """As many as there is room for; the others are told why not, and are not counted."""
+    quota.reserve("me", "dish", None, None, calls=2)
+    charge = Charge("me", "dish", "2026-11-23")
+    reserved = quota.reserve("me", "dish", daily, total, calls=4)
+    assert reserved[:room] == [charge] * room
+    assert [closure.code for closure in reserved[room:] if isinstance(closure, Closure)] == [code] * (4 - room)
+    assert used(quota) == (2 + room, 2 + room)
 
 
 @pytest.mark.parametrize(
@@ -78,32 +100,32 @@ def test_times_are_written_with_their_offset() -> None:
 
 def test_daily_limit_is_exact_and_ends_with_the_day(quota: Quota, clock: Clock) -> None:
     """Three calls and no fourth; the next day three more."""
-    days = [quota.reserve("me", "dish", 3, None) for _ in range(4)]
+    days = [reserve(quota, "me", "dish", 3, None) for _ in range(4)]
     assert days == [Charge("me", "dish", "2026-11-23")] * 3 + [Closure(17, MIDNIGHT, reported=False)]
     clock.at = MIDNIGHT
-    assert quota.reserve("me", "dish", 3, None) == Charge("me", "dish", "2026-11-24")
+    assert reserve(quota, "me", "dish", 3, None) == Charge("me", "dish", "2026-11-24")
     assert used(quota) == (1, 4)
 
 
 def test_total_limit_is_exact_and_never_ends(quota: Quota, clock: Clock) -> None:
     """A pack is used up for good."""
-    assert quota.reserve("me", "dish", None, 1) == Charge("me", "dish", "2026-11-23")
+    assert reserve(quota, "me", "dish", None, 1) == Charge("me", "dish", "2026-11-23")
     clock.at += 10 * 86_400
-    assert quota.reserve("me", "dish", None, 1) == Closure(19, None, reported=False)
+    assert reserve(quota, "me", "dish", None, 1) == Closure(19, None, reported=False)
 
 
 @pytest.mark.parametrize(("daily", "total"), [(0, None), (None, 0)])
 def test_limit_of_nothing(quota: Quota, daily: int | None, total: int | None) -> None:
     """Zero means no call at all."""
-    assert isinstance(quota.reserve("me", "dish", daily, total), Closure)
+    assert isinstance(reserve(quota, "me", "dish", daily, total), Closure)
 
 
 def test_call_is_given_back_on_the_day_it_left(quota: Quota, clock: Clock) -> None:
     """A refusal after midnight lowers yesterday's count, not today's."""
     clock.at = MIDNIGHT - 1
-    yesterday = quota.reserve("me", "dish", None, None)
+    yesterday = reserve(quota, "me", "dish", None, None)
     clock.at = MIDNIGHT + 1
-    quota.reserve("me", "dish", None, None)
+    reserve(quota, "me", "dish", None, None)
     assert isinstance(yesterday, Charge)
     quota.give_back(yesterday)
     assert used(quota) == (1, 1)
@@ -115,7 +137,7 @@ def test_counts_never_fall_below_zero(quota: Quota, clock: Clock) -> None:
     """Giving back what was never reserved, or was corrected meanwhile, changes nothing for the worse."""
     quota.give_back(Charge("me", "dish", "2026-11-23"))
     assert used(quota) == (0, 0)
-    quota.reserve("me", "dish", None, None)
+    reserve(quota, "me", "dish", None, None)
     quota.correct("me", "dish", today=0, total=0)
     quota.give_back(Charge("me", "dish", "2026-11-23"))
     assert used(quota) == (0, 0)
@@ -123,30 +145,30 @@ def test_counts_never_fall_below_zero(quota: Quota, clock: Clock) -> None:
 
 def test_accounts_and_services_are_counted_apart(quota: Quota) -> None:
     """One's limit is not the other's."""
-    quota.reserve("me", "dish", 1, None)
-    assert isinstance(quota.reserve("me", "dish", 1, None), Closure)
-    assert isinstance(quota.reserve("me", "plant", 1, None), Charge)
-    assert isinstance(quota.reserve("you", "dish", 1, None), Charge)
+    reserve(quota, "me", "dish", 1, None)
+    assert isinstance(reserve(quota, "me", "dish", 1, None), Closure)
+    assert isinstance(reserve(quota, "me", "plant", 1, None), Charge)
+    assert isinstance(reserve(quota, "you", "dish", 1, None), Charge)
 
 
 def test_counts_outlive_the_process(tmp_path: Path, clock: Clock) -> None:
     """Closed and opened again, they go on."""
     for expected in (1, 2):
         quota = Quota(tmp_path, clock)
-        quota.reserve("me", "dish", None, None)
+        reserve(quota, "me", "dish", None, None)
         assert used(quota) == (expected, expected)
         quota.close()
 
 
 def test_corrected_counts_hold(quota: Quota) -> None:
     """What a person knows better wins over what was counted."""
-    quota.reserve("me", "dish", None, None)
+    reserve(quota, "me", "dish", None, None)
     quota.correct("me", "dish", today=499)
     quota.correct("me", "dish", total=9_999)
     assert used(quota) == (499, 9_999)
-    quota.reserve("me", "dish", 500, 10_000)
-    assert isinstance(quota.reserve("me", "dish", 500, None), Closure)
-    assert isinstance(quota.reserve("me", "dish", None, 10_000), Closure)
+    reserve(quota, "me", "dish", 500, 10_000)
+    assert isinstance(reserve(quota, "me", "dish", 500, None), Closure)
+    assert isinstance(reserve(quota, "me", "dish", None, 10_000), Closure)
 
 
 def test_used_up_day_is_remembered_till_midnight(quota: Quota, clock: Clock) -> None:
@@ -177,8 +199,8 @@ def test_used_up_pack_is_remembered_till_opened(quota: Quota, clock: Clock) -> N
 
 def test_usage_names_every_account_and_service(quota: Quota) -> None:
     """In order, with what is closed though nothing was counted."""
-    quota.reserve("you", "dish", None, None)
-    quota.reserve("me", "plant", None, None)
+    reserve(quota, "you", "dish", None, None)
+    reserve(quota, "me", "plant", None, None)
     quota.shut("me", "car", 17, "2026-11-23")
     quota.note_caps("me", "plant", 5, None)
     quota.note_caps("you", "dish", None, 1)
@@ -191,7 +213,7 @@ def test_usage_names_every_account_and_service(quota: Quota) -> None:
 
 def test_files_are_their_owners_alone(tmp_path: Path, quota: Quota) -> None:
     """0600, the database's own side files too."""
-    quota.reserve("me", "dish", None, None)
+    reserve(quota, "me", "dish", None, None)
     assert {0o600} == {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
     assert "quota.db-wal" in {file.name for file in tmp_path.iterdir()}
 
@@ -221,7 +243,7 @@ def test_file_that_breaks_later_is_named(tmp_path: Path, quota: Quota) -> None:
     with pytest.raises(OutputFailed, match=r"quota\.db"):
         quota.usage()
     with pytest.raises(OutputFailed, match=r"quota\.db"):
-        quota.reserve("me", "dish", 1, 1)
+        reserve(quota, "me", "dish", 1, 1)
 
 
 def test_half_a_count_is_taken_back(tmp_path: Path, quota: Quota) -> None:
@@ -229,11 +251,11 @@ def test_half_a_count_is_taken_back(tmp_path: Path, quota: Quota) -> None:
     with sqlite3.connect(tmp_path / "quota.db") as other:
         other.execute("ALTER TABLE pack RENAME TO elsewhere")
     with pytest.raises(OutputFailed):
-        quota.reserve("me", "dish", None, None)
+        reserve(quota, "me", "dish", None, None)
     with other:
         other.execute("ALTER TABLE elsewhere RENAME TO pack")
     other.close()
-    quota.reserve("me", "dish", None, None)
+    reserve(quota, "me", "dish", None, None)
     assert used(quota) == (1, 1)
 
 
@@ -250,7 +272,7 @@ from batchrec.model import Charge
 from batchrec.quota import Quota
 quota = Quota(Path(sys.argv[1]), time.time)
 cap = int(sys.argv[2]) or None
-while isinstance(quota.reserve("me", "dish", None, cap), Charge):
+while isinstance(quota.reserve("me", "dish", None, cap)[0], Charge):
     sys.stdout.write("x")
     sys.stdout.flush()
 """
@@ -288,10 +310,10 @@ def test_power_cut_leaves_an_upper_bound(tmp_path: Path, clock: Clock) -> None:
     """What a power cut may have taken is counted by the first process of the next boot, and once."""
     before = Quota(tmp_path, clock, boot="first")
     for _ in range(10):
-        before.reserve("me", "dish", None, None, ahead=4)
+        reserve(before, "me", "dish", None, None, ahead=4)
     with closing(Quota(tmp_path, clock, boot="first")) as same:
         assert used(same) == (10, 10)
-    before.reserve("me", "dish", None, None, ahead=4)
+    reserve(before, "me", "dish", None, None, ahead=4)
     with closing(Quota(tmp_path, clock, boot="second")) as after:
         assert used(after) == (14, 14)
     with closing(Quota(tmp_path, clock, boot="third")) as later:
@@ -303,7 +325,7 @@ def test_orderly_end_leaves_the_count_exact(tmp_path: Path, clock: Clock) -> Non
     """A run that ended by itself is counted to the unit, whatever happens to the machine afterwards."""
     with closing(Quota(tmp_path, clock, boot="first")) as quota:
         for _ in range(10):
-            quota.reserve("me", "dish", None, None, ahead=1000)
+            reserve(quota, "me", "dish", None, None, ahead=1000)
     with closing(Quota(tmp_path, clock, boot="second")) as after:
         assert used(after) == (10, 10)
 
@@ -319,7 +341,7 @@ def watched_calls(folder: Path, clock: Clock) -> tuple[int, int]:
     synced = 0
     for calls in range(1, 41):
         length = log.stat().st_size
-        quota.reserve("me", "dish", None, None, ahead=AHEAD)
+        reserve(quota, "me", "dish", None, None, ahead=AHEAD)
         grown = log.stat().st_size
         synced = grown if calls % AHEAD == 1 else synced
         assert grown > length

@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +165,7 @@ class Desk:
         placed = []
         for outcome in outcomes:
             start, length = next(places) if outcome.row is not None else (0, 0)
-            placed.append(replace(outcome, finished=replace(outcome.finished, start=start, length=length)))
+            placed.append(outcome._replace(finished=outcome.finished._replace(start=start, length=length)))
         self.files.sync()
         return placed
 
@@ -299,7 +298,7 @@ class Kills(RuleBasedStateMachine):
     @rule(data=st.data())
     def send(self, data: st.DataObject) -> None:
         task = self.somebody(data)
-        self.desk.journal.sent(task, CHARGE)
+        self.desk.journal.sent([(task, CHARGE)])
         self.hands[task] += 1
 
     @precondition(lambda self: any(self.hands.values()))
@@ -520,7 +519,7 @@ def test_unknown_calls_are_told_until_a_run_comes_to_its_end(desk):
     """A run that is cut short itself does not swallow how many calls a kill had left unanswered."""
     desk.open()
     for task in desk.claim(2):
-        desk.journal.sent(task, CHARGE)
+        desk.journal.sent([(task, CHARGE)])
     desk.kill()
     with pytest.raises(Interrupted):
         desk.open(stopped=lambda: True)

@@ -25,7 +25,20 @@ from PIL import Image
 
 from ..model import Failure, Prepared
 from ..services import ImageLimits
-from .judge import MAX_DECODED_PIXELS, Picture, hopeless, look, quiet, refuse, unfit, unusual, verify
+from .judge import (
+    MAX_DECODED_PIXELS,
+    Picture,
+    ended_jpeg,
+    hopeless,
+    look,
+    plain_jpeg,
+    quiet,
+    refuse,
+    unfit,
+    unusual,
+    verify,
+    within,
+)
 from .repair import mend, one_huge_at_a_time
 
 __all__ = [
@@ -56,7 +69,8 @@ _READING = reduce(
 )
 """Windows has not all of these flags."""
 
-_SEEN_AT_A_GLANCE = (b"\xff\xd8\xff", b"\x89PNG", b"BM")
+_JPEG = b"\xff\xd8\xff"
+_SEEN_AT_A_GLANCE = (_JPEG, b"\x89PNG", b"BM")
 
 _ERRNO = {
     errno.ENOENT: "no such file",
@@ -191,6 +205,8 @@ def as_it_is(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | N
     """
     if not data.startswith(_SEEN_AT_A_GLANCE):
         return None
+    if data.startswith(_JPEG) and (size := plain_jpeg(data, turned=not upright)) is not None:
+        return Prepared(data) if within(size, data, limits) and ended_jpeg(data) else None
     quiet()
     try:
         picture = look(data)

@@ -127,6 +127,12 @@ def _tail(data: bytes) -> bytes:
     return data[-4096:].rstrip(b"\0 \t\r\n")
 
 
+def ended_jpeg(data: bytes) -> bool:
+    """Whether a JPEG's last bytes are those of its end."""
+    return data.endswith(_EOI) or _tail(data).endswith(_EOI)
+
+
+_EOI = b"\xff\xd9"
 _IEND = b"IEND\xaeB`\x82"
 _EXIF_BYTES = 64 * 1024
 
@@ -145,7 +151,7 @@ _JPEG = Format(
     # The class and not its factory: a phone's MPO is a JPEG with more pictures after it, and is sent as one.
     JpegImagePlugin.JpegImageFile,
     lossless=False,
-    ended=lambda picture: _tail(picture.data).endswith(b"\xff\xd9"),
+    ended=lambda picture: ended_jpeg(picture.data),
 )
 _PNG = Format(
     "PNG",
@@ -228,6 +234,47 @@ def hopeless(picture: Picture, limits: ImageLimits) -> Failure | None:
     return misshapen(picture.size, limits) or overwhelming(picture.size, most)
 
 
+_SEGMENT = struct.Struct(">BBH")
+_FRAME = struct.Struct(">BHHB")
+_FRAMES = frozenset((0xC0, 0xC1, 0xC2))
+_TABLES, _TABLE_BYTES = 0xDB, 65
+_SCAN = 0xDA
+_APP0, _EXIF = 0xE0, 0xE1
+_HARMLESS = frozenset((0xC4, 0xDD, 0xFE, *range(_APP0, 0xF0)))
+
+
+def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
+    """The size of a JPEG of 8 bits in grey or colour whose header is in order, in some 4 us.
+
+    None for whatever is less plain: `look` judges that, at five times the cost. `turned`: whether it may hold EXIF,
+    which can say that the picture is to be turned.
+    """
+    size, at = None, 2
+    try:
+        while True:
+            start, marker, length = _SEGMENT.unpack_from(data, at)
+            if start != 0xFF or length < 2:
+                return None
+            if marker == _SCAN:
+                return size if at + 2 + length <= len(data) else None
+            if marker in _FRAMES and size is None:
+                bits, height, width, channels = _FRAME.unpack_from(data, at + 4)
+                if bits != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
+                    return None
+                size = width, height
+            elif not _plain_segment(data, marker, at + 4, length - 2, turned=turned):
+                return None
+            at += 2 + length
+    except (struct.error, IndexError):
+        return None
+
+
+def _plain_segment(data: bytes, marker: int, at: int, length: int, *, turned: bool) -> bool:
+    if marker == _TABLES:
+        return length % _TABLE_BYTES == 0 and all(data[table] < 16 for table in range(at, at + length, _TABLE_BYTES))
+    return marker in _HARMLESS and (turned or marker != _EXIF or not data.startswith(b"Exif", at))
+
+
 def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
     """Why a picture of that size is refused: batchrec never enlarges, crops or pads."""
     shape = "{}x{} px".format(*size)
@@ -264,6 +311,18 @@ def unusual(picture: Picture, *, upright: bool) -> bool:
     if image.mode not in PLAIN_MODES or image.has_transparency_data or picture.deep:
         return True
     return upright and picture.orientation != 1
+
+
+def within(size: Size, data: bytes, limits: ImageLimits) -> bool:
+    """Whether the service takes a JPEG of that size in pixels, and of those bytes."""
+    shortest, longest = min(size), max(size)
+    return (
+        "JPEG" in limits.formats
+        and limits.min_side <= shortest
+        and longest <= min(limits.max_side, shortest * limits.max_ratio)
+        and overwhelming(size) is None
+        and light(data, limits)
+    )
 
 
 def verify(picture: Picture) -> None:

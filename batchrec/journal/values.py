@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from ..model import Failure, Found, Task
 
@@ -92,8 +93,7 @@ class Known:
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """An image and step that is done: its row's place in results.jsonl, or its failure, and the steps that follow."""
 
     task: Task

@@ -13,8 +13,10 @@ One connection, one lock: methods may be called from the event loop and from one
 
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 from ..durable import boot_id, sync_file
 from ..errors import JobError
 from ..model import Charge, Failure, Found, Kind, Row, Task
+from ..seen import Seen
 from .reader import Reader, foreign, translated
 from .values import FILENAME, SCHEMA, SINCE_1, VERSION, Changed, Finished, Known, Pending, State, StepRecord
 
@@ -52,6 +55,7 @@ class Journal(Reader):
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
             self._check_version()
             self._checkpointer = opened.enter_context(closing(_connect(path)))
+            self._looker = opened.enter_context(closing(_connect(path)))
             self._wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CREAT, 0o644)
             opened.callback(os.close, self._wal)
             self._made = self._made_at_sync = self._one("SELECT coalesce(sum(made), 0) FROM calls")
@@ -358,12 +362,16 @@ class Journal(Reader):
             ).fetchone()
         return row is not None
 
-    def sent(self, task: Task, charge: Charge) -> None:
-        """A call for this image leaves now. Waits for the disk only where the bound is reached."""
+    def sent(self, calls: Sequence[tuple[Task, Charge]]) -> None:
+        """Calls for these images leave now. Waits for the disk only where the bound is reached."""
         with self._transaction():
-            self._mark(task, 1)
-            self._count(charge, 1, 1)
-            self._made += 1
+            self._db.executemany(
+                "UPDATE items SET sent = sent + 1 WHERE image = ? AND step = ?",
+                [(task.image, task.step) for task, _ in calls],
+            )
+            for charge, count in Counter(charge for _, charge in calls).items():
+                self._count(charge, count, count)
+            self._made += len(calls)
             if reached := self._made > self._bound:
                 self._put_bound()
         if reached:
@@ -372,7 +380,9 @@ class Journal(Reader):
     def settled(self, task: Task, charge: Charge, *, counted: bool) -> None:
         """The call came back, but the image is not finished. `counted`: the service may have counted it."""
         with self._transaction():
-            self._mark(task, -1)
+            self._db.execute(
+                "UPDATE items SET sent = max(0, sent - 1) WHERE image = ? AND step = ?", (task.image, task.step)
+            )
             if not counted:
                 self._count(charge, 0, -1)
 
@@ -409,10 +419,15 @@ class Journal(Reader):
             )
 
     def known(self, step: int, sha256: bytes) -> Known | None:
-        """What this job already knows of a content: its answer, or its failure if it is the content's own fault."""
-        with self._guarded():
+        """What this job already knows of a content: its answer, or its failure if it is the content's own fault.
+
+        On a connection of its own, which need not wait for a commit; to be called in one thread.
+        """
+        if sha256 not in self._contents:
+            return None
+        with translated(self.path, self._done):
             # One look for either: a second one would pass over all copies of a content that many files have.
-            row = self._db.execute(
+            row = self._looker.execute(
                 "SELECT i.image, i.attempts, i.start, i.length, i.kind, i.code, i.message FROM images m "
                 "JOIN items i ON i.image = m.id AND i.step = ? "
                 "WHERE m.sha256 = ? AND "
@@ -431,6 +446,8 @@ class Journal(Reader):
         next run. One that was only looked up when the file was listed makes way for that of the bytes that were sent.
         """
         digests = {f.task.image: f.sha256 for f in reversed(finished) if f.sha256 is not None}
+        for sha256 in digests.values():
+            self._contents.add(sha256)
         with self._transaction():
             self._db.executemany(
                 "UPDATE images SET sha256 = ?1 WHERE id = ?2 AND sha256 IS NOT ?1 AND NOT EXISTS "
@@ -512,6 +529,15 @@ class Journal(Reader):
 
     # -- within
 
+    @cached_property
+    def _contents(self) -> Seen:
+        """The contents that something may be known of."""
+        contents = Seen()
+        with self._guarded():
+            for (sha256,) in self._db.execute("SELECT sha256 FROM images WHERE sha256 IS NOT NULL"):
+                contents.add(sha256)
+        return contents
+
     def _streamed(self, sql: str) -> Iterator[Any]:
         """On a connection of its own, so that a commit need not wait for the reader."""
         with translated(self.path, self._done), closing(_connect(self.path)) as db:
@@ -567,11 +593,6 @@ class Journal(Reader):
         done = self._one(f"SELECT count(*) FROM items WHERE {where} AND state IN (3, 4)", number)
         self._db.execute(f"DELETE FROM items WHERE {where}", (number,))
         return done
-
-    def _mark(self, task: Task, calls: int) -> None:
-        self._db.execute(
-            "UPDATE items SET sent = max(0, sent + ?) WHERE image = ? AND step = ?", (calls, task.image, task.step)
-        )
 
     def _count(self, charge: Charge, made: int, counted: int) -> None:
         self._db.execute(

@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Mapping
+from typing import Any
 
 from ..model import Row
 
@@ -10,8 +12,10 @@ COLUMNS = (
     *("left", "top", "width", "height", "log_id", "answered_at"),
 )
 
+_NOTHING: list[object] = [""] * 10
+_NO_BOX = [""] * 4
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NO_BOX = {"left": "", "top": "", "width": "", "height": ""}
 
 
 class CsvOutput:
@@ -22,16 +26,25 @@ class CsvOutput:
 
     def encode(self, row: Row) -> bytes:
         """A line for every label, or one with an empty rank where there is none."""
-        common = {name: row[name] for name in ("image", "step", "service", "answered_at")}
-        common["log_id"] = row["response"].get("log_id")
+        head = [_cell(row["image"]), _cell(row["step"]), _cell(row["service"])]
+        tail = [_cell(row["response"].get("log_id")), _cell(row["answered_at"])]
+        labels = [_cells(rank, label) for rank, label in enumerate(row["labels"], start=1)] or [_NOTHING]
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\r\n")
-        for rank, label in enumerate(row["labels"], start=1):
-            cells = {**common, **label, **(label.get("box") or _NO_BOX), "rank": rank}
-            writer.writerow([_cell(cells.get(column)) for column in COLUMNS])
-        if not row["labels"]:
-            writer.writerow([_cell(common.get(column)) for column in COLUMNS])
+        csv.writer(text, lineterminator="\r\n").writerows([head + label + tail for label in labels])
         return text.getvalue().encode("utf-8", "replace")
+
+
+def _cells(rank: int, label: Mapping[str, Any]) -> list[object]:
+    get, box = label.get, label.get("box")
+    return [
+        rank,
+        _cell(get("name")),
+        _cell(get("score")),
+        _cell(get("root")),
+        _cell(get("calorie")),
+        _cell(get("year")),
+        *([_cell(box.get(side)) for side in ("left", "top", "width", "height")] if box else _NO_BOX),
+    ]
 
 
 def _cell(value: object) -> object:

@@ -1,0 +1,77 @@
+"""What comes in one turn of the event loop is worked on at once."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from batchrec.batch import Batch
+
+
+class Work:
+    """Doubles numbers, and remembers how they came; a negative one is a fault."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.undone: list[int] = []
+        self.batch: Batch[int, int] = Batch(self, self.undone.append)
+
+    def __call__(self, numbers: Sequence[int]) -> list[int]:
+        self.groups.append(list(numbers))
+        if min(numbers) < 0:
+            raise ValueError("negative")
+        return [2 * number for number in numbers]
+
+
+@pytest.fixture
+def work() -> Work:
+    """A batch and what was made of it."""
+    return Work()
+
+
+async def test_all_that_come_at_once_are_one_group(work: Work) -> None:
+    """Each gets its own result."""
+    assert await asyncio.gather(*map(work.batch.do, range(5))) == [0, 2, 4, 6, 8]
+    assert await work.batch.do(7) == 14
+    assert work.groups == [[0, 1, 2, 3, 4], [7]]
+
+
+async def test_who_comes_a_turn_later_is_waited_for(work: Work) -> None:
+    """Those who pass a door one after the other are one group too; nobody waits for who has not come by then."""
+
+    async def later(number: int) -> int:
+        for _ in range(number):
+            await asyncio.sleep(0)
+        return await work.batch.do(number)
+
+    assert await asyncio.gather(*map(later, (0, 1, 2, 9))) == [0, 2, 4, 18]
+    assert work.groups == [[0, 1, 2], [9]]
+
+
+async def test_a_fault_is_told_to_each(work: Work) -> None:
+    """And the next group is worked on as if nothing had been."""
+    outcomes = await asyncio.gather(*map(work.batch.do, (1, -1, 2)), return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["negative"] * 3
+    assert await work.batch.do(3) == 6
+
+
+async def test_whoever_is_cancelled_before_is_left_out(work: Work) -> None:
+    """Nothing is done for it, and nothing undone."""
+    first, second = asyncio.ensure_future(work.batch.do(1)), asyncio.ensure_future(work.batch.do(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == 4
+    assert (work.groups, work.undone, first.cancelled()) == ([[2]], [], True)
+
+
+async def test_whoever_is_cancelled_after_is_undone(work: Work) -> None:
+    """Its result was there, and nobody took it."""
+
+    def cancelling(numbers: Sequence[int]) -> list[int]:
+        asyncio.get_running_loop().call_soon(task.cancel)  # before the task hears of its result
+        return [5]
+
+    batch = Batch(cancelling, work.undone.append)
+    task = asyncio.ensure_future(batch.do(1))
+    await asyncio.wait([task])
+    assert (task.cancelled(), work.undone) == (True, [5])

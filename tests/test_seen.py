@@ -1,0 +1,28 @@
+"""A filter that never forgets, and seldom remembers what was not."""
+
+import hashlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchrec.seen import Seen
+
+DIGESTS = st.lists(st.binary(min_size=16, max_size=32), max_size=50)
+
+
+@given(DIGESTS)
+def test_what_was_added_is_seen(digests: list[bytes]) -> None:
+    """Always, however few bytes differ."""
+    seen = Seen()
+    for digest in digests:
+        seen.add(digest)
+    assert all(digest in seen for digest in digests)
+
+
+def test_what_was_not_added_is_hardly_ever_seen() -> None:
+    """At 200,000 digests, one in 10,000 at most."""
+    seen = Seen()
+    digests = [hashlib.sha256(str(number).encode()).digest() for number in range(220_000)]
+    for digest in digests[:200_000]:
+        seen.add(digest)
+    assert sum(digest in seen for digest in digests[200_000:]) <= 2
