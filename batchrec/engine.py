@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from . import images
 from .client import Client, Request
@@ -399,15 +399,16 @@ class Engine:
         if self._on_rows is not None:
             self._on_rows(group)
 
-    def _remember(self, group: Sequence[Outcome]) -> None:
+    def _remember(self, rows: Sequence[tuple[Outcome, bytes]]) -> None:
         """Keep for later jobs what the service has just answered. Runs in the thread of the commit."""
         new = [
-            (question, bytes.fromhex(row["sha256"]), row)
-            for outcome in group
-            if (row := outcome.row) is not None
+            (question, finished.sha256, finished.at, line)
+            for (finished, row), line in rows
+            if row is not None
             and row["same_as"] is None
             and row["reused"] is None
-            and (question := self._steps[outcome.finished.task.step].question) is not None
+            and finished.sha256 is not None
+            and (question := self._steps[finished.task.step].question) is not None
         ]
         if self._earlier is not None and new:
             self._earlier.put(new)
@@ -441,8 +442,7 @@ def _load(path: str, task: Task) -> tuple[bytes | Failure, bytes]:
     return data, task.sha256 if known and task.sha256 else images.digest(data)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
+class _Ready(NamedTuple):
     """What is sent for an image, and the digest of its file."""
 
     sha256: bytes

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from .exact_json import dumps, loads
+from .exact_json import loads
 from .model import Row
 from .seen import Seen
 from .services import Service
@@ -90,8 +90,11 @@ class KnownAnswers:
                 return row
         return None
 
-    def put(self, answers: Sequence[tuple[Question, bytes, Row]]) -> None:
-        """Keep what the service answered: question, digest of the bytes, and the row. The newest answer wins."""
+    def put(self, answers: Sequence[tuple[Question, bytes, str, bytes]]) -> None:
+        """Keep what the service answered: question, digest of the bytes, when (ISO 8601), and the row as JSON.
+
+        The newest answer wins.
+        """
         if not self._usable:
             return
         with self._forgiving(), self._writer:  # commits, or undoes it all
@@ -99,7 +102,7 @@ class KnownAnswers:
             self._writer.executemany(
                 "INSERT INTO answers VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET at = excluded.at, row = excluded.row WHERE excluded.at >= at",
-                ((_key(question, sha256), _moment(row), dumps(row)) for question, sha256, row in answers),
+                [(_key(question, sha256), _moment(at), line) for question, sha256, at, line in answers],
             )
             make_way(self._writer, "answers", "at, rowid", self._most_bytes)
 
@@ -120,8 +123,8 @@ class KnownAnswers:
             _log.warning("%s: cannot be used, so no answer of an earlier job is: %s", self._path, exc)
 
 
-def _moment(row: Row) -> float:
-    return datetime.fromisoformat(row["answered_at"]).timestamp()
+def _moment(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 def _key(question: Question, sha256: bytes) -> bytes:

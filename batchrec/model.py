@@ -41,8 +41,7 @@ class Failure:
     counted: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What came back over the wire: the HTTP status and the whole body."""
 
     status: int
@@ -58,8 +57,7 @@ class Authorization:
     fresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What a call is counted on: account and service as counts name them, and the Beijing day on which it left."""
 
     account: str
@@ -67,8 +65,7 @@ class Charge:
     day: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A call that the service answered. `reply` is its JSON, `latency_ms` from sending to the last byte."""
 
     reply: dict[str, Any]
@@ -103,8 +100,7 @@ class Label(NamedTuple):
     box: Box | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """An image that the service will take.
 
     `data` is what is sent (bytes before base64), `scale_x` and `scale_y` how many pixels of the picture as

@@ -29,7 +29,6 @@ CREATE TABLE IF NOT EXISTS pace (account TEXT, service TEXT, boot TEXT NOT NULL,
     numbers BLOB NOT NULL, arrived BLOB NOT NULL, PRIMARY KEY (account, service));
 """
 _SINGLY_UP_TO = 200
-_SHARE_SECONDS = 0.01
 _BUCKETS_UP_TO = 500
 _STALE = 0.05
 _SPREAD = 0.8
@@ -165,13 +164,13 @@ class Pacer:
         return self._granted.popleft()
 
     def _adjust_share(self) -> None:
-        """Take as many places at a time as are used in a hundredth of a second: more would be stale before they are."""
+        """Take as many places at a time as are used before they are due: others would be stale before they are used."""
         used_in = self._time() - self._granted_at
-        if used_in > 2 * _SHARE_SECONDS:
+        if used_in > 2 * AHEAD:
             self._share //= 2
-        elif used_in < _SHARE_SECONDS:
+        elif used_in < AHEAD:
             self._share *= 2
-        most = 1 if self.rate <= _SINGLY_UP_TO else math.ceil(self.rate * _SHARE_SECONDS)
+        most = 1 if self.rate <= _SINGLY_UP_TO else math.ceil(self.rate * AHEAD)
         self._share = max(1, min(self._share, most))
 
     def forgo(self, slot: Slot) -> None:

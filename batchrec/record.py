@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .journal import Finished, Journal, Known
 from .model import Answer, Failure, Label, Prepared, Row, Task
-from .outputs.files import ResultFiles, writing
+from .outputs.files import Line, ResultFiles, writing
 from .services import Service
 
 GROUP_SECONDS = 0.15
@@ -90,8 +90,8 @@ def failed(
 class Recorder:
     """Collects outcomes and commits them in groups.
 
-    Each group that was committed is given to `remember` in a thread, and to `committed` on the event loop. After `run`
-    has ended with an error nothing more is recorded.
+    Of each group that was committed, rows and their lines are given to `remember` in a thread, and all of it to
+    `committed` on the event loop. After `run` has ended with an error nothing more is recorded.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Recorder:
         journal: Journal,
         files: ResultFiles,
         committed: Callable[[Sequence[Outcome]], None],
-        remember: Callable[[Sequence[Outcome]], None] = lambda group: None,
+        remember: Callable[[Sequence[tuple[Outcome, bytes]]], None] = lambda rows: None,
     ) -> None:
         self._journal = journal
         self._files = files
@@ -164,28 +164,30 @@ class Recorder:
             self._committed(group)
         self._room.set()
 
-    async def _write(self, group: list[Outcome]) -> list[Finished]:
-        rows = [outcome.row for outcome in group if outcome.row is not None]
+    async def _write(self, group: list[Outcome]) -> list[Line]:
         try:
-            places = iter(await self._files.append(rows))
+            return await self._files.append([outcome.row for outcome in group if outcome.row is not None])
         except OSError as exc:
             raise writing(self._files.directory, exc) from exc
-        return [
-            outcome.finished if outcome.row is None else _placed(outcome.finished, next(places)) for outcome in group
-        ]
 
-    def _note(self, group: list[Outcome], finished: list[Finished]) -> None:
+    def _note(self, group: list[Outcome], lines: list[Line]) -> None:
         try:
             self._files.sync()
         except OSError as exc:
             raise writing(self._files.directory, exc) from exc
-        self._journal.commit(finished, self._files.places)
-        self._remember(group)
+        self._journal.commit(placed(group, lines), self._files.places)
+        rows = [outcome for outcome in group if outcome.row is not None]
+        self._remember([(outcome, text) for outcome, (_, text) in zip(rows, lines, strict=True)])
         self._journal.sync()
 
 
-def _placed(finished: Finished, place: tuple[int, int]) -> Finished:
-    return finished._replace(start=place[0], length=place[1])
+def placed(group: Sequence[Outcome], lines: Sequence[Line]) -> list[Finished]:
+    """What the journal notes of a group whose rows stand in results.jsonl as these lines."""
+    places = iter(lines)
+    return [
+        finished if row is None else finished._replace(start=(place := next(places))[0], length=len(place[1]))
+        for finished, row in group
+    ]
 
 
 def _label(fields: Sequence[str], label: Label, sent: Prepared) -> dict[str, Any]:

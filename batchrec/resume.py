@@ -11,6 +11,7 @@ from pathlib import Path
 from . import images
 from .durable import sync_directory
 from .errors import Interrupted, JobError
+from .exact_json import dumps
 from .follow import asked, follow_ups, labels_of
 from .journal import Changed, Journal, StepRecord
 from .known import KnownAnswers
@@ -113,7 +114,12 @@ def _hand_on(journal: Journal, files: ResultFiles, known: KnownAnswers) -> None:
     rows = [(asked, files.read(start, length)) for asked, start, length in journal.latest(GROUP_MOST)]
     known.put(
         [
-            (known.question(SERVICES[row["service"]], asked), bytes.fromhex(row["sha256"]), row)
+            (
+                known.question(SERVICES[row["service"]], asked),
+                bytes.fromhex(row["sha256"]),
+                row["answered_at"],
+                dumps(row),
+            )
             for asked, row in rows
             if row["same_as"] is None and row["reused"] is None
         ]

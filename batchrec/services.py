@@ -289,9 +289,12 @@ def _of(entry: Mapping[str, Any], key: str | None) -> object:
     return None if key is None else entry.get(key)
 
 
+_NUMERIC = (int, float, str)
+
+
 def _number(value: object) -> float | None:
     """A number that may have come as text; None for what is none ("肉蟹煲" was seen as a calorie)."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if value is None or isinstance(value, bool) or not isinstance(value, _NUMERIC):
         return None
     try:
         number = float(value)

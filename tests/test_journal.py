@@ -6,7 +6,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,7 +72,7 @@ def test_sent_and_settled(journal):
 def test_calls_are_kept_by_what_they_were_counted_on(journal):
     """Calls of a day that the service may have counted: all that left, less those that it did not count."""
     a, b = journal.claim([1], EVERYTHING, 2)
-    tomorrow = replace(CHARGE, day="2026-11-24")
+    tomorrow = CHARGE._replace(day="2026-11-24")
     journal.sent([(a, CHARGE)])
     journal.sent([(b, CHARGE)])
     journal.settled(b, CHARGE, counted=False)

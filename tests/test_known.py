@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from batchrec.exact_json import dumps
 from batchrec.known import OLDEST_SECONDS, KnownAnswers
 from batchrec.quota import iso_utc
 from batchrec.services import SERVICES
@@ -24,6 +25,10 @@ DIGEST = b"d" * 32
 def row(number: int = 0, **more: Any) -> dict[str, Any]:
     answer = {"image": f"{number}.jpg", "labels": [], "response": {"log_id": 2**70 + number}}
     return {**answer, "answered_at": iso_utc(NOW), **more}
+
+
+def answer(question: bytes, digest: bytes, told: dict[str, Any]) -> tuple[bytes, bytes, str, bytes]:
+    return question, digest, told["answered_at"], dumps(told) + b"\n"
 
 
 def known_at(folder: Path, *, account: str = "me", endpoint: str = LIVE, now: float = NOW, **more: Any) -> KnownAnswers:
@@ -40,10 +45,10 @@ def known(tmp_path: Path) -> Iterator[KnownAnswers]:
 def test_same_question_about_the_same_bytes(known, tmp_path):
     """What one process put another one gets, to the last digit; a newer answer wins."""
     question = known.question(DISH, "top_num 3")
-    known.put([(question, DIGEST, row(1))])
+    known.put([answer(question, DIGEST, row(1))])
     with closing(known_at(tmp_path)) as other:
         assert other.get(other.question(DISH, "top_num 3"), DIGEST) == row(1)
-        other.put([(question, DIGEST, row(2))])
+        other.put([answer(question, DIGEST, row(2))])
     assert known.get(question, DIGEST) == row(2)
 
 
@@ -58,7 +63,7 @@ def test_same_question_about_the_same_bytes(known, tmp_path):
 )
 def test_another_question(known, tmp_path, asked: Callable[[Path], Any]):
     """Another service, model, option or endpoint, or other bytes, are not known."""
-    known.put([(known.question(DISH, "options"), DIGEST, row())])
+    known.put([answer(known.question(DISH, "options"), DIGEST, row())])
     store, service, fingerprint, digest = asked(tmp_path)
     with closing(store):
         assert store.get(store.question(service, fingerprint), digest) is None
@@ -67,15 +72,15 @@ def test_another_question(known, tmp_path, asked: Callable[[Path], Any]):
 def test_an_older_answer_replaces_no_newer_one(known):
     """Rows that are put again after a kill may have been answered anew by another job meanwhile."""
     question = known.question(DISH, "x")
-    known.put([(question, DIGEST, row(1))])
-    known.put([(question, DIGEST, row(2, answered_at=iso_utc(NOW - 5)))])
+    known.put([answer(question, DIGEST, row(1))])
+    known.put([answer(question, DIGEST, row(2, answered_at=iso_utc(NOW - 5)))])
     assert known.get(question, DIGEST) == row(1)
 
 
 @pytest.mark.parametrize(("service", "shared"), [(DISH, True), (LOGO, False), (EASYDL, False)])
 def test_what_belongs_to_an_account(known, tmp_path, service, shared):
     """The user's own models and logos answer for one account; what everybody is told is known to all."""
-    known.put([(known.question(service, "x"), DIGEST, row())])
+    known.put([answer(known.question(service, "x"), DIGEST, row())])
     with closing(known_at(tmp_path, account="you")) as other:
         assert (other.get(other.question(service, "x"), DIGEST) is not None) == shared
 
@@ -83,7 +88,7 @@ def test_what_belongs_to_an_account(known, tmp_path, service, shared):
 def test_old_answers_are_not_given(known, tmp_path):
     """After the age limit the service is asked again, and the file forgets."""
     question = known.question(DISH, "x")
-    known.put([(question, DIGEST, row())])
+    known.put([answer(question, DIGEST, row())])
     with closing(known_at(tmp_path, now=NOW + OLDEST_SECONDS)) as young_enough:
         assert young_enough.get(question, DIGEST) is not None
     with closing(known_at(tmp_path, now=NOW + OLDEST_SECONDS + 1)) as later:
@@ -98,7 +103,9 @@ def test_file_stays_small(tmp_path):
         question = store.question(DISH, "x")
         for group in range(100):
             numbers = range(100 * group, 100 * group + 100)
-            store.put([(question, number.to_bytes(32, "big"), row(number, filler="x" * 1000)) for number in numbers])
+            store.put(
+                [answer(question, number.to_bytes(32, "big"), row(number, filler="x" * 1000)) for number in numbers]
+            )
         held = [store.get(question, number.to_bytes(32, "big")) is not None for number in range(10_000)]
     size = sum(path.stat().st_size for path in tmp_path.glob("answers.db"))
     assert most / 2 < size < 2 * most
@@ -113,7 +120,7 @@ def test_two_processes_put_and_get(known, tmp_path):
     def many(start: int) -> None:
         with closing(KnownAnswers(tmp_path, LIVE, "me", itertools.count(NOW).__next__)) as store:
             for number in range(start, start + 50):
-                store.put([(question, number.to_bytes(32, "big"), row(number))])
+                store.put([answer(question, number.to_bytes(32, "big"), row(number))])
                 assert store.get(question, number.to_bytes(32, "big")) == row(number)
 
     threads = [threading.Thread(target=many, args=(start,)) for start in (0, 50, 100)]
@@ -126,7 +133,7 @@ def test_two_processes_put_and_get(known, tmp_path):
 
 def test_files_are_their_owners_alone(known, tmp_path):
     """0600, side files too."""
-    known.put([(known.question(DISH, "x"), DIGEST, row())])
+    known.put([answer(known.question(DISH, "x"), DIGEST, row())])
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
 
 
@@ -136,7 +143,7 @@ def test_broken_file_is_said_once_and_is_in_nobodys_way(tmp_path, caplog, conten
     (tmp_path / "answers.db").write_bytes(content)
     with closing(known_at(tmp_path)) as store, caplog.at_level(logging.WARNING):
         question = store.question(DISH, "x")
-        store.put([(question, DIGEST, row())])
+        store.put([answer(question, DIGEST, row())])
         assert store.get(question, DIGEST) is None
     assert len([record for record in caplog.records if "answers.db" in record.message]) <= 1
     assert (tmp_path / "answers.db").read_bytes() == content

@@ -115,11 +115,12 @@ async def test_append_and_read(tmp_path):
     files = files_of(tmp_path)
     rows = [row({"name": name, "score": 0.5}) for name in ("one", "二", "three")]
     async with files:
-        places = [*await files.append(rows[:2]), *await files.append(rows[2:])]
+        lines = [*await files.append(rows[:2]), *await files.append(rows[2:])]
         files.sync()
-        assert [files.read(*place) for place in places] == rows
+        assert [files.read(start, len(line)) for start, line in lines] == rows
     text = (tmp_path / "results.jsonl").read_bytes()
-    assert [text[start : start + length] for start, length in places] == text.splitlines(keepends=True)
+    assert [line for _, line in lines] == text.splitlines(keepends=True)
+    assert all(text[start:].startswith(line) for start, line in lines)
     assert files.places["results.jsonl"][0] == len(text)
     assert files.places["results.csv"][0] == (tmp_path / "results.csv").stat().st_size
 
@@ -128,8 +129,9 @@ async def test_check_cuts_back(tmp_path):
     """What stands beyond the committed length goes; a file that is too short is not touched."""
     files = files_of(tmp_path)
     async with files:
-        ((_, length),) = await files.append([row()])
+        ((_, line),) = await files.append([row()])
         await files.append([row()])
+    length = len(line)
     files.places["results.jsonl"] = (length, zlib.crc32((tmp_path / "results.jsonl").read_bytes()[:length]))
     files.check()
     assert (tmp_path / "results.jsonl").stat().st_size == length

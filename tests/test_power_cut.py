@@ -17,7 +17,7 @@ from batchrec.loading import build_job
 from batchrec.model import Answer, Charge, Found, Label, Prepared
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
-from batchrec.record import Asked, Outcome, Recorder, answered
+from batchrec.record import Asked, Outcome, Recorder, answered, placed
 from batchrec.resume import Wishes, open_directory
 from batchrec.services import SERVICES
 from batchrec.verify import verify
@@ -93,10 +93,11 @@ class World:
                 tasks = journal.claim([1], 2**62, SECOND)
                 for task in tasks:
                     journal.sent([(task, CHARGE)])
-                finished = await recorder._write([outcome(self, task) for task in tasks])
+                group = [outcome(self, task) for task in tasks]
+                lines = await recorder._write(group)
                 self.note("written")
                 files.sync()
-                journal.commit(finished, files.places)
+                journal.commit(placed(group, lines), files.places)
                 self.note("committed")
 
     async def group(self, recorder: Recorder, journal: Journal, count: int) -> None:

@@ -237,8 +237,8 @@ async def test_full_disk(desk, name):
 
 
 async def test_file_that_cannot_be_synced(desk):
-    """What cannot be brought to the disk is not noted as finished."""
-    (desk.directory / "results.csv").symlink_to("/dev/null")
+    """Answers that cannot be brought to the disk are not noted as finished."""
+    (desk.directory / "results.jsonl").symlink_to("/dev/null")
     async with desk.files:
         run = asyncio.create_task(desk.recorder.run())
         await desk.recorder.add(desk.outcome(0))

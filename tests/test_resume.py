@@ -161,11 +161,11 @@ class Desk:
     def append(self, outcomes: list[Outcome]) -> list[Outcome]:
         """The first half of a commit: rows in the files. The outcomes with their rows' places."""
         rows = [outcome.row for outcome in outcomes if outcome.row is not None]
-        places = iter(self.runner.run(self.files.append(rows)))
+        lines = iter(self.runner.run(self.files.append(rows)))
         placed = []
         for outcome in outcomes:
-            start, length = next(places) if outcome.row is not None else (0, 0)
-            placed.append(outcome._replace(finished=outcome.finished._replace(start=start, length=length)))
+            start, line = next(lines) if outcome.row is not None else (0, b"")
+            placed.append(outcome._replace(finished=outcome.finished._replace(start=start, length=len(line))))
         self.files.sync()
         return placed
 

@@ -24,6 +24,9 @@ from .jsonl import JsonlOutput
 Place = tuple[int, int]
 """Committed length in bytes, and the CRC-32 of those bytes."""
 
+Line = tuple[int, bytes]
+"""Offset of a row in results.jsonl, and its text with the line's end."""
+
 _BLOCK = 1024 * 1024
 _NEW = ".new"
 _TEXTS = ("image", "step", "service", "sha256", "answered_at")
@@ -159,23 +162,22 @@ class ResultFiles:
         with suppress(OSError):
             await self._stack.aclose()
 
-    async def append(self, rows: Sequence[Row]) -> list[Place]:
-        """Append rows to every file, up to the operating system. Offset and length of each in results.jsonl."""
-        places: list[Place] = []
+    async def append(self, rows: Sequence[Row]) -> list[Line]:
+        """Append rows to every file, up to the operating system. Where each stands in results.jsonl, and its line."""
+        lines: list[Line] = []
         start = self.places[JsonlOutput.filename][0]
         for output in self.outputs:
             texts = [output.encode(row) for row in rows]
             if isinstance(output, JsonlOutput):
                 for text in texts:
-                    places.append((start, len(text)))
+                    lines.append((start, text))
                     start += len(text)
             await self._append(output, b"".join(texts))
-        return places
+        return lines
 
     def sync(self) -> None:
-        """Wait until what was appended is on the disk. Blocks: call it in a thread."""
-        for file in self._files.values():
-            sync_file(file.fileno())
+        """Wait until the answers are on the disk: the other files can be made of them. Blocks: call it in a thread."""
+        sync_file(self._files[JsonlOutput.filename].fileno())
 
     def read(self, start: int, length: int) -> Row:
         """A row that was appended before. Raises ResultsDamaged where somebody has changed the file meanwhile."""
