@@ -245,7 +245,7 @@ def _rewrite(journal: Journal, files: ResultFiles) -> int:
 def _catch_up(journal: Journal, files: ResultFiles) -> None:
     """Make outputs that are missing, damaged or newly wanted from results.jsonl; forget those not wanted any more."""
     behind = files.behind()
-    made = files.rewrite(behind, lambda row, start, length: True)
+    made = files.rewrite(behind, lambda row, start, length: True) if behind else {}
     wanted = {output.filename for output in files.outputs}
     drop = files.places.keys() - wanted
     files.places = {name: files.places.get(name, (0, 0)) for name in wanted} | made
