@@ -245,7 +245,7 @@ def _gate_cost(folder: Path, rate: float, gates: int) -> float:
             return sum(await asyncio.gather(*(_pass_through(door, seconds) for door in doors)))
 
         began = time.process_time()
-        calls = virtual_time.run(pass_all())
+        calls: int = virtual_time.run(pass_all())
         return (time.process_time() - began) / calls * 1e6
 
 
