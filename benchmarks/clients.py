@@ -21,6 +21,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import orjson
+import pybase64
+
 from .fast_service import FORM_PATH, JSON_PATH, TOKEN_PATH
 from .machine import CLIENT_CORE, pin
 from .pictures import files
@@ -72,8 +75,6 @@ def _cpu() -> float:
 
 def encoded(data: bytes, body: str) -> bytes:
     """The body for a picture, as fast as Python makes one."""
-    import pybase64
-
     text = pybase64.b64encode(data)
     if body == "json":
         return b"".join((b'{"image":"', text, b'"}'))
@@ -86,10 +87,20 @@ def read(path: str) -> bytes:
         return file.read()
 
 
+def digest(data: bytes) -> str:
+    """The SHA-256 of a picture."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def parsed(reply: bytes) -> dict[str, Any]:
+    """The service's JSON."""
+    content: dict[str, Any] = orjson.loads(reply)
+    return content
+
+
 async def bare(given: Given, clock: Clock) -> None:
     """Nothing but the work itself: workers off one iterator read, hash, encode, post and parse."""
     import aiohttp
-    import orjson
 
     paths = iter(given.paths)
     headers = {"Content-Type": _TYPES[given.body]}
@@ -97,9 +108,9 @@ async def bare(given: Given, clock: Clock) -> None:
     async def work(session: aiohttp.ClientSession) -> None:
         for path in paths:
             data = read(path)
-            hashlib.sha256(data).digest()
+            digest(data)
             async with session.post(given.address, data=encoded(data, given.body), headers=headers) as response:
-                _check(orjson.loads(await response.read()))
+                _check(parsed(await response.read()))
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         with clock.on():
@@ -188,16 +199,15 @@ async def async_batch_llm(given: Given, clock: Clock) -> None:
     """
     import aiohttp
     import async_batch_llm as abl
-    import orjson
 
     headers = {"Content-Type": _TYPES[given.body]}
 
     async def invoke(prompt: str, *, attempt: int, timeout: float, state: object) -> Any:  # noqa: ASYNC109 - its name
         data = read(prompt)
-        digest = hashlib.sha256(data).hexdigest()
+        sha256 = digest(data)
         async with session.post(given.address, data=encoded(data, given.body), headers=headers) as response:
-            reply = _check(orjson.loads(await response.read()))
-        return abl.CallOutcome({"sha256": digest, "response": reply})
+            reply = _check(parsed(await response.read()))
+        return abl.CallOutcome({"sha256": sha256, "response": reply})
 
     async def source() -> AsyncIterator[tuple[str, str]]:
         for path in given.paths:

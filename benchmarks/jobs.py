@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,9 @@ from typing import Any
 
 from .fast_service import MODEL
 from .process import Running, Used, module
+
+BATCHREC = tuple(module("batchrec"))
+"""The command line."""
 
 _ENDLESS_QPS = 1_000_000
 """No limit at all: what remains is what the engine costs."""
@@ -42,20 +45,20 @@ class Job:
         told: dict[str, Any] = json.loads((self.results / "summary.json").read_text())
         return told
 
-    def start(self, *options: str) -> Running:
-        """Begin to run it."""
+    def start(self, *options: str, program: Sequence[str] = BATCHREC) -> Running:
+        """Begin to run it; `program` is what does."""
         environ = {
             "BATCHREC_STATE_DIR": str(self.state),
             "BATCHREC_CONFIG_DIR": str(self.folder / "config"),
             "BAIDU_API_KEY": "key",
             "BAIDU_SECRET_KEY": "secret",
         }
-        command = module("batchrec", "run", self.folder / "job.toml", "--progress", "none", *options)
+        command = [*program, "run", str(self.folder / "job.toml"), "--progress", "none", *options]
         return Running(command, environ)
 
-    def run(self, *options: str) -> Used:
+    def run(self, *options: str, program: Sequence[str] = BATCHREC) -> Used:
         """Run it to its end. Raises RuntimeError unless every picture that was asked about has its answer."""
-        used = self.start(*options).wait()
+        used = self.start(*options, program=program).wait()
         if used.code:
             raise RuntimeError(f"batchrec run ended with {used.code}:\n{used.complaints}")
         return used
