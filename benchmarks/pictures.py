@@ -62,14 +62,14 @@ def noise(size: int) -> bytes:
     return best
 
 
-def jpeg(shape: tuple[int, int], strength: float) -> bytes:
+def jpeg(shape: tuple[int, int], strength: float, quality: int = _QUALITY) -> bytes:
     """A JPEG of grey-blue noise, the stronger the larger."""
     from PIL import Image
 
     grains = Image.effect_noise(shape, strength)
     picture = Image.merge("RGB", (grains, grains, Image.new("L", shape, 140)))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=_QUALITY)
+    picture.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
