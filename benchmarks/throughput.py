@@ -28,7 +28,6 @@ CEILING = "bare-uvloop"
 
 _SIZE = 100_000
 _LEAST = 1e-3
-_BODIES = ("form", "json")
 _SLOTS = {0.0: 64, 0.1: 256}
 """Calls in flight, by latency: what keeps a core busy."""
 
@@ -51,10 +50,11 @@ class Plan:
     peer_rounds: int
     rounds: int
     latencies: tuple[float, ...] = tuple(_SLOTS)
+    bodies: tuple[str, ...] = ("form", "json")
 
 
 _PLANS = {
-    Effort.QUICK: Plan({_SIZE: 64}, 16, 1, 1, (0.0,)),
+    Effort.QUICK: Plan({_SIZE: 64}, 8, 1, 1, (0.0,), ("form",)),
     Effort.USUAL: Plan({20_000: 6000, _SIZE: 4000, 500_000: 1000, 1_500_000: 400}, 250, 5, 3),
     Effort.FULL: Plan({20_000: 20_000, _SIZE: 20_000, 500_000: 4000, 1_500_000: 1500}, 1000, 9, 7),
 }
@@ -92,11 +92,11 @@ def tables(effort: Effort, cache: Path) -> Iterator[Table]:
         services = {latency: stack.enter_context(serving(latency)) for latency in plan.latencies}
         bench = Bench(plan, services, cache)
         seen: dict[Cell, Rounds] = {}
-        for latency, body in product(plan.latencies, _BODIES):
+        for latency, body in product(plan.latencies, plan.bodies):
             cell = Cell(_SIZE, body, latency)
             seen[cell] = bench.rounds(cell, [OURS, *_installed()], plan.peer_rounds)
             yield _peers(cell, seen[cell])
-        for cell in (Cell(*values) for values in product(plan.counts, _BODIES, plan.latencies)):
+        for cell in (Cell(*values) for values in product(plan.counts, plan.bodies, plan.latencies)):
             if cell not in seen:
                 seen[cell] = bench.rounds(cell, [OURS, CEILING], plan.rounds)
         yield _sizes(seen)
