@@ -351,7 +351,7 @@ def part_tables(part: str, seconds: float) -> list[Table]:
 
 
 _PLANS = {
-    Effort.QUICK: (("real", "cost"), 1.5),
+    Effort.QUICK: (("real", "cost"), 1.0),
     Effort.USUAL: (PARTS[:-1], 8.0),
     Effort.FULL: (PARTS, 30.0),
 }

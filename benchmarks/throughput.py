@@ -43,11 +43,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of it: pictures by size, `few` for slow peers; rounds with the peers, and without."""
+    """How much of it: pictures by size, `few` for slow peers; rounds of the first table, and of the others."""
 
     counts: dict[int, int]
     few: int
-    peer_rounds: int
+    first_rounds: int
     rounds: int
     latencies: tuple[float, ...] = tuple(_SLOTS)
     bodies: tuple[str, ...] = ("form", "json")
@@ -94,7 +94,7 @@ def tables(effort: Effort, cache: Path) -> Iterator[Table]:
         seen: dict[Cell, Rounds] = {}
         for latency, body in product(plan.latencies, plan.bodies):
             cell = Cell(_SIZE, body, latency)
-            seen[cell] = bench.rounds(cell, [OURS, *_installed()], plan.peer_rounds)
+            seen[cell] = bench.rounds(cell, [OURS, *_installed()], plan.rounds if seen else plan.first_rounds)
             yield _peers(cell, seen[cell])
         for cell in (Cell(*values) for values in product(plan.counts, plan.bodies, plan.latencies)):
             if cell not in seen:
