@@ -2,8 +2,8 @@
 
 Parts, all by default: `real` (sockets; beside the plain uses of aiolimiter and pyrate-limiter, in one run), `slow`
 (answers that take long, or vary), `auto` (a limit nobody told), `processes` (several on one account), `cost` (the
-gate, microseconds a call), `simulated` (what the machine cannot hold in real time). Needs `pip install .[bench]`.
-Prints tables; asserts nothing.
+gate, microseconds a call), `simulated` (what the machine cannot hold in real time). Prints tables; asserts nothing.
+`python -m benchmarks quota` keeps the tables, of shorter streams and without `simulated`; with `--full` of all.
 """
 
 import argparse
@@ -12,17 +12,17 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import aiohttp
+import orjson
 import uvloop
 from aiolimiter import AsyncLimiter
-from pyrate_limiter import Duration, Limiter, Rate
-from rich.console import Console
-from rich.table import Table
 
 from batchrec.gate import Caps, Gate
 from batchrec.model import AUTO, Authorization, Charge, Task
@@ -30,9 +30,11 @@ from batchrec.pacer import Pacer, Paces
 from batchrec.quota import Quota
 
 from . import virtual_time
-from .machine import described, pin
+from .machine import CLIENT_CORE, pin
+from .process import module, run
 from .service import serving
 from .simulation import Service, simulate
+from .tables import Effort, Table
 
 LIMITS = (2, 10, 50, 200)
 WAYS = {"none": "20", "40 ms": "20-60", "180 ms": "20-200"}
@@ -40,6 +42,10 @@ WINDOWS = ("fixed", "sliding")
 _WARM = 3.0
 _THINKING = ("300", "3000", "50-550")
 _MOST_IN_FLIGHT = 1000
+_RATES = (10, 50, 200, 500, 2000, 10_000)
+_PYRATE = "pyrate-limiter"
+_BRIEF = 3.0
+"""Streams of so few seconds are only to see that they work: fewer of them, and their first half not in the share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,9 @@ class Seen:
     taken: list[float]
     refused: list[float]
 
-    def used(self, limit: float, seconds: float, since: float = _WARM) -> float:
+    def used(self, limit: float, seconds: float) -> float:
         """The share of the limit that was used, after the first seconds."""
+        since = min(_WARM, seconds / 2)
         return sum(since < moment <= seconds for moment in self.taken) / (seconds - since) / limit
 
     def cell(self, limit: int, seconds: float) -> str:
@@ -95,7 +102,9 @@ def _pace(name: str, limit: float, paces: Paces, key: str) -> tuple[Turn, Told]:
         return _plain(AsyncLimiter(limit, 1).acquire)
     if name == "AsyncLimiter(1, 1/Q)":
         return _plain(AsyncLimiter(1, 1 / limit).acquire)
-    if name == "pyrate-limiter":
+    if name == _PYRATE:
+        from pyrate_limiter import Duration, Limiter, Rate
+
         limiter = Limiter(Rate(int(limit), Duration.SECOND))
         return _plain(lambda: limiter.try_acquire_async(key))
     return _ours(paces, key, AUTO if name == "auto" else limit)
@@ -142,44 +151,50 @@ class Bench:
 
 async def real(bench: Bench) -> Table:
     """Every pace against every limit, jitter and window, the paces in turn."""
-    paces = ("batchrec", "AsyncLimiter(Q, 1)", "AsyncLimiter(1, 1/Q)", "pyrate-limiter")
-    table = Table("calls/s", "jitter on the way", "window", *paces, title="share used, calls refused of all")
+    missing = [] if find_spec("pyrate_limiter") else [_PYRATE]
+    paces = [
+        pace for pace in ("batchrec", "AsyncLimiter(Q, 1)", "AsyncLimiter(1, 1/Q)", _PYRATE) if pace not in missing
+    ]
+    table = Table("share used, calls refused of all", ("calls/s", "jitter on the way", "window", *paces))
+    ways, windows = (WAYS, WINDOWS) if bench.seconds > _BRIEF else ({"40 ms": WAYS["40 ms"]}, WINDOWS[1:])
     rows: dict[tuple[int, str, str], list[str]] = {}
-    for jitter, way in WAYS.items():
-        for window in WINDOWS:
-            for pace in paces:  # one after the other, or they would take each other's processor
-                cells = [Cell(pace, limit, window, way) for limit in LIMITS]
-                for cell, seen in zip(cells, await bench.run(cells), strict=True):
-                    rows.setdefault((cell.limit, jitter, window), []).append(seen.cell(cell.limit, bench.seconds))
+    for (jitter, way), window, pace in product(ways.items(), windows, paces):
+        # One pace after the other, or they would take each other's processor.
+        cells = [Cell(pace, limit, window, way) for limit in LIMITS]
+        for cell, seen in zip(cells, await bench.run(cells), strict=True):
+            rows.setdefault((cell.limit, jitter, window), []).append(seen.cell(cell.limit, bench.seconds))
     for (limit, jitter, window), columns in sorted(rows.items(), key=lambda row: row[0][0]):
-        table.add_row(str(limit), jitter, window, *columns)
+        table.add(str(limit), jitter, window, *columns)
+    table.notes = f"{bench.seconds:g} s a stream, the first {min(_WARM, bench.seconds / 2):g} not in the share."
+    if missing:
+        table.notes += f" Not installed: {', '.join(missing)}."
     return table
 
 
 async def slow(bench: Bench) -> Table:
     """Answers that take long, or vary: no jitter on the way."""
-    table = Table("calls/s", *(f"answers in {kind} ms" for kind in _THINKING), title="batchrec, sliding window")
+    table = Table("batchrec, sliding window", ("calls/s", *(f"answers in {kind} ms" for kind in _THINKING)))
     cells = [Cell("batchrec", limit, thinking=thinking) for limit in LIMITS for thinking in _THINKING]
     seen = await bench.run(cells)
     for at, limit in enumerate(LIMITS):
-        table.add_row(str(limit), *(each.cell(limit, bench.seconds) for each in seen[3 * at : 3 * at + 3]))
+        table.add(str(limit), *(each.cell(limit, bench.seconds) for each in seen[3 * at : 3 * at + 3]))
     return table
 
 
 async def auto(bench: Bench) -> Table:
     """Limits that nobody told."""
-    table = Table("limit", "s until within 5 %", "share used in a minute, refused", title="qps = auto, one minute")
+    table = Table("qps = auto, one minute", ("limit", "s until within 5 %", "share used in a minute, refused"))
     limits = (2, 10, 80)
     for limit, seen in zip(limits, await bench.run([Cell("auto", limit) for limit in limits], 60), strict=True):
         counts = [sum(second <= moment < second + 1 for moment in seen.taken) for second in range(60)]
         reached = next((second for second, count in enumerate(counts) if count >= int(0.95 * limit)), None)
-        table.add_row(str(limit), str(reached), seen.cell(limit, 60))
+        table.add(str(limit), str(reached), seen.cell(limit, 60))
     return table
 
 
 async def processes(bench: Bench, address: str, folder: Path) -> Table:
     """Several processes of one account, each with a connection of its own to the state folder."""
-    table = Table("calls/s", "processes", "share used, refused", title="one account, several processes")
+    table = Table("one account, several processes", ("calls/s", "processes", "share used, refused"))
     for limit in (2, 10, 50, 200):
         for count in (2, 4):
             key = f"p{random.getrandbits(48):x}"
@@ -195,7 +210,7 @@ async def processes(bench: Bench, address: str, folder: Path) -> Table:
             seen = await bench.told(key, begin)
             first, last = seen.taken[0], seen.taken[-1]
             inner = Seen([moment - first for moment in seen.taken], seen.refused)
-            table.add_row(str(limit), str(count), inner.cell(limit, last - first - 1))
+            table.add(str(limit), str(count), inner.cell(limit, last - first - 1))
     return table
 
 
@@ -232,14 +247,14 @@ class _NoMarks:
         """Nothing is kept."""
 
 
-def cost(folder: Path) -> Table:
+def cost(folder: Path, rates: Sequence[float]) -> Table:
     """Processor time of a call's way through the gate and back: the turn, the count, the reply.
 
     In virtual time, so that it is the code's alone and not that of waking up from a sleep.
     """
-    table = Table("calls/s", "us a call, alone", "us a call, two sharing", title="the gate")
-    for rate in (10, 50, 200, 500, 2000, 10_000):
-        table.add_row(str(rate), *(f"{_gate_cost(folder, rate, gates):.0f}" for gates in (1, 2)))
+    table = Table("the gate", ("calls/s", "us a call, alone", "us a call, two sharing"))
+    for rate in rates:
+        table.add(str(rate), *(f"{_gate_cost(folder, rate, gates):.0f}" for gates in (1, 2)))
     return table
 
 
@@ -253,7 +268,7 @@ def _gate_cost(folder: Path, rate: float, gates: int) -> float:
             return sum(await asyncio.gather(*(_pass_through(door, seconds) for door in doors)))
 
         began = time.process_time()
-        calls = virtual_time.run(pass_all())
+        calls: int = virtual_time.run(pass_all())
         return (time.process_time() - began) / calls * 1e6
 
 
@@ -288,7 +303,7 @@ async def _pass_through(gate: Gate, seconds: float) -> int:
 
 def simulated() -> list[Table]:
     """Virtual time: hours, 2,000 calls a second, twenty processes."""
-    grid = Table("calls/s", "jitter ms", "sliding", "fixed", title="simulated: share used, refused per 1,000")
+    grid = Table("simulated: share used, refused per 1,000", ("calls/s", "jitter ms", "sliding", "fixed"))
     for limit in (1, 2, 10, 50, 200, 500, 2000):
         seconds = max(60.0, min(7200.0, 60_000 / limit))
         for jitter in (0, 40, 180, 300):
@@ -297,57 +312,91 @@ def simulated() -> list[Table]:
                 service = Service(limit, "fixed" if window == "fixed" else "sliding", (0.02, 0.02 + jitter / 1000))
                 outcome = simulate(service, limit, seconds)
                 columns.append(f"{outcome.used(limit):.3f}  {1000 * outcome.refusals():.2f}")
-            grid.add_row(str(limit), str(jitter), *columns)
-    many = Table(
-        "calls/s", *(f"{count} processes" for count in (1, 2, 4, 20)), title="simulated, 40 ms jitter, sliding"
-    )
+            grid.add(str(limit), str(jitter), *columns)
+    many = Table("simulated, 40 ms jitter, sliding", ("calls/s", *(f"{count} processes" for count in (1, 2, 4, 20))))
     for limit in (2, 10, 200):
         columns = []
         for count in (1, 2, 4, 20):
             outcome = simulate(Service(limit, way=(0.02, 0.06)), limit, max(60, 6000 / limit), processes=count)
             columns.append(f"{outcome.used(limit):.3f}  {1000 * outcome.refusals():.2f}")
-        many.add_row(str(limit), *columns)
-    found = Table("limit", "s until within 5 %", "used", "refused per 1,000", title="simulated: auto, five minutes")
+        many.add(str(limit), *columns)
+    found = Table("simulated: auto, five minutes", ("limit", "s until within 5 %", "used", "refused per 1,000"))
     for limit in (2, 10, 80, 500):
         outcome = simulate(Service(limit), AUTO, 300)
         reached = outcome.second_reaching(int(0.95 * limit))
-        found.add_row(str(limit), str(reached), f"{outcome.used(limit, 0):.3f}", f"{1000 * outcome.refusals():.2f}")
+        found.add(str(limit), str(reached), f"{outcome.used(limit, 0):.3f}", f"{1000 * outcome.refusals():.2f}")
     return [grid, many, found]
 
 
-async def main(parts: list[str], seconds: float) -> None:
-    """Run the parts and print their tables."""
-    console = Console(width=140)
-    console.print(described(), f"{seconds:g} s a stream, the first {_WARM:g} not in the share; refusals are of all")
-    pin(1)
+async def over_sockets(part: str, seconds: float) -> Table:
+    """One of the parts that need a service."""
+    pin(CLIENT_CORE)
     with tempfile.TemporaryDirectory() as name, closing(Paces(Path(name))) as paces:
         async with serving() as address, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             bench = Bench(address, session, paces, seconds)
-            if "real" in parts:
-                console.print(await real(bench))
-            if "slow" in parts:
-                console.print(await slow(bench))
-            if "auto" in parts:
-                console.print(await auto(bench))
-            if "processes" in parts:
-                console.print(await processes(bench, address, Path(name)))
-        if "cost" in parts:
-            console.print(await asyncio.to_thread(cost, Path(name)))
-    if "simulated" in parts:
-        console.print(*simulated())
+            match part:
+                case "real":
+                    return await real(bench)
+                case "slow":
+                    return await slow(bench)
+                case "auto":
+                    return await auto(bench)
+                case _:
+                    return await processes(bench, address, Path(name))
 
 
 PARTS = ("real", "slow", "auto", "processes", "cost", "simulated")
 
-if __name__ == "__main__":
+
+def part_tables(part: str, seconds: float) -> list[Table]:
+    """The tables of one part, each stream taking so many seconds."""
+    if part == "simulated":
+        return simulated()
+    if part == "cost":
+        pin(CLIENT_CORE)
+        with tempfile.TemporaryDirectory() as name:
+            return [cost(Path(name), _RATES if seconds > _BRIEF else _RATES[2:3])]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return [runner.run(over_sockets(part, seconds))]
+
+
+_PLANS = {
+    Effort.QUICK: (("real", "cost"), 1.0),
+    Effort.USUAL: (PARTS[:-1], 8.0),
+    Effort.FULL: (PARTS, 30.0),
+}
+"""Parts, and seconds a stream."""
+
+
+def tables(effort: Effort, cache: Path) -> Iterator[Table]:
+    """The tables of the parts, each part a process of its own."""
+    parts, seconds = _PLANS[effort]
+    for part in parts:
+        used = run(module("benchmarks.quota", part, "--seconds", seconds, "--json"), core=None)
+        yield from (Table(**told) for told in orjson.loads(used.output))
+
+
+def main() -> None:
+    """Run the parts and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--seconds", type=float, default=30.0, help="of every stream")
+    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if unknown := [part for part in given.parts if part not in PARTS]:
+        parser.error(f"no such part: {', '.join(unknown)}")
     if given.worker:
         where, state, name, rate = given.worker
         asyncio.run(work(where, Path(state), name, int(rate), given.seconds))
-    else:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main(given.parts or list(PARTS), given.seconds))
+        return
+    for part in given.parts or PARTS:
+        made = part_tables(part, given.seconds)
+        if given.json:
+            print(orjson.dumps(made).decode())
+        else:
+            print(*(table.markdown() for table in made), sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

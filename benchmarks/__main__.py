@@ -1,0 +1,57 @@
+"""`python -m benchmarks [NAME...]`: run benchmarks, print their tables and keep them in `benchmarks/results/`."""
+
+import argparse
+import importlib
+import tempfile
+import time
+from pathlib import Path
+
+from .tables import Effort, write
+
+BENCHMARKS = {
+    "startup": "how soon a command is there",
+    "prepare": "pictures judged and repaired",
+    "overhead": "what an image costs, stage by stage",
+    "throughput": "images a second and CPU an image, beside peers and the bare loop",
+    "scale": "memory, start-up, resuming and bytes on the disk, by the number of images",
+    "quota": "how much of a quota is used, and how much refused",
+}
+"""By the name of their module, in the order in which they run; each has `tables(effort, cache)`."""
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Run the benchmarks that are named, or all."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Runs benchmarks, prints their tables and writes them to benchmarks/results/NAME.md.",
+        epilog="; ".join(f"{name}: {about}" for name, about in BENCHMARKS.items()),
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
+    effort = parser.add_mutually_exclusive_group()
+    effort.add_argument("--quick", action="store_true", help="tiny, to see that they work; the figures mean little")
+    effort.add_argument("--full", action="store_true", help="longer, and with a million images")
+    parser.add_argument("--into", type=Path, default=RESULTS, metavar="DIR", help="where the tables are written")
+    given = parser.parse_args()
+    if unknown := [name for name in given.names if name not in BENCHMARKS]:
+        parser.error(f"no such benchmark: {', '.join(unknown)}")
+    chosen = Effort.QUICK if given.quick else Effort.FULL if given.full else Effort.USUAL
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as cache:
+        for name in given.names or BENCHMARKS:
+            _run(name, chosen, Path(cache), given.into)
+
+
+def _run(name: str, effort: Effort, cache: Path, into: Path) -> None:
+    began = time.monotonic()
+    print(f"# {name}: {BENCHMARKS[name]}\n", flush=True)
+    tables = []
+    for table in importlib.import_module(f"benchmarks.{name}").tables(effort, cache):
+        print(table.markdown(), flush=True)
+        tables.append(table)
+    page = write(into, name, BENCHMARKS[name], tables)
+    print(f"{page}, after {time.monotonic() - began:.0f} s\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""batchrec as a user runs it: `batchrec run JOB.toml` in a process of its own, with folders of its own."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .fast_service import MODEL
+from .process import Running, Used, module
+
+BATCHREC = tuple(module("batchrec"))
+"""The command line."""
+
+_ENDLESS_QPS = 1_000_000
+"""No limit at all: what remains is what the engine costs."""
+
+_STEPS = {
+    "form": 'service = "advanced_general"',
+    "json": f'service = "easydl_classification"\nmodel = "{MODEL}"',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job file in a folder that also holds its results and batchrec's state; nothing of the user's is used."""
+
+    folder: Path
+
+    @property
+    def results(self) -> Path:
+        """The output directory."""
+        return self.folder / "results"
+
+    @property
+    def state(self) -> Path:
+        """batchrec's state folder."""
+        return self.folder / "state"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the last run said of itself."""
+        told: dict[str, Any] = json.loads((self.results / "summary.json").read_text())
+        return told
+
+    def start(self, *options: str, program: Sequence[str] = BATCHREC) -> Running:
+        """Begin to run it; `program` is what does."""
+        environ = {
+            "BATCHREC_STATE_DIR": str(self.state),
+            "BATCHREC_CONFIG_DIR": str(self.folder / "config"),
+            "BAIDU_API_KEY": "key",
+            "BAIDU_SECRET_KEY": "secret",
+        }
+        command = [*program, "run", str(self.folder / "job.toml"), "--progress", "none", *options]
+        return Running(command, environ)
+
+    def run(self, *options: str, program: Sequence[str] = BATCHREC) -> Used:
+        """Run it to its end. Raises RuntimeError unless every picture that was asked about has its answer."""
+        used = self.start(*options, program=program).wait()
+        if used.code:
+            raise RuntimeError(f"batchrec run ended with {used.code}:\n{used.complaints}")
+        return used
+
+
+@contextmanager
+def job(url: str, pictures: Path, body: str, concurrency: int) -> Iterator[Job]:
+    """A new job over a folder of pictures, all result formats on; its folder is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="batchrec-bench-") as name:
+        made = Job(Path(name))
+        (made.folder / "job.toml").write_text(_text(url, pictures, body, concurrency), encoding="utf-8")
+        yield made
+
+
+def _text(url: str, pictures: Path, body: str, concurrency: int) -> str:
+    return f"""name = "bench"
+
+[input]
+paths = [{json.dumps(str(pictures))}]
+
+[[recognize]]
+{_STEPS[body]}
+
+[account]
+endpoint = "{url}"
+
+[limits]
+qps = {_ENDLESS_QPS}
+concurrency = {concurrency}
+
+[output]
+directory = "results"
+formats = ["jsonl", "csv"]
+"""

@@ -1,0 +1,138 @@
+"""The benchmarks run: tiny, without the extra `bench`, and with nothing asserted of the times that they see."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from batchrec import images
+from batchrec.services import SERVICES
+from benchmarks.__main__ import BENCHMARKS
+from benchmarks.clients import CLIENTS
+from benchmarks.fast_service import serving
+from benchmarks.pictures import files, made
+from benchmarks.process import ROOT
+from benchmarks.stages import OURS
+from benchmarks.tables import Table, spread
+from benchmarks.throughput import CEILING
+
+_NUMBER = re.compile(r"-?[\d,]+(\.\d+)?( \[-?[\d,.]+--?[\d,.]+\])?%?")
+
+
+def quick(name: str, into: Path) -> list[dict[str, str]]:
+    """The rows of a benchmark's tables as it writes them, by their columns."""
+    command = [sys.executable, "-m", "benchmarks", "--quick", name, "--into", str(into)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return rows((into / f"{name}.md").read_text(encoding="utf-8"))
+
+
+def rows(page: str) -> list[dict[str, str]]:
+    """Every row of every Markdown table of a page."""
+    found: list[dict[str, str]] = []
+    columns: list[str] = []
+    for line in page.splitlines():
+        if not line.startswith("|"):
+            columns = []
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not columns:
+            columns = cells
+        elif not set(line) <= set("|- "):
+            found.append(dict(zip(columns, cells, strict=True)))
+    return found
+
+
+def numeric(row: dict[str, str], *columns: str) -> bool:
+    """Whether these cells hold figures."""
+    return all(_NUMBER.fullmatch(row[column]) for column in columns)
+
+
+def test_throughput_shows_every_client(tmp_path: Path) -> None:
+    """Each has a row with figures, or is said to be missing."""
+    seen = quick("throughput", tmp_path)
+    for title in ("batchrec", *(client.title for client in CLIENTS.values())):
+        row = next(row for row in seen if row.get("client") == title)
+        assert row["images"].startswith("not installed") or numeric(row, "images", "images/s", "CPU us/image")
+    assert numeric(next(row for row in seen if "rate to bare" in row), "batchrec images/s", "CPU over bare, us")
+    assert not CLIENTS[CEILING].missing
+
+
+def test_overhead_shows_every_stage(tmp_path: Path) -> None:
+    """Each function that is measured is still there, and was called."""
+    seen = {row["stage"]: row for row in quick("overhead", tmp_path)}
+    assert "Not found" not in (tmp_path / "overhead.md").read_text(encoding="utf-8")
+    for stage in OURS:
+        assert numeric(seen[stage], "batchrec", "calls of batchrec's an image")
+        assert float(seen[stage]["calls of batchrec's an image"]) > 0
+    assert numeric(seen["journal and outputs together"], "batchrec")
+
+
+def test_scale_counts_what_is_on_the_disk(tmp_path: Path) -> None:
+    """Time, memory and bytes, a row each."""
+    times, memory, disk = quick("scale", tmp_path)
+    assert numeric(times, *times)
+    assert numeric(memory, *memory)
+    assert numeric(disk, *disk)
+    assert disk["results.jsonl"] != "0"
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("prepare", "CPU ms/image"), ("startup", "CPU ms"), ("quota", "us a call, alone")]
+)
+def test_the_others_have_figures(tmp_path: Path, name: str, column: str) -> None:
+    """At least one table with a row for everything that it measures."""
+    found = [row for row in quick(name, tmp_path) if column in row]
+    assert found
+    assert all(numeric(row, column) for row in found)
+
+
+def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    """Before anything is measured."""
+    command = [sys.executable, "-m", "benchmarks", "nonsense", "--into", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_benchmark_is_explained() -> None:
+    """Each has a section in the folder's README that names its tables."""
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    for name in BENCHMARKS:
+        assert f"results/{name}.md" in text
+
+
+@pytest.mark.parametrize("size", [1000, 20_000, 100_000])
+def test_pictures_are_distinct_and_need_no_repair(tmp_path: Path, size: int) -> None:
+    """Of the wanted size, to the byte."""
+    contents = {Path(path).read_bytes() for path in files(made(tmp_path, size, 5))}
+    limits = SERVICES["advanced_general"].limits
+    assert len(contents) == 5
+    for content in contents:
+        assert len(content) == size
+        assert images.as_it_is(content, limits, upright=True) is not None
+
+
+def test_the_fast_service_counts_what_it_answers() -> None:
+    """Control requests are no calls."""
+    with serving() as service:
+        service.forget()
+        assert service.seen().calls == 0
+
+
+def test_table_in_markdown() -> None:
+    """A title, aligned columns, and notes below."""
+    table = Table("things", ("name", "us"), notes="Told.")
+    table.add("a", spread([3, 1, 2]))
+    assert table.markdown() == "## things\n\n| name | us      |\n| ---- | ------- |\n| a    | 2 [1-3] |\n\nTold.\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "digits", "text"), [([], 0, "-"), ([1234.5], 1, "1,234.5"), ([1, 2, 4], 0, "2 [1-4]")]
+)
+def test_spread(values: list[float], digits: int, text: str) -> None:
+    """The median with least and most, or the only value."""
+    assert spread(values, digits) == text
