@@ -20,6 +20,7 @@ from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
 from batchrec import images
 from batchrec.codes import WORDS
+from batchrec.images import repair
 from batchrec.model import Box, Failure, Kind, Prepared
 from batchrec.services import LIMITS_2024, ImageLimits
 
@@ -193,6 +194,20 @@ def test_read_leaves_a_huge_file_alone(tmp_path: Path) -> None:
     outcome = images.read(str(path))
     assert isinstance(outcome, Failure)
     assert outcome.code == "too_large"
+
+
+def test_an_encoder_is_ended_when_the_picture_gets_too_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A noisy PNG of 3 MB is not encoded to its end to find out that the service takes 300 KB."""
+    lengths = []
+
+    class Watched(repair._Buffer):
+        def write(self, data: bytes) -> int:
+            lengths.append(self.tell() + len(data))
+            return super().write(data)
+
+    monkeypatch.setattr(repair, "_Buffer", Watched)
+    prepared = mended(saved(noise((1000, 1000)), "PNG"), ImageLimits(base64_bytes=400_000))
+    assert len(prepared.data) <= 300_000 < max(lengths) < 370_000
 
 
 def test_digest_is_sha256_and_encode_is_base64() -> None:
