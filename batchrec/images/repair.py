@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from ..model import Failure, Prepared
 from ..services import ImageLimits
+from .apart import mend_apart
 from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
 
 _QUALITIES = (95, 90, 85, 75)
@@ -52,7 +53,8 @@ def mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | 
     huge = picture.size[0] * picture.size[1] > _HUGE_PIXELS
     # Closed while the lock is held: the next one would decode beside it.
     with one_huge_at_a_time if huge else contextlib.nullcontext(), contextlib.closing(picture.image):
-        return _mend(picture, limits, upright=upright)
+        outcome = mend_apart((picture.data, limits, upright)) if picture.holds_lock else None
+        return outcome or mend_here(picture, limits, upright=upright)
 
 
 @functools.cache
@@ -66,7 +68,8 @@ def _give_back() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
-def _mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+def mend_here(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+    """As `mend`, in this thread whatever the picture is, and beside whatever else is decoded."""
     words = [f"first frame of {_name(picture)}"] if getattr(picture.image, "is_animated", False) else []
     orientation = picture.orientation
     size = _decode(picture, limits)
