@@ -25,7 +25,7 @@ from PIL import Image
 
 from ..model import Failure, Prepared
 from ..services import ImageLimits
-from .judge import MAX_DECODED_PIXELS, Picture, hopeless, look, quiet, refuse, unfit, unusual, verify
+from .judge import MAX_DECODED_PIXELS, Picture, hopeless, light, look, quiet, refuse, unfit, unusual, verify
 from .repair import mend, mend_here, one_huge_at_a_time
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "digest",
     "encode",
     "foresee",
+    "light",
     "mended_here",
     "prepare",
     "read",

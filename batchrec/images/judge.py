@@ -264,7 +264,7 @@ def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
         return refuse("unsupported", f"{picture.format.name} is not taken; the service takes {taken}")
     if max(picture.size) > limits.max_side:
         return refuse("too_large", "{}x{} px: at most {} a side".format(*picture.size, limits.max_side))
-    if not light(picture.data, limits):
+    if not light(len(picture.data), limits):
         text = base64_length(picture.data)
         return refuse("too_large", f"{text:,} bytes of base64: at most {limits.base64_bytes:,} are taken")
     return None
@@ -291,9 +291,9 @@ def base64_length(data: bytes) -> int:
     return 4 * -(-len(data) // 3)
 
 
-def light(data: bytes, limits: ImageLimits) -> bool:
-    """Whether the service takes that many bytes."""
-    return len(data) <= most_bytes(limits)
+def light(size: int, limits: ImageLimits) -> bool:
+    """Whether the service takes a file of that many bytes."""
+    return size <= most_bytes(limits)
 
 
 def most_bytes(limits: ImageLimits) -> int:
