@@ -21,7 +21,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        # Typer loads pydantic (60 ms) for an option without a value; a bool it takes as it is.
+        "default_map": {"help": False, "quota": {"help": False}},
+    },
     help="Recognize thousands to millions of images with Baidu AI Cloud, exactly once.\n\n"
     "Example: `batchrec run jobs/demo.toml`",
 )

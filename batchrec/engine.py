@@ -38,6 +38,7 @@ PREPARING = 8
 _INLINE_BYTES = 256 * 1024
 _LARGE_BYTES = 32 * 1024 * 1024
 _LAST_WAIT = 1.0
+_MOST_ASIDE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class Lane:
     ready: deque[Task] = field(default_factory=deque)
     later: deque[Task] = field(default_factory=deque)
     """Images that failed while the service was down: a fresh one makes the better probe."""
+    aside: deque[Task] = field(default_factory=deque)
+    """Images that wait for a place among those that are prepared, so that no worker has to."""
 
 
 @dataclass(slots=True)
@@ -113,7 +116,12 @@ class Engine:
         self.tally = Tally()
         self.error: BatchrecError | None = None
         self._recorder = Recorder(journal, files, self._committed, self._remember)
-        self._threads = ThreadPoolExecutor(os.cpu_count(), "pictures")
+        cores = os.cpu_count() or 1
+        self._readers = ThreadPoolExecutor(cores, "files")
+        self._decoders = ThreadPoolExecutor(cores, "pictures")
+        self._decoding: set[tuple[int, int]] = set()
+        """By step and image: those that are decoded, wait for it, or are about to."""
+        self._most_decoding = 2 * cores
         self._stopping = False
         self._outstanding = 0
         self._changed = asyncio.Event()
@@ -147,7 +155,8 @@ class Engine:
                 raise
             raise ours.exceptions[0] from None
         finally:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            for threads in (self._readers, self._decoders):
+                threads.shutdown(wait=False, cancel_futures=True)
 
     def stop(self, error: BatchrecError | None = None) -> None:
         """No new call leaves; calls that have left are finished and recorded, then `run` returns."""
@@ -172,6 +181,11 @@ class Engine:
                 except _Deferred:
                     lane.later.append(task)
                     continue
+                except _SetAside:
+                    lane.aside.append(task)
+                    outcome = None
+                finally:
+                    self._leave_place(task)
                 if outcome is not None:
                     await self._recorder.add(outcome)
                 self._bound.discard(me)
@@ -189,6 +203,11 @@ class Engine:
         while not self._stopping:
             if lane.later and not lane.gate.breaker.down:
                 return lane.later.popleft()
+            if lane.aside and self._place_for(lane.aside[0]):
+                return lane.aside.popleft()
+            if len(lane.aside) >= _MOST_ASIDE:
+                await self._change()
+                continue
             if not lane.ready:
                 lane.ready.extend(self._journal.claim(lane.steps, self._horizon, lane.workers))
                 self._outstanding += len(lane.ready)
@@ -197,12 +216,33 @@ class Engine:
             if not self._outstanding and not self._more():
                 self._changed.set()
                 return None
-            self._changed.clear()
-            await self._changed.wait()
-        self._finished(len(lane.ready) + len(lane.later))
-        lane.ready.clear()
-        lane.later.clear()
+            await self._change()
+        for tasks in (lane.ready, lane.later, lane.aside):
+            self._finished(len(tasks))
+            tasks.clear()
         return None
+
+    async def _change(self) -> None:
+        """Wait until an image is finished, or a place for one is free."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _place_for(self, task: Task) -> bool:
+        """Whether the image has a place among those that are decoded, which it may just have been given.
+
+        There are two for a core, so that the next picture is there when one is done, and few are in memory.
+        """
+        key = task.step, task.image
+        if key not in self._decoding and len(self._decoding) >= self._most_decoding:
+            return False
+        self._decoding.add(key)
+        return True
+
+    def _leave_place(self, task: Task) -> None:
+        """The image is decoded, or need not be: others may."""
+        if (task.step, task.image) in self._decoding:
+            self._decoding.remove((task.step, task.image))
+            self._changed.set()
 
     def _more(self) -> bool:
         steps = [step for lane in self.lanes for step in lane.steps]
@@ -233,8 +273,11 @@ class Engine:
                 if (outcome := self._reused(step, task, task.sha256)) is not None:
                     return outcome
                 raise GateClosed
+        if not images.light(task.size, step.asked.service.limits) and not self._place_for(task):
+            raise _SetAside  # before it is read: it is too heavy to be sent as it is
         async with self._one_large_at_a_time if task.size > _LARGE_BYTES else nullcontext():
             ready = await self._make_ready(lane, step, task)
+        self._leave_place(task)
         if not isinstance(ready, _Ready):
             return ready
         answer, attempts = await self._ask(lane, step, task, ready)
@@ -266,7 +309,7 @@ class Engine:
         if lane.gate.over:
             self._journal.saw(task, sha256)
             raise GateClosed
-        prepared = await self._prepare(step, data)
+        prepared = await self._prepare(step, task, data)
         return self._failed(task, sha256, prepared) if isinstance(prepared, Failure) else _Ready(sha256, prepared)
 
     def _known(self, task: Task, sha256: bytes) -> Outcome | None:
@@ -302,20 +345,28 @@ class Engine:
     async def _read(self, task: Task) -> tuple[bytes | Failure, bytes]:
         """The file and its digest. A small file is read faster than a thread is reached."""
         path = os.path.join(self._base, task.key)
-        return _load(path, task) if task.size <= _INLINE_BYTES else await self._in_thread(_load, path, task)
+        if task.size <= _INLINE_BYTES:
+            return _load(path, task)
+        return await self._in_thread(self._readers, _load, path, task)
 
-    async def _prepare(self, step: Step, data: bytes) -> Prepared | Failure:
-        """A look at a small, usual picture is faster than a thread; what may be decoded must not hold up the loop."""
+    async def _prepare(self, step: Step, task: Task, data: bytes) -> Prepared | Failure:
+        """A look at a small, usual picture is faster than a thread; what has to be decoded must not hold up the others.
+
+        Raises _SetAside where as many are decoded as there may be.
+        """
         limits, upright = step.asked.service.limits, step.asked.service.reading.boxes
-        if len(data) <= _INLINE_BYTES:
-            usual = images.as_it_is(data, limits, upright=upright)
-            if usual is not None:
-                return usual
-        return await self._in_thread(partial(images.prepare, data, limits, repair=step.repair, upright=upright))
+        look = partial(images.as_it_is, data, limits, upright=upright)
+        usual = look() if len(data) <= _INLINE_BYTES else await self._in_thread(self._readers, look)
+        if usual is not None:
+            return usual
+        if not self._place_for(task):
+            raise _SetAside
+        prepare = partial(images.prepare, data, limits, repair=step.repair, upright=upright)
+        return await self._in_thread(self._decoders, prepare)
 
-    async def _in_thread(self, function: Callable[..., _T], *arguments: object) -> _T:
-        """In a thread that is there for pictures: commits must not wait behind them, nor take more than the cores."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+    async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[..., _T], *arguments: object) -> _T:
+        """In a thread for this kind of work: nothing is read or committed behind pictures that are decoded."""
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
     async def _ask(self, lane: Lane, step: Step, task: Task, ready: "_Ready") -> tuple[Answer | Failure, int]:
         """Call until there is an answer or the attempts are spent. Raises GateClosed, or what ends the run."""
@@ -451,6 +502,10 @@ class _Ready(NamedTuple):
 
 class _Deferred(Exception):
     """This image makes way for others, and is asked about later."""
+
+
+class _SetAside(Exception):
+    """This image has to be decoded, and waits for that without a worker."""
 
 
 @dataclass(slots=True)

@@ -7,11 +7,16 @@ import io
 import math
 import os
 import random
+import signal
 import struct
+import subprocess
+import sys
+import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -20,8 +25,11 @@ from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
 from batchrec import images
 from batchrec.codes import WORDS
+from batchrec.images import repair as repairing
 from batchrec.model import Box, Failure, Kind, Prepared
 from batchrec.services import LIMITS_2024, ImageLimits
+
+T = TypeVar("T")
 
 SMALL = ImageLimits(base64_bytes=6_000, min_side=15, max_side=120)
 """Limits that small pictures run into, so that tests are quick."""
@@ -193,6 +201,20 @@ def test_read_leaves_a_huge_file_alone(tmp_path: Path) -> None:
     outcome = images.read(str(path))
     assert isinstance(outcome, Failure)
     assert outcome.code == "too_large"
+
+
+def test_an_encoder_is_ended_when_the_picture_gets_too_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A noisy PNG of 3 MB is not encoded to its end to find out that the service takes 300 KB."""
+    lengths = []
+
+    class Watched(repairing._Buffer):
+        def write(self, data: bytes) -> int:
+            lengths.append(self.tell() + len(data))
+            return super().write(data)
+
+    monkeypatch.setattr(repairing, "_Buffer", Watched)
+    prepared = mended(saved(noise((1000, 1000)), "PNG"), ImageLimits(base64_bytes=400_000))
+    assert len(prepared.data) <= 300_000 < max(lengths) < 370_000
 
 
 def test_digest_is_sha256_and_encode_is_base64() -> None:
@@ -661,6 +683,74 @@ def test_threads_do_not_disturb_each_other() -> None:
     with ThreadPoolExecutor(8) as threads:
         many = list(threads.map(lambda item: images.prepare(item, SMALL, repair=True, upright=True), data))
     assert many == one
+
+
+# --- pictures that hold the interpreter's lock
+
+
+def python_that(path: Path, does: str) -> str:
+    """An interpreter that does nothing but this."""
+    path.write_text(f"#!/bin/sh\n{does}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("does", "word", "reason"),
+    [("kill -KILL $$", "too_large", "memory"), ("kill -SEGV $$", "torn", "crashed"), ("exit 1", "torn", "crashed")],
+)
+def test_a_picture_that_kills_its_process_is_a_failed_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, word: str, reason: str
+) -> None:
+    """The run goes on, whatever a decoder does, and the next picture has a process of its own."""
+    data = saved(noise((300, 200)), "JPEG2000")
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", python_that(tmp_path / "python", does))
+        failed_word, message = refused(data)
+    assert failed_word == word
+    assert reason in message
+    assert mended(data).repaired[0] == "jpeg2000 to jpeg"
+
+
+def test_a_process_that_cannot_be_started_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's shortage is not the picture's fault; it comes out the same."""
+    data = saved(noise((300, 200)), "JPEG2000")
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(tmp_path / "nowhere"))
+        here = mended(data)
+    assert mended(data) == here
+
+
+def test_torn_pictures_are_refused_by_the_process_too() -> None:
+    """A Failure comes back as one."""
+    data = saved(noise((300, 200)), "JPEG2000")
+    assert refused(data[: len(data) // 2])[0] == "torn"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the process ends with its picture")
+def test_the_process_dies_with_the_one_that_started_it(tmp_path: Path) -> None:
+    """No SIGKILL leaves a decoder behind, not even one that is stopped in the middle of it."""
+    (tmp_path / "a.jp2").write_bytes(saved(noise((1000, 800)), "JPEG2000"))
+    code = (
+        "import sys; from batchrec import images; from batchrec.services import LIMITS_2024\n"
+        "images.prepare(open(sys.argv[1], 'rb').read(), LIMITS_2024, repair=True, upright=False)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.jp2")])
+    child = awaited(lambda: Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())[0]
+    stat = Path(f"/proc/{child}/stat")
+    awaited(lambda: stat.read_text().rpartition(")")[2].split()[16] == "10")
+    os.kill(int(child), signal.SIGSTOP)
+    parent.kill()
+    parent.wait()
+    awaited(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def awaited(value: Callable[[], T]) -> T:
+    """What it is as soon as it is something."""
+    end = time.monotonic() + 20
+    while not (found := value()):
+        assert time.monotonic() < end
+    return found
 
 
 # --- properties

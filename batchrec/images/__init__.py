@@ -5,7 +5,7 @@ and never from its name; `repair` makes the picture into one that the service ta
 file may hold: Pillow's exceptions become a `Failure` in `prepare`, and nowhere else.
 
 Usual pictures are sent as they are, byte for byte, after a look at header and end (about 25 µs). A repair decodes and
-encodes (10 ms to seconds), so it belongs in a thread.
+encodes (10 ms to seconds), so it belongs in a thread. What would hold the interpreter's lock there gets a process.
 """
 
 import contextlib
@@ -30,6 +30,7 @@ from .judge import (
     Picture,
     ended_jpeg,
     hopeless,
+    light,
     look,
     plain_jpeg,
     quiet,
@@ -39,7 +40,7 @@ from .judge import (
     verify,
     within,
 )
-from .repair import mend, one_huge_at_a_time
+from .repair import mend, mend_here, one_huge_at_a_time
 
 __all__ = [
     "MAX_DECODED_PIXELS",
@@ -49,6 +50,8 @@ __all__ = [
     "digest",
     "encode",
     "foresee",
+    "light",
+    "mended_here",
     "prepare",
     "read",
     "unchanged",
@@ -173,6 +176,11 @@ def prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) ->
     return _sparing(data, lambda: _prepare(data, limits, repair=repair, upright=upright))
 
 
+def mended_here(data: bytes, limits: ImageLimits, upright: bool) -> Prepared | Failure:
+    """What comes of a picture that is known to need repair, in this thread: for the process that was started for it."""
+    return _sparing(data, lambda: _mended(data, limits, upright=upright))
+
+
 def foresee(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> str:
     """What `prepare` would do, after a look of some 25 µs: nothing (empty), `REPAIR`, or refuse, with the word for it.
 
@@ -228,6 +236,11 @@ def _prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -
         return mend(picture, limits, upright=upright)
     verify(picture)
     return Prepared(data)
+
+
+def _mended(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+    picture = look(data)
+    return picture if isinstance(picture, Failure) else mend_here(picture, limits, upright=upright)
 
 
 def _judged(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> tuple[Picture, bool] | Failure:

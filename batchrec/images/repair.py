@@ -9,14 +9,16 @@ import ctypes
 import functools
 import io
 import threading
+import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 from PIL import ExifTags, Image, ImageCms
 
 from ..model import Failure, Prepared
 from ..services import ImageLimits
-from .judge import PLAIN_MODES, Picture, Size, light, misshapen, overwhelming, refuse
+from .apart import mend_apart
+from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
 
 _QUALITIES = (95, 90, 85, 75)
 _FULL_COLOUR_FROM = 90  # finer colour than this is kept at full resolution: logos have thin coloured lines
@@ -51,7 +53,8 @@ def mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | 
     huge = picture.size[0] * picture.size[1] > _HUGE_PIXELS
     # Closed while the lock is held: the next one would decode beside it.
     with one_huge_at_a_time if huge else contextlib.nullcontext(), contextlib.closing(picture.image):
-        return _mend(picture, limits, upright=upright)
+        outcome = mend_apart((picture.data, limits, upright)) if picture.holds_lock else None
+        return outcome or mend_here(picture, limits, upright=upright)
 
 
 @functools.cache
@@ -65,7 +68,8 @@ def _give_back() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
-def _mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+def mend_here(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+    """As `mend`, in this thread whatever the picture is, and beside whatever else is decoded."""
     words = [f"first frame of {_name(picture)}"] if getattr(picture.image, "is_animated", False) else []
     orientation = picture.orientation
     size = _decode(picture, limits)
@@ -79,8 +83,8 @@ def _mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared |
         orientation = 1
     profile = picture.image.info.get("icc_profile")
     for form, quality, smaller in _attempts(image, size, limits, lossless=picture.lossless):
-        data = _encode(smaller, form, quality, profile, orientation)
-        if light(data, limits):
+        data = _encode(smaller, form, quality, profile, orientation, most_bytes(limits))
+        if data is not None:
             words += _last_words(picture, form, quality, size, smaller.size)
             return Prepared(data, tuple(words) or ("recompressed",), size[0] / smaller.width, size[1] / smaller.height)
     return refuse("too_large", "{}x{} px cannot be made light enough".format(*size))
@@ -178,16 +182,45 @@ def _fitted(size: Size, side: int) -> Size:
     return -(-size[0] * side // longer), -(-size[1] * side // longer)
 
 
-def _encode(image: Image.Image, form: str, quality: int, profile: bytes | None, orientation: int) -> bytes:
+def _encode(
+    image: Image.Image, form: str, quality: int, profile: bytes | None, orientation: int, most: int
+) -> bytes | None:
+    """The picture in this form, None where that has more than `most` bytes."""
     if form == "JPEG" and image.mode == "P":
         image = image.convert("RGB")
     # Comments, thumbnails and text of the source are nothing to the service, and Pillow would write them again.
     image.info = {}
     kept = profile if profile and _fits(profile, image.mode) else None
     subsampling = "4:4:4" if quality >= _FULL_COLOUR_FROM else "4:2:0"
-    buffer = io.BytesIO()
-    image.save(buffer, form, quality=quality, subsampling=subsampling, icc_profile=kept, exif=_tag(orientation))
-    return buffer.getvalue()
+    buffer = _Buffer(most)
+    with contextlib.suppress(_TooHeavy):
+        image.save(buffer, form, quality=quality, subsampling=subsampling, icc_profile=kept, exif=_tag(orientation))
+        return buffer.getvalue()
+    return None
+
+
+class _TooHeavy(Exception):
+    """More bytes than the service takes."""
+
+
+class _Buffer(io.BytesIO):
+    """Takes what an encoder writes, 64 KB at a time: no more than `most` bytes, and a turn for others after each.
+
+    Pillow holds the interpreter's lock while it encodes into memory, and gives it away only when it has been asked for
+    5 ms. The event loop got it 170 times a second then.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def write(self, data: Any) -> int:
+        """Raises _TooHeavy, which ends the encoder."""
+        written = super().write(data)
+        if self.tell() > self._most:
+            raise _TooHeavy
+        time.sleep(0)
+        return written
 
 
 def _fits(profile: bytes, mode: str) -> bool:
