@@ -68,12 +68,11 @@ class Client:
         self._transport = transport
         self._time = time
 
-    async def call(self, request: Request, image: bytes, authorization: Authorization) -> Answer | Failure:
-        """Post one image and read what comes back."""
+    async def call(self, request: Request, body: bytes, authorization: Authorization) -> Answer | Failure:
+        """Post one image, as `request.body` has made it ready, and read what comes back."""
         query = f"?{authorization.query}" if authorization.query else ""
         headers = dict(authorization.headers)
         headers["Content-Type"] = request.content_type
-        body = request.body(image)
         sent = self._time()
         reply = await self._transport.post(f"{self._endpoint}{request.path}{query}", body, headers)
         if isinstance(reply, Failure):

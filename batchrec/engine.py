@@ -7,13 +7,13 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from . import images
+from .budget import Budget
 from .client import Client, Request
 from .errors import BatchrecError
 from .follow import Conditions, asked, labels_of
@@ -28,6 +28,7 @@ from .retry import Action, Tries, backoff, decide
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+_Other = TypeVar("_Other", Failure, None)
 
 MOST_WORKERS = 256
 """Calls in flight at most, of a lane and of all lanes together."""
@@ -36,7 +37,9 @@ PREPARING = 8
 """Workers beside those whose calls are in flight, so that the next call is ready when one of these ends."""
 
 _INLINE_BYTES = 256 * 1024
-_LARGE_BYTES = 32 * 1024 * 1024
+_MOST_BYTES = 512 * 1024 * 1024
+_HEAVIEST = _MOST_BYTES * 3 // 4  # so that small pictures go on beside the largest
+_TIMES_ITS_SIZE = 3  # a file, the picture that is sent of it, and that once more as text
 _LAST_WAIT = 1.0
 _MOST_ASIDE = 1000
 
@@ -125,7 +128,7 @@ class Engine:
         self._stopping = False
         self._outstanding = 0
         self._changed = asyncio.Event()
-        self._one_large_at_a_time = asyncio.Lock()
+        self._memory = Budget(_MOST_BYTES)
         self._leading: dict[tuple[int, bytes], _Leader] = {}
         self._led: dict[tuple[int, int], bytes] = {}
         """By step and image: the digest of the content that the image leads."""
@@ -275,12 +278,18 @@ class Engine:
                 raise GateClosed
         if not images.light(task.size, step.asked.service.limits) and not self._place_for(task):
             raise _SetAside  # before it is read: it is too heavy to be sent as it is
-        async with self._one_large_at_a_time if task.size > _LARGE_BYTES else nullcontext():
+        held = await self._memory.take(min(_TIMES_ITS_SIZE * max(0, task.size), _HEAVIEST))
+        try:
             ready = await self._make_ready(lane, step, task)
-        self._leave_place(task)
-        if not isinstance(ready, _Ready):
-            return ready
-        answer, attempts = await self._ask(lane, step, task, ready)
+            self._leave_place(task)
+            if not isinstance(ready, _Ready):
+                return ready
+            sent = min(held, len(ready.body))
+            self._memory.give(held - sent)
+            held = sent
+            answer, attempts = await self._ask(lane, step, task, ready)
+        finally:
+            self._memory.give(held)
         if isinstance(answer, Failure):
             return self._failed(task, ready.sha256, answer, attempts)
         outcome = answered(step.asked, task, ready.sha256, ready.image, answer, attempts, iso_utc(self._now()))
@@ -310,7 +319,7 @@ class Engine:
             self._journal.saw(task, sha256)
             raise GateClosed
         prepared = await self._prepare(step, task, data)
-        return self._failed(task, sha256, prepared) if isinstance(prepared, Failure) else _Ready(sha256, prepared)
+        return self._failed(task, sha256, prepared) if isinstance(prepared, Failure) else _Ready(sha256, *prepared)
 
     def _known(self, task: Task, sha256: bytes) -> Outcome | None:
         """What this job already has for these bytes: an answer, or a failure that is the image's own fault."""
@@ -349,20 +358,20 @@ class Engine:
             return _load(path, task)
         return await self._in_thread(self._readers, _load, path, task)
 
-    async def _prepare(self, step: Step, task: Task, data: bytes) -> Prepared | Failure:
+    async def _prepare(self, step: Step, task: Task, data: bytes) -> "_Encoded | Failure":
         """A look at a small, usual picture is faster than a thread; what has to be decoded must not hold up the others.
 
         Raises _SetAside where as many are decoded as there may be.
         """
         limits, upright = step.asked.service.limits, step.asked.service.reading.boxes
-        look = partial(images.as_it_is, data, limits, upright=upright)
+        look = partial(_encoded, step.request, partial(images.as_it_is, data, limits, upright=upright))
         usual = look() if len(data) <= _INLINE_BYTES else await self._in_thread(self._readers, look)
         if usual is not None:
             return usual
         if not self._place_for(task):
             raise _SetAside
-        prepare = partial(images.prepare, data, limits, repair=step.repair, upright=upright)
-        return await self._in_thread(self._decoders, prepare)
+        mend = partial(images.prepare, data, limits, repair=step.repair, upright=upright)
+        return await self._in_thread(self._decoders, _encoded, step.request, mend)
 
     async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[..., _T], *arguments: object) -> _T:
         """In a thread for this kind of work: nothing is read or committed behind pictures that are decoded."""
@@ -379,7 +388,7 @@ class Engine:
             ticket = await lane.gate.enter(task, first=first)
             self._bound.add(me)
             self.tally.calls += 1
-            result = await self._client.call(step.request, ready.image.data, ticket.authorization)
+            result = await self._client.call(step.request, ready.body, ticket.authorization)
             self._settle(lane, ticket, ready.sha256, result, tries)
             if isinstance(result, Answer):
                 self._staff(lane)
@@ -493,11 +502,23 @@ def _load(path: str, task: Task) -> tuple[bytes | Failure, bytes]:
     return data, task.sha256 if known and task.sha256 else images.digest(data)
 
 
+_Encoded = tuple[Prepared, bytes]
+"""What was done to a picture, its bytes let go of, and the body that is sent for it."""
+
+
+def _encoded(request: Request, prepare: Callable[[], Prepared | _Other]) -> _Encoded | _Other:
+    prepared = prepare()
+    if not isinstance(prepared, Prepared):
+        return prepared
+    return prepared._replace(data=b""), request.body(prepared.data)
+
+
 class _Ready(NamedTuple):
     """What is sent for an image, and the digest of its file."""
 
     sha256: bytes
     image: Prepared
+    body: bytes
 
 
 class _Deferred(Exception):

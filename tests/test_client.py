@@ -86,7 +86,7 @@ async def test_call_goes_to_the_services_address_with_its_token() -> None:
     transport = Recording(Reply(200, b'{"log_id":1,"result":[{"keyword":"cat","score":0.5}]}'))
     client = Client("https://host", transport, Ticking())
     request = make_request(SERVICES["advanced_general"], None, {"baike_num": 1})
-    answer = await client.call(request, b"\xfb", Authorization(query="access_token=t"))
+    answer = await client.call(request, request.body(b"\xfb"), Authorization(query="access_token=t"))
     assert isinstance(answer, Answer)
     assert answer.latency_ms == 250
     assert transport.posts == [
