@@ -8,10 +8,12 @@ import contextlib
 import ctypes
 import functools
 import io
+import os
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, BinaryIO, cast
 
 from PIL import ExifTags, Image, ImageCms
 
@@ -192,9 +194,26 @@ def _encode(
     image.info = {}
     kept = profile if profile and _fits(profile, image.mode) else None
     subsampling = "4:4:4" if quality >= _FULL_COLOUR_FROM else "4:2:0"
+    tag = _tag(orientation)
+    save = partial(image.save, format=form, quality=quality, subsampling=subsampling, icc_profile=kept, exif=tag)
+    return _from_file(save, most) if form == "JPEG" and hasattr(os, "memfd_create") else _from_memory(save, most)
+
+
+def _from_file(save: Callable[[BinaryIO], None], most: int) -> bytes | None:
+    """What is saved, by way of a file that is none: into a file Pillow encodes without the interpreter's lock."""
+    with os.fdopen(os.memfd_create("picture"), "w+b") as file:
+        save(file)
+        if os.fstat(file.fileno()).st_size > most:
+            return None
+        file.seek(0)
+        return file.read()
+
+
+def _from_memory(save: Callable[[BinaryIO], None], most: int) -> bytes | None:
+    """What is saved, ended where it gets too heavy."""
     buffer = _Buffer(most)
     with contextlib.suppress(_TooHeavy):
-        image.save(buffer, form, quality=quality, subsampling=subsampling, icc_profile=kept, exif=_tag(orientation))
+        save(buffer)
         return buffer.getvalue()
     return None
 
@@ -206,8 +225,8 @@ class _TooHeavy(Exception):
 class _Buffer(io.BytesIO):
     """Takes what an encoder writes, 64 KB at a time: no more than `most` bytes, and a turn for others after each.
 
-    Pillow holds the interpreter's lock while it encodes into memory, and gives it away only when it has been asked for
-    5 ms. The event loop got it 170 times a second then.
+    Pillow holds the interpreter's lock while it makes a JPEG in memory, and gives it away only when it has been asked
+    for 5 ms. The event loop got it 170 times a second then. A PNG is made without the lock.
     """
 
     def __init__(self, most: int) -> None:
