@@ -253,6 +253,8 @@ class Client:
     needs: tuple[str, ...] = ()
     slow: bool = True
     """Whether it is given fewer pictures."""
+    alone: bool = False
+    """Whether it has one call in flight."""
 
     @property
     def missing(self) -> list[str]:
@@ -269,7 +271,7 @@ CLIENTS = {
     ),
     "script": Client("usual script: gather, Semaphore(32), aiohttp", script),
     "httpx": Client("usual script: gather, Semaphore(32), httpx", httpx_script, needs=("httpx",)),
-    "sdk": Client("official SDK, a loop", sdk_loop, needs=("aip", "chardet")),
+    "sdk": Client("official SDK, a loop", sdk_loop, needs=("aip", "chardet"), alone=True),
     "sdk-threads": Client("official SDK, 32 threads", sdk_threads, needs=("aip", "chardet")),
 }
 

@@ -362,7 +362,7 @@ def part_tables(part: str, seconds: float) -> list[Table]:
 
 _PLANS = {
     Effort.QUICK: (("real", "cost"), 1.0),
-    Effort.USUAL: (PARTS[:-1], 8.0),
+    Effort.USUAL: (PARTS[:-1], 6.0),
     Effort.FULL: (PARTS, 30.0),
 }
 """Parts, and seconds a stream."""

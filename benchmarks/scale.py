@@ -116,7 +116,7 @@ def _times(seen: list[Seen]) -> Table:
 
 
 def _memory(seen: list[Seen]) -> Table:
-    table = Table("peak memory, MiB", ("images", "new job", "resumed", "nothing to do", "new job, to the first row"))
+    table = Table("peak memory, MiB", ("images", "new job", "resumed", "nothing to do", "new job to the first row's"))
     for each in seen:
         peaks = [lap.used.peak_bytes / 2**20 for lap in (each.fresh, each.resumed, each.finished)]
         ratio = each.fresh.used.peak_bytes / seen[0].fresh.used.peak_bytes

@@ -28,6 +28,9 @@ CEILING = "bare-uvloop"
 
 _SIZE = 100_000
 _LEAST = 1e-3
+_PATIENCE = 3.0
+"""Seconds that are waited for a client with one call in flight."""
+
 _SLOTS = {0.0: 64, 0.1: 256}
 """Calls in flight, by latency: what keeps a core busy."""
 
@@ -119,13 +122,18 @@ class Bench:
         return measured
 
     def _client(self, name: str, cell: Cell) -> Measured:
-        service, count = self._services[cell.latency], self._plan.counts[cell.size]
-        if CLIENTS[name].slow:
-            count = min(count, self._plan.few)
+        service, count = self._services[cell.latency], self._count(name, cell)
         options = ("--body", cell.body, "--concurrency", _SLOTS[cell.latency], "--most", count)
         used = run(module("benchmarks.clients", name, service.url, self._pictures(cell), *options))
         told = json.loads(used.output)
         return _measured(service, count, told["seconds"], told["cpu"], used)
+
+    def _count(self, name: str, cell: Cell) -> int:
+        """How many pictures a client is given: a slow one fewer, and one that waits for each answer fewer still."""
+        client, most = CLIENTS[name], self._plan.counts[cell.size]
+        if client.slow:
+            most = min(most, self._plan.few)
+        return min(most, round(_PATIENCE / cell.latency)) if client.alone and cell.latency else most
 
     def _ours(self, cell: Cell) -> Measured:
         service, count, one = self._services[cell.latency], self._plan.counts[cell.size], self._of_one_picture
