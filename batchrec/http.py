@@ -5,6 +5,7 @@ import io
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache, partial
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import aiohttp
@@ -93,7 +94,8 @@ class _Connector(aiohttp.TCPConnector):
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         # A reply that arrived while the connection was idle would be taken for the answer of the next picture.
         while (connection := await super()._get(key, traces)) is not None:
-            if connection.protocol is not None and not connection.protocol.should_close:
+            protocol = connection.protocol
+            if protocol is not None and not protocol.should_close:
                 return connection
             connection.close()
         return None
@@ -112,13 +114,17 @@ class HttpTransport:
         data = body if len(body) < _LARGE else io.BytesIO(body)
         try:
             async with self._session.post(
-                URL(url, encoded=True), data=data, headers=headers, allow_redirects=False, proxy=self._proxy
+                _address(url), data=data, headers=headers, allow_redirects=False, proxy=self._proxy
             ) as response:
                 return await _read(response)
         except _Unconnected as exc:
             return _unconnected(exc.__cause__, proxied=self._proxy is not None)
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, ValueError) as exc:
             return _failure(exc)
+
+
+# All calls of a step go to one address, token and all, and taking it apart costs more than remembering it.
+_address = lru_cache(maxsize=64)(partial(URL, encoded=True))
 
 
 async def _read(response: aiohttp.ClientResponse) -> Reply | Failure:

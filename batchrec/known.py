@@ -76,12 +76,13 @@ class KnownAnswers:
         if not self._usable:
             return None
         now, key = self._now(), _key(question, sha256)
+        fresh = 0 <= now - self._looked_at < _LOOK_AGAIN
+        if fresh and key not in self._keys:
+            return None
         with self._forgiving():
-            if not 0 <= now - self._looked_at < _LOOK_AGAIN:
+            if not fresh:
                 self._looked_at = now
                 self._look_for_new()
-            if key not in self._keys:
-                return None
             found = self._reader.execute(
                 "SELECT row FROM answers WHERE key = ? AND at >= ?", (key, now - OLDEST_SECONDS)
             ).fetchone()

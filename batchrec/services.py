@@ -259,22 +259,25 @@ def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...]
 def _ranked(reading: Reading, entries: list[dict[str, Any]], shared: Box | None) -> tuple[Label, ...]:
     labels = [label for entry in entries if (label := _label(reading, entry, shared)) is not None]
     labels.sort(key=lambda label: -math.inf if label.score is None else label.score, reverse=True)
+    if not reading.nothing:
+        return tuple(labels)
     if labels and labels[0].name in reading.nothing:
         return ()
     return tuple(label for label in labels if label.name not in reading.nothing)
 
 
 def _label(reading: Reading, entry: dict[str, Any], shared: Box | None) -> Label | None:
-    name = entry.get(reading.name)
+    get = entry.get
+    name = get(reading.name)
     if not isinstance(name, str) or not name:
         return None
     return Label(
         name,
-        score=_number(_of(entry, reading.score)),
-        root=_text(_of(entry, reading.root)),
-        calorie=_number(_of(entry, reading.calorie)),
-        year=_text(_of(entry, reading.year)),
-        box=_box(entry.get(reading.box)) if reading.box else shared,
+        _number(get(reading.score)) if reading.score else None,
+        _text(get(reading.root)) if reading.root else None,
+        _number(get(reading.calorie)) if reading.calorie else None,
+        _text(get(reading.year)) if reading.year else None,
+        _box(get(reading.box)) if reading.box else shared,
     )
 
 
@@ -294,7 +297,7 @@ _NUMERIC = (int, float, str)
 
 def _number(value: object) -> float | None:
     """A number that may have come as text; None for what is none ("肉蟹煲" was seen as a calorie)."""
-    if value is None or isinstance(value, bool) or not isinstance(value, _NUMERIC):
+    if isinstance(value, bool) or not isinstance(value, _NUMERIC):
         return None
     try:
         number = float(value)
