@@ -8,6 +8,7 @@ gate, microseconds a call), `simulated` (what the machine cannot hold in real ti
 
 import argparse
 import asyncio
+import logging
 import random
 import sys
 import tempfile
@@ -25,11 +26,11 @@ import uvloop
 from aiolimiter import AsyncLimiter
 
 from batchrec.gate import Caps, Gate
-from batchrec.model import AUTO, Authorization, Charge, Task
+from batchrec.model import AUTO, Task
 from batchrec.pacer import Pacer, Paces
-from batchrec.quota import Quota
 
 from . import virtual_time
+from .gates import a_gate, days_of, through_gates
 from .machine import CLIENT_CORE, pin
 from .process import module, run
 from .service import serving
@@ -43,6 +44,7 @@ _WARM = 3.0
 _THINKING = ("300", "3000", "50-550")
 _MOST_IN_FLIGHT = 1000
 _RATES = (10, 50, 200, 500, 2000, 10_000)
+_DAILY, _DAYS_SECONDS = 20_000, 60 * 3600.0
 _PYRATE = "pyrate-limiter"
 _BRIEF = 3.0
 """Streams of so few seconds are only to see that they work: fewer of them, and their first half not in the share."""
@@ -229,24 +231,6 @@ async def work(address: str, folder: Path, key: str, limit: int, seconds: float)
                     group.create_task(bench._call(Cell("batchrec", limit, way="20-60").path(key), slot, told, room))
 
 
-class _NoAccount:
-    secrets = ()
-
-    async def authorize(self) -> Authorization:
-        return Authorization()
-
-    def refused(self, authorization: Authorization) -> None:
-        """There is none."""
-
-
-class _NoMarks:
-    def sent(self, calls: Sequence[tuple[Task, Charge]]) -> None:
-        """Nothing is kept."""
-
-    def settled(self, task: Task, charge: Charge, *, counted: bool) -> None:
-        """Nothing is kept."""
-
-
 def cost(folder: Path, rates: Sequence[float]) -> Table:
     """Processor time of a call's way through the gate and back: the turn, the count, the reply.
 
@@ -264,30 +248,12 @@ def _gate_cost(folder: Path, rate: float, gates: int) -> float:
     with ExitStack() as stack:
 
         async def pass_all() -> int:
-            doors = [_gate(stack, state, rate) for _ in range(gates)]
+            doors = [a_gate(stack, state, Caps(rate)) for _ in range(gates)]
             return sum(await asyncio.gather(*(_pass_through(door, seconds) for door in doors)))
 
         began = time.process_time()
         calls: int = virtual_time.run(pass_all())
         return (time.process_time() - began) / calls * 1e6
-
-
-def _gate(stack: ExitStack, state: Path, rate: float) -> Gate:
-    return Gate(
-        "dish",
-        _NoAccount(),
-        "me",
-        Caps(rate),
-        stack.enter_context(closing(Quota(state, time.time))),
-        stack.enter_context(closing(Paces(state))),
-        _NoMarks(),
-        asyncio.Semaphore(256),
-        patience=60,
-        wait=False,
-        time=asyncio.get_running_loop().time,
-        now=time.time,
-        rng=random.Random(1),
-    )
 
 
 async def _pass_through(gate: Gate, seconds: float) -> int:
@@ -303,6 +269,7 @@ async def _pass_through(gate: Gate, seconds: float) -> int:
 
 def simulated() -> list[Table]:
     """Virtual time: hours, 2,000 calls a second, twenty processes."""
+    logging.disable(logging.WARNING)  # gates say that they wait for tomorrow
     grid = Table("simulated: share used, refused per 1,000", ("calls/s", "jitter ms", "sliding", "fixed"))
     for limit in (1, 2, 10, 50, 200, 500, 2000):
         seconds = max(60.0, min(7200.0, 60_000 / limit))
@@ -320,12 +287,23 @@ def simulated() -> list[Table]:
             outcome = simulate(Service(limit, way=(0.02, 0.06)), limit, max(60, 6000 / limit), processes=count)
             columns.append(f"{outcome.used(limit):.3f}  {1000 * outcome.refusals():.2f}")
         many.add(str(limit), *columns)
+    limited = Table(
+        "simulated: gates and counts, 10 calls/s, 40 ms jitter, 20,000 calls a day, two days and a half",
+        ("processes", *days_of(_DAYS_SECONDS), "refused per 1,000"),
+    )
+    for count in (1, 4):
+        with tempfile.TemporaryDirectory() as name:
+            days = through_gates(
+                Service(10, way=(0.02, 0.06)), Caps(10, daily=_DAILY), _DAYS_SECONDS, count, Path(name)
+            )
+        taken = [f"{days.taken[day]:,}" for day in days_of(_DAYS_SECONDS)]
+        limited.add(str(count), *taken, f"{1000 * days.refused / days.calls:.2f}")
     found = Table("simulated: auto, five minutes", ("limit", "s until within 5 %", "used", "refused per 1,000"))
     for limit in (2, 10, 80, 500):
         outcome = simulate(Service(limit), AUTO, 300)
         reached = outcome.second_reaching(int(0.95 * limit))
         found.add(str(limit), str(reached), f"{outcome.used(limit, 0):.3f}", f"{1000 * outcome.refusals():.2f}")
-    return [grid, many, found]
+    return [grid, many, limited, found]
 
 
 async def over_sockets(part: str, seconds: float) -> Table:

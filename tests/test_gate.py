@@ -23,6 +23,8 @@ from batchrec.model import Authorization, Charge, Failure, Kind, Task
 from batchrec.pacer import Paces
 from batchrec.quota import BEIJING, Quota
 from batchrec.retry import Action, Tries, backoff, counts, decide
+from benchmarks.gates import through_gates
+from benchmarks.simulation import Service as ServiceModel
 from benchmarks.virtual_time import START, run, virtual
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
@@ -901,3 +903,11 @@ def test_service_that_fails_now_and_then(share: float, seed: int) -> None:
         pool = run(live())
         assert len(pool.answered) + len(pool.failed) == len(IMAGES)
         assert len(pool.failed) <= 2
+
+
+def test_processes_share_a_day(tmp_path: Path) -> None:
+    """Gates over one state folder make as many calls as the day allows, to the call, and go on after each midnight."""
+    way = (0.02, 0.06)
+    days = through_gates(ServiceModel(20, way=way), Caps(20, daily=250), 60 * HOUR, 3, tmp_path)
+    assert days.taken == {"2026-11-23": 250, "2026-11-24": 250, "2026-11-25": 250}
+    assert days.refused <= 2
