@@ -224,7 +224,7 @@ class _Survey:
     def _told(self, journal: Journal, numbers: Mapping[str, int], ignored: int) -> Plan:
         counted = self._count(journal, numbers)
         bounds = self._bounds(journal, numbers, counted)
-        steps = self._times(bounds)
+        steps, ends = self._times(bounds)
         counts = journal.counts()
         seconds = [step.seconds for step in steps if step.calls]
         prices = [step.yuan for step in steps]
@@ -241,7 +241,7 @@ class _Survey:
             calls=sum(step.calls for step in steps),
             seconds=None if None in seconds else max((s for s in seconds if s is not None), default=0.0),
             days=max((step.days for step in steps), default=0),
-            finish_at=self._finish(steps),
+            finish_at=None if None in ends else iso_beijing(max((end for end in ends if end is not None), default=0.0)),
             yuan=round(sum(p for p in prices if p is not None), 2) if any(p is not None for p in prices) else None,
             steps=steps,
         )
@@ -303,13 +303,16 @@ class _Survey:
 
     # -- time and money
 
-    def _times(self, bounds: Mapping[str, tuple[Step, int, int, int]]) -> list[StepPlan]:
+    def _times(self, bounds: Mapping[str, tuple[Step, int, int, int]]) -> tuple[list[StepPlan], list[float | None]]:
+        """The steps, and when each service is done (Unix seconds, None where its rate is not known)."""
         plans: dict[str, StepPlan] = {}
+        ends: list[float | None] = []
         for service, members in by_service(self._job).items():
             caps = caps_of(self._job, members)
             calls = sum(bounds[step.name][1] for step in members)
             rate = self._rate(service, caps)
-            days = self._days(service, caps, calls)
+            days, last = self._days(service, caps, calls)
+            ends.append(self._end(calls, rate, days, last))
             for step in members:
                 _, expected, least, most = bounds[step.name]
                 price = self._job.account.prices.get(step.service)
@@ -325,7 +328,7 @@ class _Survey:
                     days=days,
                     yuan=None if price is None else round(expected * price / _THOUSAND, 2),
                 )
-        return [plans[step.name] for step in self._job.recognize]
+        return [plans[step.name] for step in self._job.recognize], ends
 
     def _rate(self, service: str, caps: Caps) -> float | None:
         """Calls per second: what is set, or for "auto" what was found before."""
@@ -336,12 +339,13 @@ class _Survey:
         with closing(Paces(self._state)) as paces, paces.turn(payer(self._job, self._credentials), service) as pace:
             return pace.state.known or None
 
-    def _days(self, service: str, caps: Caps, calls: int) -> int:
+    def _days(self, service: str, caps: Caps, calls: int) -> tuple[int, int]:
+        """On how many days calls are made by the daily limit, today first, and how many on the last of them."""
         if not calls:
-            return 0
-        if caps.daily is None:
-            return 1
-        return 1 + max(0, math.ceil((calls - self._left_today(service, caps.daily)) / caps.daily))
+            return 0, 0
+        if caps.daily is None or (later := calls - self._left_today(service, caps.daily)) <= 0:
+            return 1, calls
+        return 1 + math.ceil(later / caps.daily), (later - 1) % caps.daily + 1
 
     def _left_today(self, service: str, daily: int) -> int:
         if self._credentials is None:
@@ -352,19 +356,15 @@ class _Survey:
                 return 0
             return max(0, daily - quota.counted(Charge(account, service, beijing_day(self._now()))))
 
-    def _finish(self, steps: Sequence[StepPlan]) -> str | None:
-        """When the last service is done: on its last day, if it takes several."""
-        if any(step.calls and step.seconds is None for step in steps):
-            return None
+    def _end(self, calls: int, rate: float | None, days: int, last: int) -> float | None:
+        """When the last call of a service is made, which is on its last day."""
         now = self._now()
-        ends = [now]
-        for step in steps:
-            seconds = step.seconds or 0.0
-            if step.days <= 1:
-                ends.append(now + seconds)
-            else:
-                ends.append(max(next_reset(now) + (step.days - 2) * _DAY, now + seconds))
-        return iso_beijing(max(ends))
+        if not calls:
+            return now
+        if rate is None:
+            return None
+        begun = now if days <= 1 else next_reset(now) + (days - 2) * _DAY
+        return max(begun + last / rate, now + calls / rate)
 
 
 def _way(job: Job, step: Step) -> Way:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from harness import Place, calls_of, picture, until
 
 from batchrec.emulator import Emulator
+from batchrec.quota import beijing_day
 
 SERVICE = "advanced_general"
 FOOD = {"service": "dish", "when": {"step": SERVICE, "label": "."}}
@@ -107,15 +109,16 @@ def test_follow_ups_are_planned_within_bounds(place: Place, emulator: Emulator) 
 
 
 def test_days_and_seconds_are_those_of_the_limits(place: Place) -> None:
-    """At 5 calls a second and 12 a day, 30 images take three days, and less once some of today's are made."""
+    """At 5 calls a second and 12 a day, 30 images take three days; the 6 of the last take a second after midnight."""
     place.pictures(30)
     place.job(limits={"qps": 5, "daily": 12})
     said = plan(place)
     assert (said["calls"], said["seconds"], said["days"]) == (30, 6.0, 3)
-    assert said["finish_at"].endswith("+08:00")
+    after_tomorrow = beijing_day(time.time() + 2 * 86_400)
+    assert said["finish_at"] == f"{after_tomorrow}T00:00:01+08:00"
     assert place.run().code == 75
     said = plan(place)
-    assert (said["calls"], said["days"]) == (18, 3)
+    assert (said["calls"], said["days"], said["finish_at"]) == (18, 3, f"{after_tomorrow}T00:00:01+08:00")
 
 
 def test_a_second_plan_and_the_run_read_no_file_to_know_it(place: Place, emulator: Emulator) -> None:
