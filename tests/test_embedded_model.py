@@ -10,6 +10,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -73,11 +74,13 @@ class Command:
         return os.mkdir, (str(self.folder),)
 
 
+@dataclass(frozen=True)
 class Tensor:
     """Pickled as torch does it: a view of a storage that comes later."""
 
-    def __init__(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
-        self.view = offset, shape, strides
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 def torch_file(tmp_path: Path, tensor: object, *, data: bytes = bytes(24), magic: int = weights.MAGIC) -> Path:
@@ -98,7 +101,7 @@ def state(tensor: object) -> bytes:
     """The fourth pickle: ``{"x": tensor}``; a `Tensor` is written by hand, since torch is not here to do it."""
     if not isinstance(tensor, Tensor):
         return pickle.dumps(OrderedDict(x=tensor), protocol=2)
-    offset, shape, strides = (pickle.dumps(part, protocol=2)[2:-1] for part in tensor.view)
+    offset, shape, strides = (pickle.dumps(part, protocol=2)[2:-1] for part in (tensor.offset, tensor.shape, tensor.strides))
     storage = b"(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0" + b"0X\3\0\0\0cpuK\6NtQ"
     rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + offset + shape + strides + b"\x89}tR"
     return b"\x80\2ccollections\nOrderedDict\n)RX\1\0\0\0x" + rebuilt + b"s."
