@@ -101,7 +101,8 @@ def state(tensor: object) -> bytes:
     """The fourth pickle: ``{"x": tensor}``; a `Tensor` is written by hand, since torch is not here to do it."""
     if not isinstance(tensor, Tensor):
         return pickle.dumps(OrderedDict(x=tensor), protocol=2)
-    offset, shape, strides = (pickle.dumps(part, protocol=2)[2:-1] for part in (tensor.offset, tensor.shape, tensor.strides))
+    view = tensor.offset, tensor.shape, tensor.strides
+    offset, shape, strides = (pickle.dumps(part, protocol=2)[2:-1] for part in view)
     storage = b"(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0" + b"0X\3\0\0\0cpuK\6NtQ"
     rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + offset + shape + strides + b"\x89}tR"
     return b"\x80\2ccollections\nOrderedDict\n)RX\1\0\0\0x" + rebuilt + b"s."
