@@ -113,13 +113,13 @@ class Prepared(NamedTuple):
     scale_y: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One input as a source names it.
 
     `key` is the `image` of its rows; `source` (index of the path or manifest) and `position` (row in a manifest, 0
     elsewhere) give the input order, with the key last. `size` in bytes (-1: there is no such file), `mtime_ns` in
-    nanoseconds. `problem`, where set, is why it cannot be read, known without opening it.
+    nanoseconds. `problem`, where set, is why it cannot be read, known without opening it. A tuple, since there are
+    millions of them: the journal takes them as they are.
     """
 
     key: str

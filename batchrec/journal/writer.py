@@ -174,8 +174,8 @@ class Journal(Reader):
                 "CREATE TEMP TABLE found (key TEXT PRIMARY KEY, source INTEGER, position INTEGER, size INTEGER, "
                 "mtime_ns INTEGER, problem TEXT) WITHOUT ROWID"
             )
-            rows = ((e.key, e.source, e.position, e.size, e.mtime_ns, e.problem) for e in entries)
-            while batch := list(islice(rows, _SCAN_BATCH)):
+            entries = iter(entries)
+            while batch := list(islice(entries, _SCAN_BATCH)):
                 self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?)", batch)
             self._db.execute(
                 "CREATE TEMP TABLE ranked AS SELECT key, row_number() OVER (ORDER BY source, position, key) AS rank "
@@ -184,7 +184,7 @@ class Journal(Reader):
             self._db.execute(
                 "INSERT INTO images (key, size, mtime_ns, problem, position) "
                 "SELECT key, size, mtime_ns, problem, rank FROM ranked JOIN found USING (key) "
-                "WHERE true ORDER BY rank ON CONFLICT DO NOTHING"
+                "WHERE key NOT IN (SELECT key FROM images) ORDER BY rank"
             )
             self._db.execute(
                 "UPDATE images SET position = NULL WHERE position IS NOT NULL AND key NOT IN (SELECT key FROM found)"

@@ -47,10 +47,11 @@ def prefix(folder: str) -> str:
 
 def printable(key: str) -> tuple[str, str | None]:
     """The key as text, and what is wrong with it: bytes that are not UTF-8 are written as \\xff."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return _escaped(key), NOT_UTF8
+    if not key.isascii():
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            return _escaped(key), NOT_UTF8
     return key, None
 
 

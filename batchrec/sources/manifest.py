@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import BinaryIO
 
@@ -45,7 +45,7 @@ class Manifest:
         key = normal(os.path.join(os.path.dirname(self.given), path.replace("\0", r"\x00")))
         found = self.scope.examine(key, self.source, position)
         if found and "\0" in path:
-            return replace(found, size=-1, mtime_ns=0, problem="the name holds a NUL byte")
+            return found._replace(size=-1, mtime_ns=0, problem="the name holds a NUL byte")
         return found
 
     @contextmanager
