@@ -322,12 +322,12 @@ class Journal(Reader):
         if images is None:
             return 2**62
         with self._guarded():
-            rows = self._db.execute(
-                f"SELECT DISTINCT position FROM items WHERE state = 0 AND position IS NOT NULL "
-                f"AND step IN ({_numbers(steps)}) ORDER BY position LIMIT ?",
+            (last,) = self._db.execute(
+                "SELECT max(position) FROM (SELECT DISTINCT position FROM items WHERE state = 0 AND position IS NOT "
+                f"NULL AND step IN ({_numbers(steps)}) ORDER BY position LIMIT ?)",
                 (images,),
-            ).fetchall()
-        return rows[-1][0] if rows else 0
+            ).fetchone()
+        return last or 0
 
     # -- running: claims, marks, commits
 
