@@ -35,6 +35,7 @@ CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
 """
 _KEY_BYTES = 16
 _LOOK_AGAIN = 0.1  # seconds; most contents are new, and for these a look into the file is spared
+_LEARNT_AT_ONCE = 5000  # some 5 ms of the event loop
 
 Question = bytes
 """What a step asks, where, and on whose behalf, in a digest."""
@@ -55,7 +56,8 @@ class KnownAnswers:
         self._now = now
         self._most_bytes = most_bytes
         self._usable = True
-        self._keys, self._newest, self._looked_at = Seen(), 0, -math.inf
+        self._keys, self._learnt, self._looked_at = Seen(), b"", -math.inf
+        self._newest: int | None = None
         self._opened = ExitStack()
         with self._forgiving():
             self._writer = self._opened.enter_context(closing(open_database(self._path, _SCHEMA)))
@@ -108,12 +110,20 @@ class KnownAnswers:
             make_way(self._writer, "answers", "at, rowid", self._most_bytes)
 
     def _look_for_new(self) -> None:
-        """Learn of what was put since the last look, by whatever job."""
-        # At first from the index, which holds nothing else, later by number: a table of whole rows takes long to read.
-        those = "WHERE rowid > ?" if self._newest else "WHERE ? = 0"
-        for key, number in self._reader.execute(f"SELECT key, rowid FROM answers {those}", (self._newest,)):
+        """Learn of what was put since the last look, by whatever job, and of a part of what there was before."""
+        newest = self._newest
+        if newest is None:
+            (newest,) = self._reader.execute("SELECT coalesce(max(rowid), 0) FROM answers").fetchone()
+        for key, number in self._reader.execute("SELECT key, rowid FROM answers WHERE rowid > ?", (newest,)):
             self._keys.add(key)
-            self._newest = max(self._newest, number)
+            newest = max(newest, number)
+        self._newest = newest
+        if not self._keys.complete:
+            found = self._reader.execute(
+                "SELECT key FROM answers WHERE key > ? ORDER BY key LIMIT ?", (self._learnt, _LEARNT_AT_ONCE)
+            ).fetchall()
+            self._keys.learn([key for (key,) in found])
+            self._learnt = found[-1][0] if found else self._learnt
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:

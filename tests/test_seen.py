@@ -23,6 +23,16 @@ def test_what_was_not_added_is_hardly_ever_seen() -> None:
     """At 200,000 digests, one in 1,000 at most."""
     seen = Seen()
     digests = [hashlib.sha256(str(number).encode()).digest() for number in range(220_000)]
-    for digest in digests[:200_000]:
-        seen.add(digest)
+    seen.learn(digests[:200_000])
+    seen.learn([])
     assert sum(digest in seen for digest in digests[200_000:]) <= 20
+
+
+def test_before_it_has_learnt_all_it_takes_everything_for_seen() -> None:
+    """What it was not told of yet may have been there."""
+    seen = Seen()
+    seen.learn([b"a" * 16])
+    assert b"b" * 16 in seen
+    seen.learn([])
+    assert b"a" * 16 in seen
+    assert b"b" * 16 not in seen

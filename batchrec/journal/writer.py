@@ -16,7 +16,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ power cut."""
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
 _CACHE_KIBIBYTES = 4 * 1024
 _SCAN_BATCH = 1000
+_LEARNT_AT_ONCE = 20_000  # some 20 ms, of a thread
 
 
 class Journal(Reader):
@@ -62,6 +62,7 @@ class Journal(Reader):
             self._bound = self._noted_bound = self._next_bound = int(self.note("bound") or 0)
             self._opened = opened.pop_all()
         self._boot = boot_id() if boot is None else boot
+        self._contents, self._learnt = Seen(), 0
 
     def close(self) -> None:
         """Let go of the file."""
@@ -177,25 +178,33 @@ class Journal(Reader):
             entries = iter(entries)
             while batch := list(islice(entries, _SCAN_BATCH)):
                 self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?)", batch)
+            # Within one folder only the key is left to sort by, as the table is. A rank is a row's number.
+            several = self._one("SELECT EXISTS (SELECT 1 FROM found WHERE source > 0 OR position > 0)")
             self._db.execute(
-                "CREATE TEMP TABLE ranked AS SELECT key, row_number() OVER (ORDER BY source, position, key) AS rank "
-                "FROM found"
+                "CREATE TEMP TABLE ranked AS SELECT f.key, f.size, f.mtime_ns, f.problem, images.id AS image, "
+                "images.position AS was, "
+                "images.size != f.size OR images.mtime_ns != f.mtime_ns OR images.problem IS NOT f.problem AS changed "
+                "FROM found f LEFT JOIN images ON images.key = f.key "
+                f"ORDER BY {'source, f.position, f.key' if several else 'f.key'}"
             )
             self._db.execute(
                 "INSERT INTO images (key, size, mtime_ns, problem, position) "
-                "SELECT key, size, mtime_ns, problem, rank FROM ranked JOIN found USING (key) "
-                "WHERE key NOT IN (SELECT key FROM images) ORDER BY rank"
+                "SELECT key, size, mtime_ns, problem, rowid FROM ranked WHERE image IS NULL ORDER BY rowid"
             )
             self._db.execute(
-                "UPDATE images SET position = NULL WHERE position IS NOT NULL AND key NOT IN (SELECT key FROM found)"
+                "UPDATE images SET position = ranked.rowid FROM ranked "
+                "WHERE ranked.image = images.id AND ranked.was IS NOT ranked.rowid"
             )
+            if self._one("SELECT count(*) FROM images WHERE position IS NOT NULL") > self._one(
+                "SELECT count(*) FROM ranked"
+            ):
+                self._db.execute(
+                    "UPDATE images SET position = NULL "
+                    "WHERE position IS NOT NULL AND key NOT IN (SELECT key FROM found)"
+                )
             self._db.execute(
-                "UPDATE images SET position = rank FROM ranked WHERE ranked.key = images.key AND position IS NOT rank"
-            )
-            self._db.execute(
-                "CREATE TEMP TABLE changed AS SELECT id, key, f.size, f.mtime_ns, f.problem, sha256 "
-                "FROM images JOIN found f USING (key) "
-                "WHERE images.size != f.size OR images.mtime_ns != f.mtime_ns OR images.problem IS NOT f.problem"
+                "CREATE TEMP TABLE changed AS SELECT image, ranked.key, ranked.size, ranked.mtime_ns, ranked.problem, "
+                "sha256 FROM ranked JOIN images ON id = image WHERE changed"
             )
             self._db.execute("DROP TABLE found")
             self._db.execute("DROP TABLE ranked")
@@ -449,6 +458,7 @@ class Journal(Reader):
         for sha256 in digests.values():
             self._contents.add(sha256)
         with self._transaction():
+            self._learn()
             self._db.executemany(
                 "UPDATE images SET sha256 = ?1 WHERE id = ?2 AND sha256 IS NOT ?1 AND NOT EXISTS "
                 "(SELECT 1 FROM items WHERE image = ?2 AND state = 3 AND images.sha256 IS NOT NULL)",
@@ -529,14 +539,15 @@ class Journal(Reader):
 
     # -- within
 
-    @cached_property
-    def _contents(self) -> Seen:
-        """The contents that something may be known of."""
-        contents = Seen()
-        with self._guarded():
-            for (sha256,) in self._db.execute("SELECT sha256 FROM images WHERE sha256 IS NOT NULL"):
-                contents.add(sha256)
-        return contents
+    def _learn(self) -> None:
+        """Tell the filter of a part of the contents that something may be known of."""
+        if not self._contents.complete:
+            rows = self._db.execute(
+                "SELECT id, sha256 FROM images WHERE id > ? AND sha256 IS NOT NULL ORDER BY id LIMIT ?",
+                (self._learnt, _LEARNT_AT_ONCE),
+            ).fetchall()
+            self._contents.learn([sha256 for _, sha256 in rows])
+            self._learnt = rows[-1][0] if rows else self._learnt
 
     def _streamed(self, sql: str) -> Iterator[Any]:
         """On a connection of its own, so that a commit need not wait for the reader."""

@@ -65,7 +65,9 @@ class Scope:
         name, problem = printable(key)
         try:
             status = os.lstat(full)
-            if not S_ISREG(status.st_mode) and self.in_output(full):
+            if S_ISREG(status.st_mode):
+                return Found(name, source, position, status.st_size, min(status.st_mtime_ns, _LATEST), problem)
+            if self.in_output(full):
                 return None
             if S_ISLNK(status.st_mode):
                 status = os.stat(full)
