@@ -169,6 +169,60 @@ async def test_connection_is_kept_between_calls() -> None:
     assert (replies, connections) == ([Reply(200, b"{}")] * 2, 1)
 
 
+async def test_what_comes_before_the_reply() -> None:
+    """Interim replies say nothing yet, however many there are."""
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    async with serving(replying(interim, ok())) as port:
+        assert await post(f"http://127.0.0.1:{port}") == Reply(200, b"{}")
+
+
+async def test_protocol_that_is_switched() -> None:
+    """What comes after 101 is no HTTP: the connection is not used again."""
+    connections = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await request(reader)
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n")
+        await reader.read()
+
+    async with serving(handle) as port:
+        base = f"http://127.0.0.1:{port}"
+        async with open_transport(base, 1.0) as transport:
+            seen = [await transport.post(base, b"x", {}) for _ in range(2)]
+    assert all(isinstance(reply, Failure) or reply.status == 101 for reply in seen)
+    assert connections == 2
+
+
+async def test_reply_before_the_body_has_left() -> None:
+    """It counts, and what is left of the body is not taken for the next call by the server."""
+    connections = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 2\r\n\r\n{}")
+        await reader.read()
+
+    async with serving(handle) as port:
+        base = f"http://127.0.0.1:{port}"
+        async with open_transport(base, PATIENT) as transport:
+            replies = [await transport.post(base, bytes(64 << 20), {}) for _ in range(2)]
+    assert (replies, connections) == ([Reply(413, b"{}")] * 2, 2)
+
+
+async def test_header_with_a_line_break() -> None:
+    """It would begin another header: nothing is sent."""
+    async with serving(replying(ok(), close=True)) as port:
+        base = f"http://127.0.0.1:{port}"
+        async with open_transport(base, PATIENT) as transport:
+            outcome = await transport.post(base, b"x", {"Authorization": "Bearer x\r\nHost: elsewhere"})
+    assert isinstance(outcome, Failure)
+    assert "elsewhere" not in repr(outcome)
+
+
 async def test_connection_closed_between_calls() -> None:
     """A server that hangs up without a word after each reply costs no call."""
     once = replying(ok(), close=True)
