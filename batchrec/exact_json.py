@@ -8,8 +8,6 @@ import orjson
 
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _OBEYED = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
-_BEGINNINGS = (b"\x7f", b"\xc2", b"\xe2\x80\xa8", b"\xe2\x80\xa9")
-"""Of what `_OBEYED` finds; looking for these is quicker by far, and few texts hold one."""
 
 
 def loads(text: bytes) -> Any:
@@ -36,7 +34,8 @@ def dumps(value: Any) -> bytes:
         text = orjson.dumps(value)
     except orjson.JSONEncodeError:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    if any(beginning in text for beginning in _BEGINNINGS):
+    # What the pattern finds begins so; to look for that is quicker by far, and few texts hold one.
+    if b"\x7f" in text or b"\xc2" in text or b"\xe2\x80\xa8" in text or b"\xe2\x80\xa9" in text:
         text = _OBEYED.sub(_escape, text)
     return text
 

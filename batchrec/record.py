@@ -7,6 +7,7 @@ between the two leaves rows that the next opening cuts off, never an answer that
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from .journal import Finished, Journal, Known
@@ -21,13 +22,18 @@ GROUP_MOST = 1000
 """Outcomes that wait at most; whoever has another one waits for the commit."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Asked:
     """A step as rows name it."""
 
     step: str
     service: Service
     model: str | None
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The keys of its labels."""
+        return self.service.reading.fields
 
 
 class Outcome(NamedTuple):
@@ -45,14 +51,13 @@ def answered(
     asked: Asked, task: Task, sha256: bytes, sent: Prepared, answer: Answer, attempts: int, at: str
 ) -> Outcome:
     """The outcome of a call that was answered; `at` is ISO 8601."""
-    fields = asked.service.reading.fields
     row: Row = {
         "image": task.key,
         "sha256": sha256.hex(),
         "step": asked.step,
         "service": asked.service.name,
         "model": asked.model,
-        "labels": [_label(fields, label, sent) for label in answer.labels],
+        "labels": [_label(asked.fields, label, sent) for label in answer.labels],
         "response": answer.reply,
         "attempts": attempts,
         "latency_ms": round(answer.latency_ms, 3),

@@ -297,6 +297,8 @@ _NUMERIC = (int, float, str)
 
 def _number(value: object) -> float | None:
     """A number that may have come as text; None for what is none ("肉蟹煲" was seen as a calorie)."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, _NUMERIC):
         return None
     try:

@@ -274,17 +274,18 @@ def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
                 if bits != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
                     return None
                 size = width, height
-            elif not _plain_segment(data, marker, at + 4, length - 2, turned=turned):
+            elif marker == _TABLES:
+                if not _plain_tables(data, at + 4, length - 2):
+                    return None
+            elif marker not in _HARMLESS or (marker == _EXIF and not turned and data.startswith(b"Exif", at + 4)):
                 return None
             at += 2 + length
     except (struct.error, IndexError):
         return None
 
 
-def _plain_segment(data: bytes, marker: int, at: int, length: int, *, turned: bool) -> bool:
-    if marker == _TABLES:
-        return length % _TABLE_BYTES == 0 and all(data[table] < 16 for table in range(at, at + length, _TABLE_BYTES))
-    return marker in _HARMLESS and (turned or marker != _EXIF or not data.startswith(b"Exif", at))
+def _plain_tables(data: bytes, at: int, length: int) -> bool:
+    return length % _TABLE_BYTES == 0 and all(data[table] < 16 for table in range(at, at + length, _TABLE_BYTES))
 
 
 def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
