@@ -4,10 +4,11 @@ At a few calls a second every batch holds one item; the busier the loop, the mor
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-_MOST = 256
+_MOST = 64
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -63,3 +64,37 @@ class Batch(Generic[_Item, _Result]):
             return
         for (_, future), result in zip(waiting, results, strict=True):
             future.set_result(result)
+
+
+class Turns:
+    """Lets `most` tasks go on in a turn of the event loop; the others follow in the next ones, in order.
+
+    For what takes long and waits for nothing. Where many calls are answered at once, what is ready to leave would else
+    wait until all of them have made ready what comes after.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self) -> None:
+        """Go on in this turn, or in a later one."""
+        loop = asyncio.get_running_loop()
+        if self._left == self._most:
+            loop.call_soon(self._next)
+        if self._left:
+            self._left -= 1
+            return
+        place: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(place)
+        await place
+
+    def _next(self) -> None:
+        self._left = self._most
+        while self._left and self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                self._left -= 1
+        if self._left < self._most:
+            asyncio.get_running_loop().call_soon(self._next)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from . import images
+from .batch import Turns
 from .budget import Budget
 from .client import Client, Request
 from .errors import BatchrecError
@@ -40,6 +41,7 @@ _INLINE_BYTES = 256 * 1024
 _MOST_BYTES = 512 * 1024 * 1024
 _HEAVIEST = _MOST_BYTES * 3 // 4  # so that small pictures go on beside the largest
 _TIMES_ITS_SIZE = 3  # a file, the picture that is sent of it, and that once more as text
+_MOST_IN_A_TURN = 64  # some 20 ms of the event loop, for pictures of 100 KB
 _LAST_WAIT = 1.0
 _MOST_ASIDE = 1000
 
@@ -129,6 +131,7 @@ class Engine:
         self._outstanding = 0
         self._changed = asyncio.Event()
         self._memory = Budget(_MOST_BYTES)
+        self._turns = Turns(_MOST_IN_A_TURN)
         self._leading: dict[tuple[int, bytes], _Leader] = {}
         self._led: dict[tuple[int, int], bytes] = {}
         """By step and image: the digest of the content that the image leads."""
@@ -300,6 +303,7 @@ class Engine:
 
         Raises GateClosed where something would have to be sent, and cannot be in this run.
         """
+        await self._turns.take()
         data, sha256 = await self._read(task)
         if isinstance(data, Failure):
             self._resign(task, shared=False)

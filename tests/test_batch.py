@@ -1,11 +1,12 @@
 """What comes in one turn of the event loop is worked on at once."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import pytest
 
-from batchrec.batch import Batch
+from batchrec.batch import Batch, Turns
 
 
 class Work:
@@ -75,3 +76,33 @@ async def test_whoever_is_cancelled_after_is_undone(work: Work) -> None:
     task = asyncio.ensure_future(batch.do(1))
     await asyncio.wait([task])
     assert (task.cancelled(), work.undone) == (True, [5])
+
+
+async def test_so_many_go_on_in_a_turn_and_the_others_in_order() -> None:
+    """Two in each turn of the loop."""
+    turns, seen = Turns(2), []
+
+    async def one(name: str) -> None:
+        await turns.take()
+        seen.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        for name in "abcde":
+            group.create_task(one(name))
+        lengths = []
+        while len(seen) < 5:
+            lengths.append(len(seen))
+            await asyncio.sleep(0)
+    assert seen == list("abcde")
+    assert max(after - before for before, after in itertools.pairwise([*lengths, 5])) == 2
+
+
+async def test_who_is_cancelled_takes_nobody_elses_turn() -> None:
+    """Those behind go on."""
+    turns = Turns(1)
+    tasks = [asyncio.create_task(turns.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert [task.done() for task in tasks] == [True, False, False]
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [task.cancelled() for task in tasks] == [False, True, False]
