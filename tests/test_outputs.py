@@ -84,6 +84,14 @@ def test_csv_text_that_is_no_formula(name):
     assert read(CsvOutput().encode(row({"name": name, "score": 1.0})))[0][4] == name
 
 
+@pytest.mark.parametrize("log_id", [7, 1.5, True, [1, 2], {"a": 1, 'b"': None}])
+def test_csv_log_id_of_any_kind(log_id):
+    """What a reply has there is one cell."""
+    (cells,) = read(CsvOutput().encode(row(response={"log_id": log_id})))
+    assert len(cells) == len(COLUMNS)
+    assert cells[-2] == str(log_id)
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
 @settings(max_examples=200)
 def test_csv_quoting(image, name):

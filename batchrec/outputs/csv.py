@@ -48,7 +48,7 @@ def _cell(value: object) -> str:
     """A value as RFC 4180 has it. Text that a spreadsheet would take for a formula is quoted with an apostrophe."""
     if value is None:
         return ""
-    if not isinstance(value, str):
-        return str(value)
-    text = f"'{value}" if value.startswith(_FORMULA) else value
+    text = str(value)
+    if isinstance(value, str) and text.startswith(_FORMULA):
+        text = f"'{text}"
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
