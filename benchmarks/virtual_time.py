@@ -4,9 +4,11 @@ import asyncio
 import functools
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec
+from concurrent.futures import Executor
+from typing import Any, ParamSpec, TypeVarTuple, Unpack
 
 P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 START = 1_000.0
 """Where the clock of every loop begins."""
@@ -16,16 +18,29 @@ _SECONDS_FOR_THREADS = 1.0
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop with a clock of its own. `late` says how many seconds each wake-up comes too late."""
+    """An event loop with a clock of its own. `late` says how many seconds each wake-up comes too late.
+
+    The clock stands still while a thread works, or else hours would pass in the milliseconds of a write.
+    """
 
     def __init__(self, late: Callable[[], float] = lambda: 0.0) -> None:
         self._virtual = START
+        self._in_threads: set[asyncio.Future[Any]] = set()
         self.late = late
-        super().__init__(_JumpingSelector(self._turn))
+        super().__init__(_JumpingSelector(self._turn, lambda: bool(self._in_threads)))
 
     def time(self) -> float:
         """Virtual seconds."""
         return self._virtual
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], Any], *args: *Ts
+    ) -> asyncio.Future[Any]:
+        """As every loop does it, and known to be at work."""
+        future = super().run_in_executor(executor, func, *args)
+        self._in_threads.add(future)
+        future.add_done_callback(self._in_threads.discard)
+        return future
 
     def _turn(self, seconds: float) -> None:
         # Time must pass in every turn, or a limiter whose timer rings a rounding error too early re-arms for ever.
@@ -37,9 +52,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class _JumpingSelector(selectors.DefaultSelector):
     """Looks for events without waiting, and lets the time that a real selector would have waited have passed."""
 
-    def __init__(self, turn: Callable[[float], None]) -> None:
+    def __init__(self, turn: Callable[[float], None], threads_work: Callable[[], bool]) -> None:
         super().__init__()
         self._turn = turn
+        self._threads_work = threads_work
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """The events that are there."""
@@ -48,7 +64,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             if not events:
                 raise RuntimeError("deadlock: nothing is ready, and no timer is set")
             return events
-        events = super().select(0)
+        events = super().select(_SECONDS_FOR_THREADS if timeout > 0 and self._threads_work() else 0)
         self._turn(0.0 if events else timeout)
         return events
 

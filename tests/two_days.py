@@ -38,10 +38,9 @@ OUTAGE = (15.0, 16.0)
 class Service:
     """The service: tokens of six hours, a limit a day, an hour of nothing but 502. A line in its log for every call."""
 
-    def __init__(self, folder: Path, now: Callable[[], float], at_first: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, now: Callable[[], float]) -> None:
         self._log = (folder / "service.log").open("a")
         self._now = now
-        self._at_first: Callable[[], None] | None = at_first
         self._used: dict[str, int] = {}
         for line in (folder / "service.log").read_text().splitlines():
             what, day, *_ = line.split()
@@ -49,10 +48,6 @@ class Service:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
         """As the transport does it."""
-        # The end is a timer: set before there are others, the clock would jump to it while a thread works.
-        if self._at_first is not None:
-            self._at_first()
-            self._at_first = None
         hour = (self._now() - NOON) / HOUR
         if urlsplit(url).path == "/oauth/2.0/token":
             self._note("token", hour)
@@ -108,17 +103,15 @@ async def live(folder: Path, begin: float, end: float, how: str) -> None:
     """The job, until it is done or its hour has come."""
     loop = asyncio.get_running_loop()
     start = loop.time()
+    if how != "done":
+        loop.call_at(start + (end - begin) * HOUR, os.kill, os.getpid(), signal.SIGKILL)
 
     def now() -> float:
         return NOON + begin * HOUR + loop.time() - start
 
-    def die_at_the_end() -> None:
-        if how != "done":
-            loop.call_at(start + (end - begin) * HOUR, os.kill, os.getpid(), signal.SIGKILL)
-
     @asynccontextmanager
     async def connect(endpoint: str, seconds: float) -> AsyncIterator[Service]:
-        yield Service(folder, now, die_at_the_end)
+        yield Service(folder, now)
 
     environ = {
         "BAIDU_API_KEY": "two-days-key",
