@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -158,19 +159,22 @@ def test_without_credentials_the_files_are_counted(place: Place) -> None:
 
 def test_status_while_a_run_goes_on_and_after(place: Place, emulator: Emulator) -> None:
     """Running, with rate and time left; then how it ended. Nothing is changed by looking."""
-    place.pictures(60)
+    place.pictures(400)
     place.job(limits={"qps": 20})
     running = place.start_run("--progress", "none")
     until(lambda: place.row_count() >= 5)
     said = status(place)
     assert said["running"]
-    assert 5 <= said["answered"] < 60
-    assert said["answered"] + said["left"] == 60
+    assert 5 <= said["answered"] < 400
+    assert said["answered"] + said["left"] == 400
     assert said["rate"] > 0
-    assert running.wait().code == 0
+    running.send(signal.SIGINT)
+    assert running.wait().code == 130
+    assert "SIGINT" in place.batchrec("status", str(place.output)).out
+    assert place.run("--set", "limits.qps=1000").code == 0
     before = content(place.output)
     said = status(place)
-    assert (said["running"], said["answered"], said["left"], said["done_share"]) == (False, 60, 0, 1.0)
+    assert (said["running"], said["answered"], said["left"], said["done_share"]) == (False, 400, 0, 1.0)
     assert content(place.output) == before
     assert "finished" in place.batchrec("status", str(place.output)).out
 

@@ -139,7 +139,7 @@ def test_2_the_directory_of_another_job(place: Place, emulator: Emulator, change
 
 def test_73_a_second_run_stays_out(place: Place, emulator: Emulator) -> None:
     """Two runs never share an output directory; the second says so before any network call."""
-    keys = place.pictures(12)
+    keys = place.pictures(200)
     place.job(limits={"qps": 10})
     first = place.start_run()
     until(lambda: place.row_count() >= 1)
@@ -147,7 +147,9 @@ def test_73_a_second_run_stays_out(place: Place, emulator: Emulator) -> None:
     done = clear(place.run())
     assert (done.code, emulator.counters.calls["token"]) == (73, tokens)
     assert str(place.output) in done.err
-    assert first.wait().code == 0
+    first.send(signal.SIGINT)
+    assert first.wait().code == 130
+    assert place.run("--set", "limits.qps=1000").code == 0
     assert images_of(place.rows()) == keys
 
 
@@ -220,7 +222,7 @@ MORTAL = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-cap
 @pytest.mark.parametrize("when", ["before it begins", "while it runs"])
 def test_74_a_folder_that_is_read_only(place: Place, emulator: Emulator, when: str) -> None:
     """A folder that cannot be written to: 74 and the reason; when it can again, the job is finished, each row once."""
-    keys = place.pictures(30)
+    keys = place.pictures(90)
     place.job(limits={"qps": 30})
     assert place.run("--limit", "5").code == 0
     under = MORTAL if os.geteuid() == 0 else ()
@@ -457,7 +459,7 @@ def test_a_signal_before_the_first_call_sends_nothing(
 ) -> None:
     """A signal while the inputs are still listed: nothing is sent, and the code is that of the signal."""
     place.pictures(1)
-    for copy in range(3000):
+    for copy in range(10_000):
         (place.root / "家居" / f"link-{copy}.png").symlink_to("家居_0000.png")
     place.job()
     running = place.start_run()

@@ -226,8 +226,8 @@ def test_a_job_that_was_stopped_is_sound(place: Place) -> None:
 
 def test_a_job_that_runs_is_looked_at_as_it_was_committed(place: Place, emulator: Emulator) -> None:
     """While a run goes on, verify sees its last commit, disturbs nothing, and finds nothing wrong."""
-    place.pictures(60)
-    place.job(limits={"qps": 30})
+    place.pictures(900)
+    place.job(limits={"qps": 20})
     running = place.start_run()
     until(lambda: place.row_count() >= 5)
     for _ in range(3):
