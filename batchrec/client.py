@@ -23,6 +23,8 @@ _MESSAGE_CHARACTERS = 500
 _LARGEST = 2**63 - 1
 _DEEP = 200
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_PIECE = 12_000
+"""Bytes of an image: a multiple of three, so that base64 pads none but the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,19 @@ class Request:
     def body(self, image: bytes) -> bytes:
         """The whole body for an image (bytes before base64).
 
-        base64's only characters that a form must escape are `+`, `/` and `=`: three replacements cost 65 us for
-        100 KB where urllib's quoting costs 3.7 ms.
+        Piece by piece, so that what lies between the file and the body stays in a core's cache.
         """
-        text = images.encode(image)
-        if not self.json:
-            text = text.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D")
-        return b"".join((self.head, text, self.tail))
+        pieces = memoryview(image)
+        texts = [self._text(pieces[start : start + _PIECE]) for start in range(0, len(image), _PIECE)]
+        return b"".join((self.head, *texts, self.tail))
+
+    def _text(self, piece: memoryview) -> bytes:
+        """base64, whose only characters that a form must escape are `+`, `/` and `=`.
+
+        Three replacements cost 150 us for 100 KB where urllib's quoting costs 3.7 ms.
+        """
+        text = images.encode(piece)
+        return text if self.json else text.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D")
 
 
 def make_request(service: Service, model: str | None, options: Mapping[str, OptionValue]) -> Request:

@@ -159,7 +159,7 @@ def unchanged(path: str, size: int, mtime_ns: int) -> bool:
     return (status.st_size, status.st_mtime_ns) == (size, mtime_ns)
 
 
-def encode(data: bytes) -> bytes:
+def encode(data: bytes | memoryview) -> bytes:
     """The bytes as base64 text without line breaks."""
     return pybase64.b64encode(data)
 
