@@ -460,8 +460,8 @@ class Journal(Reader):
         with self._transaction():
             self._learn()
             self._db.executemany(
-                "UPDATE images SET sha256 = ?1 WHERE id = ?2 AND sha256 IS NOT ?1 AND NOT EXISTS "
-                "(SELECT 1 FROM items WHERE image = ?2 AND state = 3 AND images.sha256 IS NOT NULL)",
+                "UPDATE images SET sha256 = ?1 WHERE id = ?2 AND (sha256 IS NULL OR sha256 != ?1 AND NOT EXISTS "
+                "(SELECT 1 FROM items WHERE image = ?2 AND state = 3))",
                 ((sha256, image) for image, sha256 in digests.items()),
             )
             self._db.executemany(
