@@ -67,34 +67,32 @@ class Batch(Generic[_Item, _Result]):
 
 
 class Turns:
-    """Lets `most` tasks go on in a turn of the event loop; the others follow in the next ones, in order.
+    """Lets `most` tasks go on in a turn of the event loop, and none in the turn in which it asks.
 
-    For what takes long and waits for nothing. Where many calls are answered at once, what is ready to leave would else
-    wait until all of them have made ready what comes after.
+    For what takes long and waits for nothing. Where many calls are answered at once, all their answers are read first,
+    one after the other, while what that needs is in the processor's cache. And what is ready to leave need not wait
+    until all of them have made ready what comes after.
     """
 
     def __init__(self, most: int) -> None:
-        self._most = self._left = most
+        self._most = most
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def take(self) -> None:
-        """Go on in this turn, or in a later one."""
+        """Go on in a later turn, in order."""
         loop = asyncio.get_running_loop()
-        if self._left == self._most:
+        if not self._waiting:
             loop.call_soon(self._next)
-        if self._left:
-            self._left -= 1
-            return
         place: asyncio.Future[None] = loop.create_future()
         self._waiting.append(place)
         await place
 
     def _next(self) -> None:
-        self._left = self._most
-        while self._left and self._waiting:
+        left = self._most
+        while left and self._waiting:
             place = self._waiting.popleft()
             if not place.done():
                 place.set_result(None)
-                self._left -= 1
-        if self._left < self._most:
+                left -= 1
+        if self._waiting:
             asyncio.get_running_loop().call_soon(self._next)
