@@ -31,7 +31,7 @@ from .outputs.files import ResultFiles, writing
 from .pacer import Paces
 from .progress import Snapshot, Style, shown
 from .quota import Quota, iso_beijing
-from .record import Asked, Outcome
+from .record import Asked
 from .redact import remember
 from .resume import Opened, Wishes, open_directory
 from .services import SERVICES
@@ -50,7 +50,7 @@ _LIVE_ENDPOINT = "https://aip.baidubce.com"
 _FEWEST_WORKERS = 16
 _SECONDS_OF_CALLS = 4
 
-Watcher = Callable[[Sequence[Outcome]], None]
+Watcher = Callable[[Sequence[bytes]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Options:
     """What the command line adds to a job. `limit`: at most so many unanswered images (None: all).
 
     `reuse`: take known answers of earlier jobs; `reuse_models`: those of EasyDL models too, which may have been trained
-    anew since. `signals`: heed SIGINT and SIGTERM. `on_rows` is called on the event loop with every group that was
-    committed.
+    anew since. `signals`: heed SIGINT and SIGTERM. `on_rows` is called on the event loop with the lines of every group
+    that was committed to results.jsonl.
     """
 
     wishes: Wishes = field(default_factory=Wishes)

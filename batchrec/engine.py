@@ -24,7 +24,7 @@ from .known import KnownAnswers, Question
 from .model import Answer, Failure, Kind, Prepared, Task
 from .outputs.files import ResultFiles
 from .quota import iso_utc
-from .record import Asked, Outcome, Recorder, answered, copied, failed, reused
+from .record import Asked, Outcome, Recorded, Recorder, answered, copied, failed, reused
 from .retry import Action, Tries, backoff, decide
 
 _log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ _TIMES_ITS_SIZE = 3  # a file, the picture that is sent of it, and that once mor
 _MOST_IN_A_TURN = 64  # some 20 ms of the event loop, for pictures of 100 KB
 _LAST_WAIT = 1.0
 _MOST_ASIDE = 1000
+_CLAIMED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Engine:
         now: Callable[[], float],
         rng: random.Random,
         known: KnownAnswers | None = None,
-        on_rows: Callable[[Sequence[Outcome]], None] | None = None,
+        on_rows: Callable[[Sequence[bytes]], None] | None = None,
     ) -> None:
         self._journal = journal
         self._files = files
@@ -215,7 +216,7 @@ class Engine:
                 await self._change()
                 continue
             if not lane.ready:
-                lane.ready.extend(self._journal.claim(lane.steps, self._horizon, lane.workers))
+                lane.ready.extend(self._journal.claim(lane.steps, self._horizon, _CLAIMED_AT_ONCE))
                 self._outstanding += len(lane.ready)
             if lane.ready or lane.later:
                 return (lane.ready or lane.later).popleft()
@@ -389,7 +390,7 @@ class Engine:
             return before, tries.spent
         first = False
         while not self._stopping:
-            ticket = await lane.gate.enter(task, first=first)
+            ticket = await lane.gate.enter(first=first)
             self._bound.add(me)
             self.tally.calls += 1
             result = await self._client.call(step.request, ready.body, ticket.authorization)
@@ -448,9 +449,8 @@ class Engine:
     def _failed(self, task: Task, sha256: bytes | None, failure: Failure, attempts: int = 0) -> Outcome:
         return failed(task, sha256, failure, attempts, iso_utc(self._now()))
 
-    def _committed(self, group: Sequence[Outcome]) -> None:
-        for outcome in group:
-            finished = outcome.finished
+    def _committed(self, group: Sequence[Recorded]) -> None:
+        for finished, _ in group:
             if finished.failure is None:
                 self.tally.answered += 1
             else:
@@ -461,16 +461,15 @@ class Engine:
                 self._lead_ends((finished.task.step, finished.sha256), finished.task.image, shared=shared)
         self._finished(len(group))
         if self._on_rows is not None:
-            self._on_rows(group)
+            self._on_rows([line for _, line in group if line is not None])
 
-    def _remember(self, rows: Sequence[tuple[Outcome, bytes]]) -> None:
+    def _remember(self, group: Sequence[Recorded]) -> None:
         """Keep for later jobs what the service has just answered. Runs in the thread of the commit."""
         new = [
             (question, finished.sha256, finished.at, line)
-            for (finished, row), line in rows
-            if row is not None
-            and row["same_as"] is None
-            and row["reused"] is None
+            for finished, line in group
+            if line is not None
+            and finished.attempts  # else it is a copy, or known from an earlier job
             and finished.sha256 is not None
             and (question := self._steps[finished.task.step].question) is not None
         ]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .batch import Batch
 from .errors import CredentialsRefused, ServiceUnavailable
 from .interfaces import Account, Marks
-from .model import Authorization, Charge, Failure, Kind, Task
+from .model import Authorization, Charge, Failure, Kind
 from .pacer import Pacer, Paces
 from .pacing import Slot
 from .quota import Closure, Quota, iso_beijing
@@ -36,16 +36,16 @@ class GateClosed(Exception):
 
 
 class Ticket(NamedTuple):
-    """A call that may leave: for whom, when (monotonic seconds), what it carries, and what it is counted on."""
+    """A call that may leave: when (monotonic seconds), what it carries, and what it is counted on."""
 
-    task: Task
     sent_at: float
     authorization: Authorization
     charge: Charge
     slot: Slot
 
 
-_Booking = tuple[Task, Charge | Closure | None]
+_Booking = Charge | Closure | None
+"""What a call is counted on, or why it must not leave after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,8 @@ class Gate:
         """Whether a closed gate opens by itself, and may be waited for."""
         return self._wait and not self.forbidden and self.closure is not None and self.closure.until is not None
 
-    async def enter(self, task: Task, *, first: bool = False) -> Ticket:
-        """Wait until a call may leave, count it, and mark its image. `first` goes before everybody else who waits.
+    async def enter(self, *, first: bool = False) -> Ticket:
+        """Wait until a call may leave, count it, and note that it leaves. `first` goes before everybody else who waits.
 
         Raises GateClosed, CredentialsRefused, ServiceUnavailable, and OutputFailed when the count cannot be kept.
         """
@@ -145,12 +145,12 @@ class Gate:
                 self._line.release()
             try:
                 # Outside of the line, so that all who come through it together are counted together.
-                _, booked = await self._departures.do(task)
+                booked = await self._departures.do(None)
             except BaseException:
                 self._turn_back(slot)
                 raise
             if isinstance(booked, Charge):
-                return Ticket(task, self._time(), authorization, booked, slot)
+                return Ticket(self._time(), authorization, booked, slot)
             self._turn_back(slot, booked)
             first = True
 
@@ -184,21 +184,19 @@ class Gate:
             raise
         return slot
 
-    def _book(self, tasks: Sequence[Task]) -> list[_Booking]:
-        """Count and mark calls that have a place in flight: for each its charge, or why it must not leave after all."""
+    def _book(self, calls: Sequence[None]) -> Sequence[_Booking]:
+        """Count calls that have a place in flight, and note that they leave."""
         if self.closed or (self._doubtful and self.in_flight > 1):
-            return [(task, None) for task in tasks]
+            return [None] * len(calls)
         caps, ahead = self._caps, math.ceil(min(self.pacer.rate, _MOST_AHEAD))
-        booked = self._quota.reserve(self._payer, self.service, caps.daily, caps.total, calls=len(tasks), ahead=ahead)
-        bookings: list[_Booking] = list(zip(tasks, booked, strict=True))
-        self._marks.sent([(task, charge) for task, charge in bookings if isinstance(charge, Charge)])
-        return bookings
+        booked = self._quota.reserve(self._payer, self.service, caps.daily, caps.total, calls=len(calls), ahead=ahead)
+        self._marks.sent([charge for charge in booked if isinstance(charge, Charge)])
+        return booked
 
     def _unbook(self, booking: _Booking) -> None:
-        task, charge = booking
-        if isinstance(charge, Charge):
-            self._quota.give_back(charge)
-            self._marks.settled(task, charge, counted=False)
+        if isinstance(booking, Charge):
+            self._quota.give_back(booking)
+            self._marks.settled(booking, counted=False)
 
     def _turn_back(self, slot: Slot, closure: Closure | None = None) -> None:
         """A call does not leave, since there is no room for it or, without a closure, for another reason."""
@@ -223,7 +221,7 @@ class Gate:
         if failure is None:
             self._answered(ticket)
             return
-        self._marks.settled(ticket.task, ticket.charge, counted=counts(failure))
+        self._marks.settled(ticket.charge, counted=counts(failure))
         if failure.kind is not Kind.THROTTLED:
             self._refused_since = None
         if failure.kind is Kind.TRANSIENT and isinstance(failure.code, str):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from .model import Authorization, Charge, Failure, Found, Ignored, Notice, Reply, Row, Task
+from .model import Authorization, Charge, Failure, Found, Ignored, Notice, Reply, Row
 
 
 class Source(Protocol):
@@ -41,13 +41,13 @@ class Transport(Protocol):
 
 
 class Marks(Protocol):
-    """Where it is noted which images a call is under way for, so that a kill does not hide that it was made."""
+    """Where it is noted how many calls are under way, so that a kill does not hide that they were made."""
 
-    def sent(self, calls: Sequence[tuple[Task, Charge]]) -> None:
-        """Calls for these images leave now. Raises OutputFailed."""
+    def sent(self, charges: Sequence[Charge]) -> None:
+        """Calls that are counted on these leave now. Raises OutputFailed."""
         ...
 
-    def settled(self, task: Task, charge: Charge, *, counted: bool) -> None:
+    def settled(self, charge: Charge, *, counted: bool) -> None:
         """A call did not finish its image. `counted`: the service may have counted it. Raises OutputFailed."""
         ...
 

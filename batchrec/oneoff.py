@@ -12,9 +12,9 @@ import orjson
 
 from .assembly import Options, run
 from .errors import BatchrecError, JobError
+from .exact_json import loads
 from .loading import build_job
 from .model import Row, Summary
-from .record import Outcome
 from .services import OptionValue
 from .views import FAILURES
 
@@ -52,10 +52,9 @@ async def recognize(
         job = build_job(raw, _JOB_FILE)
         rows: asyncio.Queue[Row | None] = asyncio.Queue()
 
-        def arrived(group: Sequence[Outcome]) -> None:
-            for outcome in group:
-                if outcome.row is not None:
-                    rows.put_nowait(outcome.row)
+        def arrived(lines: Sequence[bytes]) -> None:
+            for line in lines:
+                rows.put_nowait(loads(line))
 
         running = asyncio.ensure_future(run(job, Options(reuse=reuse, signals=signals, on_rows=arrived)))
         running.add_done_callback(lambda _: rows.put_nowait(None))

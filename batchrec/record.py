@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .journal import Finished, Journal, Known
 from .model import Answer, Failure, Label, Prepared, Row, Task
-from .outputs.files import Line, ResultFiles, writing
+from .outputs.files import Line, ResultFiles, Texts, writing
 from .services import Service
 
 GROUP_SECONDS = 0.15
@@ -37,7 +37,7 @@ class Asked:
 
 
 class Outcome(NamedTuple):
-    """An image and step that is done: what the journal notes of it, and its row where it was answered."""
+    """An image and step that is done: what the journal is to note of it, and its row where it was answered."""
 
     finished: Finished
     row: Row | None = None
@@ -92,25 +92,32 @@ def failed(
     return Outcome(Finished(task, sha256, attempts, at, leader=leader, failure=failure))
 
 
+Written = tuple[Finished, Texts | None]
+"""What the journal is to note of an outcome, and its row as text."""
+
+Recorded = tuple[Finished, bytes | None]
+"""What the journal notes of an outcome, and its line in results.jsonl where there is one."""
+
+
 class Recorder:
     """Collects outcomes and commits them in groups.
 
-    Of each group that was committed, rows and their lines are given to `remember` in a thread, and all of it to
-    `committed` on the event loop. After `run` has ended with an error nothing more is recorded.
+    Each group is given to `remember` in a thread when it is noted, and to `committed` on the event loop when it is on
+    the disk. After `run` has ended with an error nothing more is recorded.
     """
 
     def __init__(
         self,
         journal: Journal,
         files: ResultFiles,
-        committed: Callable[[Sequence[Outcome]], None],
-        remember: Callable[[Sequence[tuple[Outcome, bytes]]], None] = lambda rows: None,
+        committed: Callable[[Sequence[Recorded]], None],
+        remember: Callable[[Sequence[Recorded]], None] = lambda group: None,
     ) -> None:
         self._journal = journal
         self._files = files
         self._committed = committed
         self._remember = remember
-        self._waiting: list[Outcome] = []
+        self._waiting: list[Written] = []
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -121,7 +128,9 @@ class Recorder:
         while len(self._waiting) >= GROUP_MOST:
             self._room.clear()
             await self._room.wait()
-        self._waiting.append(outcome)
+        finished, row = outcome
+        # As text at once: the rows of a group, kept until its commit, are more than a processor's cache holds.
+        self._waiting.append((finished, None if row is None else self._files.encode(row)))
         self._arrived.set()
         if len(self._waiting) >= GROUP_MOST:
             self._hurry.set()
@@ -165,34 +174,37 @@ class Recorder:
         if not self._closing:
             self._hurry.clear()
         if group:
-            await asyncio.to_thread(self._note, group, await self._write(group))
-            self._committed(group)
+            recorded = placed(group, await self._write([texts for _, texts in group if texts is not None]))
+            await asyncio.to_thread(self._note, recorded)
+            self._committed(recorded)
         self._room.set()
 
-    async def _write(self, group: list[Outcome]) -> list[Line]:
+    async def _write(self, rows: Sequence[Texts]) -> list[Line]:
         try:
-            return await self._files.append([outcome.row for outcome in group if outcome.row is not None])
+            return await self._files.append(rows)
         except OSError as exc:
             raise writing(self._files.directory, exc) from exc
 
-    def _note(self, group: list[Outcome], lines: list[Line]) -> None:
+    def _note(self, group: list[Recorded]) -> None:
         try:
             self._files.sync()
         except OSError as exc:
             raise writing(self._files.directory, exc) from exc
-        self._journal.commit(placed(group, lines), self._files.places)
-        rows = [outcome for outcome in group if outcome.row is not None]
-        self._remember([(outcome, text) for outcome, (_, text) in zip(rows, lines, strict=True)])
+        self._journal.commit([finished for finished, _ in group], self._files.places)
+        self._remember(group)
         self._journal.sync()
 
 
-def placed(group: Sequence[Outcome], lines: Sequence[Line]) -> list[Finished]:
-    """What the journal notes of a group whose rows stand in results.jsonl as these lines."""
-    places = iter(lines)
-    return [
-        finished if row is None else finished._replace(start=(place := next(places))[0], length=len(place[1]))
-        for finished, row in group
-    ]
+def placed(group: Sequence[Written], lines: Sequence[Line]) -> list[Recorded]:
+    """The same group, whose rows stand in results.jsonl as these lines."""
+    places, recorded = iter(lines), list[Recorded]()
+    for finished, texts in group:
+        if texts is None:
+            recorded.append((finished, None))
+        else:
+            start, line = next(places)
+            recorded.append((Finished(*finished[:-2], start, len(line)), line))
+    return recorded
 
 
 def _label(fields: Sequence[str], label: Label, sent: Prepared) -> dict[str, Any]:

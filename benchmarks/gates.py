@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchrec.gate import Caps, Gate
-from batchrec.model import Authorization, Charge, Failure, Kind, Task
+from batchrec.model import Authorization, Charge, Failure, Kind
 from batchrec.pacer import Paces
 from batchrec.quota import Quota, beijing_day
 
@@ -24,7 +24,6 @@ NOON = 1_795_406_400.0
 """A Unix time at which it is noon in Beijing, and the virtual clock begins."""
 
 _DOWN = 0.01
-_TASK = Task(1, 1, "image.jpg", 1, 100_000)
 _TOO_MANY = Failure(Kind.THROTTLED, 18, "Open api qps request limit reached")
 _WORKERS = 8
 
@@ -58,10 +57,10 @@ class NoAccount:
 class NoMarks:
     """Nothing is kept of what is under way."""
 
-    def sent(self, calls: Sequence[tuple[Task, Charge]]) -> None:
+    def sent(self, charges: Sequence[Charge]) -> None:
         """Nothing is noted."""
 
-    def settled(self, task: Task, charge: Charge, *, counted: bool) -> None:
+    def settled(self, charge: Charge, *, counted: bool) -> None:
         """Nothing is noted."""
 
 
@@ -100,7 +99,7 @@ async def _play(service: Service, caps: Caps, seconds: float, processes: int, fo
 
     async def call(gate: Gate) -> None:
         while True:
-            ticket = await gate.enter(_TASK)
+            ticket = await gate.enter()
             await asyncio.sleep(rng.uniform(*service.way))
             taken = counter.takes(asyncio.get_running_loop().time())
             if taken:

@@ -26,7 +26,7 @@ _PLANS = {Effort.QUICK: (64, 1), Effort.USUAL: (4000, 3), Effort.FULL: (20_000, 
 
 _TOGETHER = (
     *("journal: claim", "journal: mark", "journal: commit", "journal: sync"),
-    *("outputs: append", "outputs: sync", "outputs: writes in threads"),
+    *("outputs: encode", "outputs: append", "outputs: sync", "outputs: writes in threads"),
 )
 
 

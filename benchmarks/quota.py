@@ -26,7 +26,7 @@ import uvloop
 from aiolimiter import AsyncLimiter
 
 from batchrec.gate import Caps, Gate
-from batchrec.model import AUTO, Task
+from batchrec.model import AUTO
 from batchrec.pacer import Pacer, Paces
 
 from . import virtual_time
@@ -258,10 +258,9 @@ def _gate_cost(folder: Path, rate: float, gates: int) -> float:
 
 async def _pass_through(gate: Gate, seconds: float) -> int:
     time, calls = asyncio.get_running_loop().time, 0
-    task = Task(1, 1, "image.jpg", 1, 100_000)
     end = time() + seconds
     while time() < end:
-        ticket = await gate.enter(task)
+        ticket = await gate.enter()
         calls += 1
         gate.settle(ticket, calls, None)
     return calls

@@ -47,6 +47,7 @@ OURS: dict[str, Places] = {
         ("batchrec.record", "Recorder.run"),
         ("batchrec.engine", "Engine._committed"),
     ),
+    "outputs: encode": (("batchrec.outputs.files", "ResultFiles.encode"),),
     "outputs: append": (("batchrec.outputs.files", "ResultFiles.append"),),
     "outputs: sync": (("batchrec.outputs.files", "ResultFiles.sync"),),
     "outputs: writes in threads": (("concurrent.futures.thread", "_WorkItem.run"),),

@@ -19,7 +19,7 @@ from batchrec.codes import kind_of
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
 from batchrec.gate import Caps, Gate, GateClosed
-from batchrec.model import Authorization, Charge, Failure, Kind, Task
+from batchrec.model import Authorization, Charge, Failure, Kind
 from batchrec.pacer import Paces
 from batchrec.quota import BEIJING, Quota
 from batchrec.retry import Action, Tries, backoff, counts, decide
@@ -36,20 +36,17 @@ def code(number: int) -> Failure:
     return Failure(kind_of(number), number, f"said {number}")
 
 
-TASK = Task(1, 1, "a.jpg", 1, 1000)
-
-
 class CallMarks:
-    """The images that a call is under way for."""
+    """How many calls are under way."""
 
     def __init__(self) -> None:
-        self.under_way: Counter[Task] = Counter()
+        self.under_way = 0
 
-    def sent(self, calls: Sequence[tuple[Task, Charge]]) -> None:
-        self.under_way.update(task for task, _ in calls)
+    def sent(self, charges: Sequence[Charge]) -> None:
+        self.under_way += len(charges)
 
-    def settled(self, task: Task, charge: Charge, *, counted: bool) -> None:
-        self.under_way[task] -= 1
+    def settled(self, charge: Charge, *, counted: bool) -> None:
+        self.under_way -= 1
 
 
 class OneToken:
@@ -163,10 +160,10 @@ async def _order(quota: Counts, callers: Iterable[tuple[str, bool]], expected: l
     left: list[str] = []
 
     async def pass_through(name: str, first: bool) -> None:
-        await gate.enter(TASK, first=first)
+        await gate.enter(first=first)
         left.append(name)
 
-    await gate.enter(TASK)
+    await gate.enter()
     await asyncio.gather(*(pass_through(*caller) for caller in callers))
     assert left == expected
 
@@ -210,7 +207,7 @@ def test_cancelled_calls_leave_nothing_behind(
         async def call(arrives: float, holds: float, failure: Failure | None, first: bool) -> None:
             nonlocal counted
             await asyncio.sleep(arrives)
-            ticket = await gate.enter(TASK, first=first)
+            ticket = await gate.enter(first=first)
             counted += failure is None or counts(failure)
             account.refusals = 0
             try:
@@ -225,7 +222,7 @@ def test_cancelled_calls_leave_nothing_behind(
                 asyncio.get_running_loop().call_later(arrives + cancelled_after, task.cancel)
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (gate.in_flight, used(quota)) == (0, counted)
-        gate.settle(await gate.enter(TASK), "last", None)
+        gate.settle(await gate.enter(), "last", None)
         for _ in range(slots):
             assert not free.locked()
             await free.acquire()
@@ -242,7 +239,7 @@ def test_refused_key_ends_the_run_and_frees_its_slot(quota: Counts, number: int)
     async def live() -> None:
         slots = asyncio.Semaphore(1)
         gate = a_gate(quota, slots=slots)
-        ticket = await gate.enter(TASK)
+        ticket = await gate.enter()
         with pytest.raises(CredentialsRefused, match=f"said {number}"):
             gate.settle(ticket, "image", code(number))
         assert (gate.in_flight, slots.locked(), used(quota)) == (0, False, 0)
@@ -260,10 +257,10 @@ def test_count_that_cannot_be_kept(quota: Counts) -> None:
         with closing(sqlite3.connect(quota.file)) as other:
             other.execute("ALTER TABLE pack RENAME TO elsewhere")
             with pytest.raises(OutputFailed):
-                await gate.enter(TASK)
+                await gate.enter()
             other.execute("ALTER TABLE elsewhere RENAME TO pack")
         assert (gate.in_flight, slots.locked()) == (0, False)
-        assert (await gate.enter(TASK)).charge.day == "2026-11-23"
+        assert (await gate.enter()).charge.day == "2026-11-23"
 
     live()
 
@@ -282,7 +279,7 @@ def test_calls_in_flight_are_bounded_over_all_gates(quota: Counts) -> None:
 
         async def call(gate: Gate) -> None:
             nonlocal most
-            ticket = await gate.enter(TASK)
+            ticket = await gate.enter()
             most = max(most, sum(each.in_flight for each in gates))
             await asyncio.sleep(0.1)
             gate.settle(ticket, "image", None)
@@ -300,12 +297,12 @@ def test_slow_service_keeps_no_slot_from_a_quick_one(quota: Counts) -> None:
     async def live() -> None:
         slots = asyncio.Semaphore(1)
         slow, quick = a_gate(quota, Caps(0.1), service="slow", slots=slots), a_gate(quota, slots=slots)
-        slow.settle(await slow.enter(TASK), "image", None)
+        slow.settle(await slow.enter(), "image", None)
         loop = asyncio.get_running_loop()
-        async with waiting(slow.enter(TASK)):
+        async with waiting(slow.enter()):
             began = loop.time()
             for _ in range(50):
-                quick.settle(await quick.enter(TASK), "image", None)
+                quick.settle(await quick.enter(), "image", None)
             assert loop.time() - began < 1
 
     live()
@@ -319,7 +316,7 @@ def test_calls_that_waited_for_a_token_do_not_leave_at_once(quota: Counts) -> No
         account = OneToken()
         account.fetching = 5.0
         gate = a_gate(quota, Caps(10), account=account)
-        times = [ticket.sent_at for ticket in await asyncio.gather(*(gate.enter(TASK) for _ in range(20)))]
+        times = [ticket.sent_at for ticket in await asyncio.gather(*(gate.enter() for _ in range(20)))]
         assert min(times) == pytest.approx(START + 5, abs=0.01)
         assert busiest_second(times) <= 11
 
@@ -338,7 +335,7 @@ async def ask_all(gate: Gate, outcomes: Iterable[Failure | None], workers: int) 
         nonlocal answered
         while True:
             try:
-                ticket = await gate.enter(TASK)
+                ticket = await gate.enter()
             except GateClosed:
                 return
             outcome = next(script, None)
@@ -373,7 +370,7 @@ def test_what_counts_against_a_limit(quota: Counts, failure: Failure, kept: int)
     @virtual
     async def live() -> None:
         gate = a_gate(quota)
-        gate.settle(await gate.enter(TASK), "image", failure)
+        gate.settle(await gate.enter(), "image", failure)
         assert used(quota) == kept
 
     live()
@@ -385,7 +382,7 @@ def test_call_that_never_left_does_not_count(quota: Counts) -> None:
     @virtual
     async def live() -> None:
         gate = a_gate(quota)
-        gate.settle(await gate.enter(TASK), "image", Failure(Kind.TRANSIENT, "connection", "", counted=False))
+        gate.settle(await gate.enter(), "image", Failure(Kind.TRANSIENT, "connection", "", counted=False))
         assert used(quota) == 0
 
     live()
@@ -401,8 +398,8 @@ def test_no_call_leaves_after_a_closure(quota: Counts, number: int) -> None:
     @virtual
     async def live() -> None:
         gate = a_gate(quota, Caps(2))
-        ticket = await gate.enter(TASK)
-        async with waiting(*(gate.enter(TASK) for _ in range(5))) as tasks:
+        ticket = await gate.enter()
+        async with waiting(*(gate.enter() for _ in range(5))) as tasks:
             gate.settle(ticket, "image", code(number))
             await asyncio.sleep(10)
             assert {GateClosed} == {type(task.exception()) for task in tasks}
@@ -418,7 +415,7 @@ def test_used_up_day_is_kept_for_the_next_run(quota: Counts) -> None:
     @virtual
     async def live() -> None:
         gate = a_gate(quota)
-        gate.settle(await gate.enter(TASK), "image", code(17))
+        gate.settle(await gate.enter(), "image", code(17))
         assert gate.closure == quota.closure("me", "dish")
         assert gate.closure is not None
         assert gate.closure.until == NOON + 12 * HOUR
@@ -432,7 +429,7 @@ def test_missing_permission_is_not_kept(quota: Counts) -> None:
     @virtual
     async def live() -> None:
         gate = a_gate(quota)
-        gate.settle(await gate.enter(TASK), "image", code(6))
+        gate.settle(await gate.enter(), "image", code(6))
         assert quota.closure("me", "dish") is None
 
     live()
@@ -446,7 +443,7 @@ def test_later_run_spends_one_call_on_a_closure(quota: Counts, number: int) -> N
     async def live() -> None:
         quota.shut("me", "dish", number, "2026-11-23")
         gate = a_gate(quota)
-        async with waiting(*(gate.enter(TASK) for _ in range(5))) as tasks:
+        async with waiting(*(gate.enter() for _ in range(5))) as tasks:
             await asyncio.sleep(10)
             assert [task.done() for task in tasks] == [True, False, False, False, False]
             gate.settle(tasks[0].result(), "image", code(number))
@@ -465,7 +462,7 @@ def test_probe_that_gets_through_opens_the_service(quota: Counts, outcome: Failu
     async def live() -> None:
         quota.shut("me", "dish", 19, "2026-11-23")
         gate = a_gate(quota)
-        async with waiting(*(gate.enter(TASK) for _ in range(5))) as tasks:
+        async with waiting(*(gate.enter() for _ in range(5))) as tasks:
             gate.settle(tasks[0].result(), "image", outcome)
             await asyncio.sleep(1)
             assert all(task.done() for task in tasks)
@@ -482,9 +479,9 @@ def test_probe_that_says_nothing_is_the_only_one(quota: Counts, failure: Failure
     async def live() -> None:
         quota.shut("me", "dish", 17, "2026-11-23")
         gate = a_gate(quota)
-        gate.settle(await gate.enter(TASK), "image", failure)
+        gate.settle(await gate.enter(), "image", failure)
         with pytest.raises(GateClosed):
-            await gate.enter(TASK)
+            await gate.enter()
         assert gate.closure is not None
 
     live()
@@ -496,7 +493,7 @@ def test_answer_to_a_call_that_left_before_the_closure_does_not_open_it(quota: C
     @virtual
     async def live() -> None:
         gate = a_gate(quota)
-        early, refused = await gate.enter(TASK), await gate.enter(TASK)
+        early, refused = await gate.enter(), await gate.enter()
         await asyncio.sleep(0.1)
         gate.settle(refused, "image", code(17))
         gate.settle(early, "image", None)
@@ -513,8 +510,8 @@ def test_day_is_waited_for_over_midnight_in_beijing(quota: Counts, told: bool) -
     async def live() -> None:
         gate = a_gate(quota, Caps(10, daily=None if told else 2), wait=True)
         for number in range(2):
-            gate.settle(await gate.enter(TASK), "image", code(17) if told and number else None)
-        ticket = await gate.enter(TASK)
+            gate.settle(await gate.enter(), "image", code(17) if told and number else None)
+        ticket = await gate.enter()
         assert quota.wall() == pytest.approx(NOON + 12 * HOUR, abs=1)
         assert ticket.charge.day == "2026-11-24"
 
@@ -527,8 +524,8 @@ def test_corrected_clock_is_noticed_while_waiting(quota: Counts) -> None:
     @virtual
     async def live() -> None:
         gate = a_gate(quota, Caps(10, daily=1), wait=True)
-        gate.settle(await gate.enter(TASK), "image", None)
-        async with waiting(gate.enter(TASK)) as tasks:
+        gate.settle(await gate.enter(), "image", None)
+        async with waiting(gate.enter()) as tasks:
             await asyncio.sleep(1)
             assert gate.opens
             quota.wall.at_start += 12 * HOUR
@@ -544,10 +541,10 @@ def test_used_up_pack_is_never_waited_for(quota: Counts) -> None:
     @virtual
     async def live() -> None:
         gate = a_gate(quota, wait=True)
-        gate.settle(await gate.enter(TASK), "image", code(19))
+        gate.settle(await gate.enter(), "image", code(19))
         assert not gate.opens
         with pytest.raises(GateClosed):
-            await gate.enter(TASK)
+            await gate.enter()
 
     live()
 
@@ -560,12 +557,12 @@ def test_refusal_of_yesterday_closes_nothing(quota: Counts, wait: bool) -> None:
     async def live() -> None:
         quota.wall.at_start += 12 * HOUR - 1
         gate = a_gate(quota, wait=wait)
-        ticket = await gate.enter(TASK)
+        ticket = await gate.enter()
         await asyncio.sleep(2)
         gate.settle(ticket, "image", code(17))
         assert not gate.closed
-        assert (await gate.enter(TASK)).charge.day == "2026-11-24"
-        async with waiting(gate.enter(TASK)) as tasks:
+        assert (await gate.enter()).charge.day == "2026-11-24"
+        async with waiting(gate.enter()) as tasks:
             assert not tasks[0].done()
 
     live()
@@ -584,7 +581,7 @@ async def fails_for_ever(gate: Gate, failure: Failure, workers: int = 8) -> tupl
     async def work(number: int) -> None:
         nonlocal calls
         while not end.done():
-            ticket = await gate.enter(TASK, first=True)
+            ticket = await gate.enter(first=True)
             calls += 1
             await asyncio.sleep(0.1)
             try:
@@ -636,7 +633,7 @@ def test_rare_refusals_with_anything_between_end_nothing(quota: Counts) -> None:
     async def live() -> None:
         gate = a_gate(quota)
         for failure in (code(4), code(216201), code(4)):
-            gate.settle(await gate.enter(TASK), "image", failure)
+            gate.settle(await gate.enter(), "image", failure)
             await asyncio.sleep(HOUR)
         assert not gate.closed
 
@@ -665,9 +662,9 @@ def test_third_fresh_token_refused_in_a_row(quota: Counts) -> None:
     async def live() -> None:
         gate = a_gate(quota)
         for _ in range(2):
-            gate.settle(await gate.enter(TASK), "image", code(110))
+            gate.settle(await gate.enter(), "image", code(110))
         with pytest.raises(CredentialsRefused, match="3 fresh tokens"):
-            gate.settle(await gate.enter(TASK), "image", code(111))
+            gate.settle(await gate.enter(), "image", code(111))
 
     live()
 
@@ -679,9 +676,9 @@ def test_answer_between_refused_tokens_starts_the_count_again(quota: Counts) -> 
     async def live() -> None:
         gate = a_gate(quota)
         for _ in range(10):
-            gate.settle(await gate.enter(TASK), "image", code(110))
-            gate.settle(await gate.enter(TASK), "image", code(110))
-            gate.settle(await gate.enter(TASK), "image", None)
+            gate.settle(await gate.enter(), "image", code(110))
+            gate.settle(await gate.enter(), "image", code(110))
+            gate.settle(await gate.enter(), "image", None)
         assert gate.in_flight == 0
 
     live()
@@ -693,7 +690,7 @@ def test_one_token_refused_to_many_calls_is_one_refusal(quota: Counts) -> None:
     @virtual
     async def live() -> None:
         gate = a_gate(quota)
-        tickets = [await gate.enter(TASK) for _ in range(8)]
+        tickets = [await gate.enter() for _ in range(8)]
         for ticket in tickets:
             gate.settle(ticket, "image", code(110))
         assert not gate.closed
@@ -721,8 +718,8 @@ def test_first_call_goes_alone(quota: Counts, outcome: Failure | None, proven: b
     async def live() -> None:
         gate = a_gate(quota, tried=False)
         gate.breaker.proven = proven
-        ticket = await gate.enter(TASK)
-        async with waiting(*(gate.enter(TASK) for _ in range(8))) as others:
+        ticket = await gate.enter()
+        async with waiting(*(gate.enter() for _ in range(8))) as others:
             assert not any(call.done() for call in others)
             gate.settle(ticket, "image", outcome)
             await asyncio.sleep(5)
@@ -738,9 +735,9 @@ def test_twenty_malformed_requests(quota: Counts) -> None:
     async def live() -> None:
         gate = a_gate(quota)
         for _ in range(19):
-            gate.settle(await gate.enter(TASK), "image", code(216100))
+            gate.settle(await gate.enter(), "image", code(216100))
         with pytest.raises(ServiceUnavailable, match="misconfigured: said 216100"):
-            gate.settle(await gate.enter(TASK), "image", code(216100))
+            gate.settle(await gate.enter(), "image", code(216100))
 
     live()
 
@@ -779,7 +776,7 @@ class Pool:
     async def _ask(self, image: str) -> bool:
         tries = Tries(self.attempts)
         while True:
-            ticket = await self.gate.enter(TASK)
+            ticket = await self.gate.enter()
             if self.gate.breaker.down:
                 self.most_while_down = max(self.most_while_down, self.gate.in_flight)
             self.calls[image] += 1

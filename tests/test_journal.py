@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from batchrec.errors import JobError, OutputFailed
-from batchrec.journal import Counts, Finished, Journal, StepRecord
+from batchrec.journal import Counts, Finished, Journal, StepRecord, reading
 from batchrec.model import Charge, Failure, Found, Kind, Task
 
 EVERYTHING = 2**62
@@ -56,15 +56,15 @@ def test_claims_up_to_the_horizon(journal):
 
 
 def test_sent_and_settled(journal):
-    """What recovery tells is calls that were sent, less those that came back or whose image was finished."""
+    """What recovery tells is calls that were sent, less those that came back without an answer or with one."""
     a, b, c, d = journal.claim([1], EVERYTHING, 4)
-    for task in (a, a, b, c, d, d):
-        journal.sent([(task, CHARGE)])
-    journal.settled(b, CHARGE, counted=True)
-    journal.commit([finished(c)], {})
-    journal.settled(c, CHARGE, counted=False)
-    assert journal.recover() == 4
-    assert journal.recover() == 4
+    journal.sent([CHARGE] * 6)
+    journal.settled(CHARGE, counted=True)
+    copy = finished(a, leader=b.image)._replace(attempts=0)
+    given_up = finished(d, failure=Failure(Kind.TRANSIENT, 282000, ""))
+    journal.commit([finished(b), finished(c), copy, given_up], {})
+    assert journal.recover() == 3
+    assert journal.recover() == 3
     journal.conclude("{}")
     assert journal.recover() == 0
 
@@ -73,10 +73,10 @@ def test_calls_are_kept_by_what_they_were_counted_on(journal):
     """Calls of a day that the service may have counted: all that left, less those that it did not count."""
     a, b = journal.claim([1], EVERYTHING, 2)
     tomorrow = CHARGE._replace(day="2026-11-24")
-    journal.sent([(a, CHARGE)])
-    journal.sent([(b, CHARGE)])
-    journal.settled(b, CHARGE, counted=False)
-    journal.sent([(b, tomorrow)])
+    journal.sent([CHARGE])
+    journal.sent([CHARGE])
+    journal.settled(CHARGE, counted=False)
+    journal.sent([tomorrow])
     journal.commit([finished(a), finished(b)], {})
     assert journal.calls() == [(CHARGE, 1), (tomorrow, 1)]
 
@@ -109,8 +109,8 @@ def power_cut(tmp_path: Path) -> Journal:
 @pytest.mark.parametrize("calls", [0, 1, 100, 128, 129, 300])
 def test_marks_that_a_power_cut_took(powered, tmp_path, calls):
     """However many calls left without any answer, an upper bound of them is told, once, and never fewer."""
-    for task in powered.claim([1], EVERYTHING, calls):
-        powered.sent([(task, CHARGE)])
+    for _ in range(calls):
+        powered.sent([CHARGE])
     journal = power_cut(tmp_path)
     assert calls <= journal.recover() <= 3 * calls + 8
     journal.conclude("{}")
@@ -121,13 +121,13 @@ def test_marks_that_a_power_cut_took(powered, tmp_path, calls):
 def test_a_calm_group_after_a_busy_one_leaves_the_bound_where_it_was(powered, tmp_path):
     """Until the next sync calls leave up to the bound of the last one, so no commit may lower what is on the disk."""
     busy = powered.claim([1], EVERYTHING, 100)
-    for task in busy:
-        powered.sent([(task, CHARGE)])
+    for _ in busy:
+        powered.sent([CHARGE])
     powered.commit([finished(task) for task in busy], {})
     powered.sync()
     powered.commit([], {})
-    for task in powered.claim([1], EVERYTHING, 150):
-        powered.sent([(task, CHARGE)])
+    for _ in range(150):
+        powered.sent([CHARGE])
     journal = power_cut(tmp_path)
     assert journal.recover() >= 150
     journal.close()
@@ -143,12 +143,12 @@ def test_an_opening_without_a_call_leaves_nothing_in_doubt(tmp_path):
 def test_answers_are_not_in_doubt_after_a_power_cut(powered, tmp_path):
     """A group that was committed and synced is not told again; what left after it is bounded."""
     tasks = powered.claim([1], EVERYTHING, 100)
-    for task in tasks:
-        powered.sent([(task, CHARGE)])
+    for _ in tasks:
+        powered.sent([CHARGE])
     powered.commit([finished(task) for task in tasks], {})
     powered.sync()
-    for task in powered.claim([1], EVERYTHING, 50):
-        powered.sent([(task, CHARGE)])
+    for _ in range(50):
+        powered.sent([CHARGE])
     journal = power_cut(tmp_path)
     assert 50 <= journal.recover() <= 200
     journal.close()
@@ -157,7 +157,7 @@ def test_answers_are_not_in_doubt_after_a_power_cut(powered, tmp_path):
 def test_orderly_end_leaves_nothing_in_doubt(powered, tmp_path):
     """After a run that came to its end, a new boot of the machine finds no call of unknown outcome."""
     (task,) = powered.claim([1], EVERYTHING, 1)
-    powered.sent([(task, CHARGE)])
+    powered.sent([CHARGE])
     powered.commit([finished(task)], {})
     powered.conclude("")
     powered.sync()
@@ -254,19 +254,19 @@ def test_changes_beyond_one_batch(tmp_path):
 
 def test_marks_beside_commits(journal):
     """Marks from one thread and commits from another do not disturb each other, and none is lost."""
-    a, b, *_ = journal.claim([1], EVERYTHING, 4)
+    a, *_ = journal.claim([1], EVERYTHING, 4)
 
     def commit() -> None:
         for _ in range(50):
-            journal.commit([finished(b)], {})
+            journal.commit([finished(a)], {})
             journal.sync()
 
     thread = threading.Thread(target=commit)
     thread.start()
     for _ in range(200):
-        journal.sent([(a, CHARGE)])
+        journal.sent([CHARGE])
     thread.join()
-    assert journal.recover() == 200
+    assert journal.recover() == 150
 
 
 def test_log_stays_short(journal, tmp_path):
@@ -317,21 +317,77 @@ def test_newer_version(tmp_path):
     """A journal of a newer batchrec is left alone, and said to be one."""
     Journal(tmp_path).close()
     with sqlite3.connect(tmp_path / "journal.db") as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(JobError, match="was made by a newer version of batchrec"):
         Journal(tmp_path)
 
 
-def test_earlier_version(tmp_path):
-    """A journal of version 0.1 as first released is brought up to date, and keeps what it holds."""
-    Journal(tmp_path).close()
-    db = sqlite3.connect(tmp_path / "journal.db")
-    db.executescript("DROP TABLE calls; INSERT INTO meta VALUES ('name', 'mine'); PRAGMA user_version = 1;")
-    db.close()
-    journal = Journal(tmp_path)
-    assert (journal.note("name"), journal.calls()) == ("mine", [])
-    journal.close()
+FORMAT_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE outputs (filename TEXT PRIMARY KEY, length INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE steps (
+    id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, service TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    condition TEXT NOT NULL, active INTEGER NOT NULL);
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, problem TEXT,
+    sha256 BLOB, position INTEGER);
+CREATE INDEX images_by_content ON images (sha256, position) WHERE sha256 IS NOT NULL;
+CREATE TABLE items (
+    image INTEGER, step INTEGER, state INTEGER NOT NULL, position INTEGER, sent INTEGER NOT NULL DEFAULT 0,
+    leader INTEGER, attempts INTEGER, at TEXT, start INTEGER, length INTEGER, kind TEXT, code, message TEXT,
+    PRIMARY KEY (image, step)) WITHOUT ROWID;
+CREATE INDEX items_pending ON items (step, position) WHERE state = 0;
+CREATE INDEX items_parked ON items (step, leader) WHERE state = 2;
+CREATE INDEX items_failed ON items (step) WHERE state = 4;
+CREATE INDEX items_sent ON items (sent) WHERE sent > 0;
+INSERT INTO meta VALUES ('name', 'mine');
+INSERT INTO steps VALUES (1, 'first', 'dish', 'asked so', '', 1);
+INSERT INTO images (id, key, size, mtime_ns, position)
+VALUES (1, 'a', 10, 1, 1), (2, 'b', 10, 1, 2), (3, 'c', 10, 1, 3);
+UPDATE images SET sha256 = zeroblob(32) WHERE id = 1;
+INSERT INTO items VALUES (1, 1, 3, 1, 0, NULL, 1, 'now', 0, 20, NULL, NULL, NULL);
+INSERT INTO items (image, step, state, position, sent) VALUES (2, 1, 1, 2, 2), (3, 1, 0, 3, 0);
+PRAGMA user_version = 1;
+"""
+"""One image answered, one with two calls under way, one to be asked."""
+
+FORMAT_2 = f"""{FORMAT_1}
+CREATE TABLE calls (
+    account TEXT, service TEXT, day TEXT, made INTEGER NOT NULL, counted INTEGER NOT NULL,
+    PRIMARY KEY (account, service, day)) WITHOUT ROWID;
+INSERT INTO calls VALUES ('payer', 'dish', '2026-11-22', 5, 4), ('payer', 'dish', '2026-11-23', 2, 2);
+PRAGMA user_version = 2;
+"""
+
+
+@pytest.mark.parametrize(("script", "counted"), [(FORMAT_1, []), (FORMAT_2, [4, 2])])
+def test_earlier_version(tmp_path, script, counted):
+    """A journal of an earlier version is brought up to date by a run, and keeps what it holds."""
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        db.executescript(script)
+    with pytest.raises(JobError, match="run the job once more"), reading(tmp_path):
+        pass
+    for _ in range(2):
+        with closing(Journal(tmp_path)) as journal:
+            assert (journal.note("name"), [calls for _, calls in journal.calls()]) == ("mine", counted)
+            assert journal.recover() == 2
+    with closing(Journal(tmp_path)) as journal:
+        a, b = journal.claim([1], EVERYTHING, 5)
+        assert ([a.key, b.key], journal.counts().answered) == (["b", "c"], 1)
+        journal.sent([CHARGE])
+        journal.commit([finished(a)], {})
+        assert journal.recover() == 2
+    (tmp_path / "new").mkdir()
+    with closing(Journal(tmp_path)) as journal, closing(Journal(tmp_path / "new")) as new:
+        assert sorted(schema(journal)) == sorted(schema(new))
+
+
+def schema(journal: Journal) -> list[tuple[str, str]]:
+    """Tables, their columns, and indexes."""
+    with closing(sqlite3.connect(journal.path)) as db:
+        columns = "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
+        return db.execute(f"{columns} UNION SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'").fetchall()
 
 
 def test_database_of_something_else(tmp_path):

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrec.errors import OutputFailed, ResultsDamaged
+from batchrec.model import Row
 from batchrec.outputs import OUTPUTS, CsvOutput, JsonlOutput
 from batchrec.outputs.csv import COLUMNS
-from batchrec.outputs.files import ResultFiles
+from batchrec.outputs.files import Line, ResultFiles
 
 HEADER = "image,step,service,rank,name,score,root,calorie,year,left,top,width,height,log_id,answered_at"
 BOX = {"left": 1, "top": 2.5, "width": 3, "height": 4}
@@ -118,12 +119,16 @@ def files_of(directory: Path) -> ResultFiles:
     return ResultFiles(directory, list(OUTPUTS.values()), {"results.jsonl": (0, 0), "results.csv": (0, 0)})
 
 
+async def append(files: ResultFiles, rows: list[Row]) -> list[Line]:
+    return await files.append([files.encode(row) for row in rows])
+
+
 async def test_append_and_read(tmp_path):
     """Each row's place in results.jsonl is told, and it is read from there again."""
     files = files_of(tmp_path)
     rows = [row({"name": name, "score": 0.5}) for name in ("one", "二", "three")]
     async with files:
-        lines = [*await files.append(rows[:2]), *await files.append(rows[2:])]
+        lines = [*await append(files, rows[:2]), *await append(files, rows[2:])]
         files.sync()
         assert [files.read(start, len(line)) for start, line in lines] == rows
     text = (tmp_path / "results.jsonl").read_bytes()
@@ -137,8 +142,8 @@ async def test_check_cuts_back(tmp_path):
     """What stands beyond the committed length goes; a file that is too short is not touched."""
     files = files_of(tmp_path)
     async with files:
-        ((_, line),) = await files.append([row()])
-        await files.append([row()])
+        ((_, line),) = await append(files, [row()])
+        await append(files, [row()])
     length = len(line)
     files.places["results.jsonl"] = (length, zlib.crc32((tmp_path / "results.jsonl").read_bytes()[:length]))
     files.check()
@@ -154,7 +159,7 @@ async def test_rewrite_and_swap(tmp_path):
     files = files_of(tmp_path)
     rows = [row(image=name) for name in "abc"]
     async with files:
-        await files.append(rows)
+        await append(files, rows)
     kept = []
 
     def keep(row: dict[str, Any], start: int, length: int) -> bool:
@@ -189,7 +194,7 @@ async def test_closing_on_a_full_disk(tmp_path):
     (tmp_path / "results.jsonl").symlink_to("/dev/full")
     async with files_of(tmp_path) as files:
         with pytest.raises(OSError, match="No space left"):
-            await files.append([row()])
+            await append(files, [row()])
     assert files.places["results.jsonl"] == (0, 0)
 
 

@@ -91,18 +91,17 @@ class World:
                 await self.group(recorder, journal, FIRST)
                 self.note("synced")
                 tasks = journal.claim([1], 2**62, SECOND)
-                for task in tasks:
-                    journal.sent([(task, CHARGE)])
+                journal.sent([CHARGE] * len(tasks))
                 group = [outcome(self, task) for task in tasks]
-                lines = await recorder._write(group)
+                lines = await recorder._write([files.encode(outcome.row or {}) for outcome in group])
                 self.note("written")
                 files.sync()
-                journal.commit(placed(group, lines), files.places)
+                journal.commit([done for done, _ in placed(group, lines)], files.places)
                 self.note("committed")
 
     async def group(self, recorder: Recorder, journal: Journal, count: int) -> None:
         for task in journal.claim([1], 2**62, count):
-            journal.sent([(task, CHARGE)])
+            journal.sent([CHARGE])
             await recorder.add(outcome(self, task))
         recorder.close()
         await recorder.run()

@@ -160,7 +160,7 @@ class Desk:
 
     def append(self, outcomes: list[Outcome]) -> list[Outcome]:
         """The first half of a commit: rows in the files. The outcomes with their rows' places."""
-        rows = [outcome.row for outcome in outcomes if outcome.row is not None]
+        rows = [self.files.encode(outcome.row) for outcome in outcomes if outcome.row is not None]
         lines = iter(self.runner.run(self.files.append(rows)))
         placed = []
         for outcome in outcomes:
@@ -170,7 +170,8 @@ class Desk:
         return placed
 
     def commit(self, outcomes: list[Outcome]) -> None:
-        """Both halves."""
+        """Both halves, of calls that leave only now."""
+        self.journal.sent([CHARGE] * sum(map(by_a_call, outcomes)))
         finished = [outcome.finished for outcome in self.append(outcomes)]
         self.journal.commit(finished, self.files.places)
         self.journal.sync()
@@ -229,6 +230,11 @@ def done(desk: Desk) -> Desk:
 
 
 ALL = [(f"{name}.jpg", step) for name in "abc" for step in ("advanced_general", "dish")]
+
+
+def by_a_call(outcome: Outcome) -> bool:
+    """Whether it is what the service has answered."""
+    return outcome.finished.failure is None and outcome.finished.attempts > 0
 
 
 # -- kills
@@ -298,15 +304,19 @@ class Kills(RuleBasedStateMachine):
     @rule(data=st.data())
     def send(self, data: st.DataObject) -> None:
         task = self.somebody(data)
-        self.desk.journal.sent([(task, CHARGE)])
-        self.hands[task] += 1
+        if not self.hands[task]:
+            self.desk.journal.sent([CHARGE])
+            self.hands[task] = 1
 
     @precondition(lambda self: any(self.hands.values()))
     @rule()
     def settle(self) -> None:
-        task = next(task for task, calls in self.hands.items() if calls)
-        self.desk.journal.settled(task, CHARGE, counted=True)
-        self.hands[task] -= 1
+        self.come_back(next(task for task, calls in self.hands.items() if calls))
+
+    def come_back(self, task: Task) -> None:
+        """A call comes back without an answer."""
+        self.desk.journal.settled(CHARGE, counted=True)
+        self.hands[task] = 0
 
     @precondition(lambda self: len(self.hands) > 1)
     @rule(data=st.data())
@@ -332,6 +342,12 @@ class Kills(RuleBasedStateMachine):
         """Some outcomes are committed; a kill between the files and the journal takes them back."""
         some = data.draw(st.lists(st.sampled_from(list(self.hands)), min_size=1, max_size=3, unique=True))
         group = [self.outcome(task, label, broken) for task in some]
+        for task, outcome in zip(some, group, strict=True):
+            if self.hands[task] < by_a_call(outcome):
+                self.desk.journal.sent([CHARGE])
+                self.hands[task] = 1
+            elif self.hands[task] > by_a_call(outcome):
+                self.come_back(task)
         placed = self.desk.append(group)
         if kill == "before":
             self.desk.kill()
@@ -518,8 +534,7 @@ def found(desk: Desk) -> list[Found]:
 def test_unknown_calls_are_told_until_a_run_comes_to_its_end(desk):
     """A run that is cut short itself does not swallow how many calls a kill had left unanswered."""
     desk.open()
-    for task in desk.claim(2):
-        desk.journal.sent([(task, CHARGE)])
+    desk.journal.sent([CHARGE] * len(desk.claim(2)))
     desk.kill()
     with pytest.raises(Interrupted):
         desk.open(stopped=lambda: True)

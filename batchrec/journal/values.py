@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..model import Failure, Found, Task
 
 FILENAME = "journal.db"
-VERSION = 2
+VERSION = 3
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -20,21 +20,33 @@ CREATE TABLE images (
     sha256 BLOB, position INTEGER);
 CREATE INDEX images_by_content ON images (sha256, position) WHERE sha256 IS NOT NULL;
 CREATE TABLE items (
-    image INTEGER, step INTEGER, state INTEGER NOT NULL, position INTEGER, sent INTEGER NOT NULL DEFAULT 0,
-    leader INTEGER, attempts INTEGER, at TEXT, start INTEGER, length INTEGER, kind TEXT, code, message TEXT,
+    image INTEGER, step INTEGER, state INTEGER NOT NULL, position INTEGER, leader INTEGER,
+    attempts INTEGER, at TEXT, start INTEGER, length INTEGER, kind TEXT, code, message TEXT,
     PRIMARY KEY (image, step)) WITHOUT ROWID;
 CREATE INDEX items_pending ON items (step, position) WHERE state = 0;
 CREATE INDEX items_parked ON items (step, leader) WHERE state = 2;
 CREATE INDEX items_failed ON items (step) WHERE state = 4;
-CREATE INDEX items_sent ON items (sent) WHERE sent > 0;
-"""
-
-SINCE_1 = """
 CREATE TABLE calls (
     account TEXT, service TEXT, day TEXT, made INTEGER NOT NULL, counted INTEGER NOT NULL,
     PRIMARY KEY (account, service, day)) WITHOUT ROWID;
+INSERT INTO meta VALUES ('ended', 0);
 """
-"""What version 2 adds: calls that left, and those of them that the service may have counted."""
+"""`calls.made` are calls that left, `counted` those of them that the service may have counted. The note `ended` has how
+many of them have come back, and what they said is in here: the others were under way when a run was killed."""
+
+SINCE = {
+    1: """
+CREATE TABLE calls (
+    account TEXT, service TEXT, day TEXT, made INTEGER NOT NULL, counted INTEGER NOT NULL,
+    PRIMARY KEY (account, service, day)) WITHOUT ROWID;
+""",
+    2: """
+INSERT INTO meta SELECT 'ended', (SELECT coalesce(sum(made), 0) FROM calls) - coalesce(sum(sent), 0) FROM items;
+DROP INDEX items_sent;
+ALTER TABLE items DROP COLUMN sent;
+""",
+}
+"""What makes a journal of a version one of the next: calls had no table, and then were marked at their images."""
 
 
 class State(IntEnum):
@@ -100,11 +112,11 @@ class Finished(NamedTuple):
     sha256: bytes | None
     attempts: int
     at: str
-    start: int = 0
-    length: int = 0
     leader: int | None = None
     failure: Failure | None = None
     follow: tuple[int, ...] = ()
+    start: int = 0
+    length: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from ..errors import JobError
 from ..model import Charge, Failure, Found, Kind, Row, Task
 from ..seen import Seen
 from .reader import Reader, foreign, translated
-from .values import FILENAME, SCHEMA, SINCE_1, VERSION, Changed, Finished, Known, Pending, State, StepRecord
+from .values import FILENAME, SCHEMA, SINCE, VERSION, Changed, Finished, Known, Pending, State, StepRecord
 
 _LEAST_AHEAD, _MOST_AHEAD = 8, 512
 """Calls by which the bound is moved ahead: twice those since the last sync, and as many too many may be told after a
@@ -108,11 +108,11 @@ class Journal(Reader):
         opening until a run comes to its end.
         """
         with self._transaction():
-            unknown = self._one("SELECT coalesce(sum(sent), 0) FROM items WHERE sent > 0")
+            unknown = self._made - self._one("SELECT value FROM meta WHERE key = 'ended'")
             if self.another_boot and self._bound > self._made:
                 unknown += self._bound - self._made
                 self._put_note("at_most", 1)
-            self._db.execute("UPDATE items SET sent = 0 WHERE sent > 0")
+            self._put_note("ended", self._made)
             self._db.execute("UPDATE items SET state = 0, leader = NULL WHERE state IN (1, 2)")
             untold = (self.note("untold") or 0) + unknown
             self._put_note("untold", untold or None)
@@ -347,7 +347,8 @@ class Journal(Reader):
             found = [Task(*row) for step in steps for row in self._db.execute(_FIRST_PENDING, (step, horizon, count))]
             tasks = sorted(found, key=lambda task: task.position)[:count]
             self._db.executemany(
-                "UPDATE items SET state = 1 WHERE image = ? AND step = ?", ((task.image, task.step) for task in tasks)
+                "UPDATE items SET state = 1 WHERE step = ? AND state = 0 AND position <= ?",
+                {task.step: task.position for task in tasks}.items(),  # the last of each step, since they are in order
             )
         return tasks
 
@@ -371,27 +372,21 @@ class Journal(Reader):
             ).fetchone()
         return row is not None
 
-    def sent(self, calls: Sequence[tuple[Task, Charge]]) -> None:
-        """Calls for these images leave now. Waits for the disk only where the bound is reached."""
+    def sent(self, charges: Sequence[Charge]) -> None:
+        """Calls that are counted on these leave now. Waits for the disk only where the bound is reached."""
         with self._transaction():
-            self._db.executemany(
-                "UPDATE items SET sent = sent + 1 WHERE image = ? AND step = ?",
-                [(task.image, task.step) for task, _ in calls],
-            )
-            for charge, count in Counter(charge for _, charge in calls).items():
+            for charge, count in Counter(charges).items():
                 self._count(charge, count, count)
-            self._made += len(calls)
+            self._made += len(charges)
             if reached := self._made > self._bound:
                 self._put_bound()
         if reached:
             self.sync()
 
-    def settled(self, task: Task, charge: Charge, *, counted: bool) -> None:
-        """The call came back, but the image is not finished. `counted`: the service may have counted it."""
+    def settled(self, charge: Charge, *, counted: bool) -> None:
+        """A call came back without an answer. `counted`: the service may have counted it."""
         with self._transaction():
-            self._db.execute(
-                "UPDATE items SET sent = max(0, sent - 1) WHERE image = ? AND step = ?", (task.image, task.step)
-            )
+            self._end(1)
             if not counted:
                 self._count(charge, 0, -1)
 
@@ -465,10 +460,11 @@ class Journal(Reader):
                 ((sha256, image) for image, sha256 in digests.items()),
             )
             self._db.executemany(
-                "UPDATE items SET state = ?, sent = 0, leader = ?, attempts = ?, at = ?, start = ?, length = ?, "
+                "UPDATE items SET state = ?, leader = ?, attempts = ?, at = ?, start = ?, length = ?, "
                 "kind = ?, code = ?, message = ? WHERE image = ? AND step = ?",
                 (_finished_row(f) for f in finished),
             )
+            self._end(sum(f.attempts > 0 and f.failure is None for f in finished))
             self._db.executemany(
                 f"INSERT INTO items (image, step, state, position) VALUES (?, ?, 0, ?) {_UNLESS_LISTED}",
                 ((f.task.image, step, f.task.position) for f in finished for step in f.follow),
@@ -557,11 +553,14 @@ class Journal(Reader):
     def _check_version(self) -> None:
         version = self._one("PRAGMA user_version")
         if version == 0 and not self._one("SELECT count(*) FROM sqlite_master"):
-            self._db.executescript(f"BEGIN; {SCHEMA} {SINCE_1} PRAGMA user_version = {VERSION}; COMMIT;")
-        elif version == 1:
-            self._db.executescript(f"BEGIN; {SINCE_1} PRAGMA user_version = {VERSION}; COMMIT;")
+            self._become(SCHEMA)
+        elif version in SINCE:
+            self._become("".join(SINCE[was] for was in range(version, VERSION)))
         elif version != VERSION:
             raise JobError(f"{self.path}: {foreign(version)}")
+
+    def _become(self, script: str) -> None:
+        self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _take_step(self, step: StepRecord, was_active: set[int]) -> set[int]:
         """Its number, where its condition is to be judged anew: also where answers came while it was not there."""
@@ -612,6 +611,10 @@ class Journal(Reader):
             (charge.account, charge.service, charge.day, made, counted),
         )
 
+    def _end(self, calls: int) -> None:
+        """Calls are not under way any more, and it is known what became of them."""
+        self._db.execute("UPDATE meta SET value = value + ? WHERE key = 'ended'", (calls,))
+
     def _put_bound(self) -> None:
         """Within a transaction: how many calls may be made in all, from the next sync on.
 
@@ -659,20 +662,11 @@ def _numbers(values: Sequence[int]) -> str:
 
 
 def _finished_row(item: Finished) -> tuple[object, ...]:
-    failure = item.failure
-    return (
-        State.ANSWERED if failure is None else State.FAILED,
-        item.leader,
-        item.attempts,
-        item.at,
-        item.start,
-        item.length,
-        failure.kind.value if failure else None,
-        failure.code if failure else None,
-        failure.message if failure else None,
-        item.task.image,
-        item.task.step,
-    )
+    task, _, attempts, at, leader, failure, _, start, length = item
+    kind, code, message = (failure.kind.value, failure.code, failure.message) if failure else (None, None, None)
+    # Of the numbers of an enumeration SQLite would ask first what they are.
+    state = int(State.ANSWERED if failure is None else State.FAILED)
+    return state, leader, attempts, at, start, length, kind, code, message, task.image, task.step
 
 
 def _connect(path: Path) -> sqlite3.Connection:

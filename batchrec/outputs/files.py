@@ -28,6 +28,9 @@ Place = tuple[int, int]
 Line = tuple[int, bytes]
 """Offset of a row in results.jsonl, and its text with the line's end."""
 
+Texts = tuple[bytes, ...]
+"""A row as each of the files has it, in the order of the outputs."""
+
 _BLOCK = 1024 * 1024
 _NEW = ".new"
 _TEXTS = ("image", "step", "service", "sha256", "answered_at")
@@ -163,12 +166,14 @@ class ResultFiles:
     ) -> None:
         await self._stack.aclose()
 
-    async def append(self, rows: Sequence[Row]) -> list[Line]:
+    def encode(self, row: Row) -> Texts:
+        """A row as `append` takes it."""
+        return tuple([output.encode(row) for output in self.outputs])
+
+    async def append(self, rows: Sequence[Texts]) -> list[Line]:
         """Append rows to every file, up to the operating system. Where each stands in results.jsonl, and its line."""
         lines: list[Line] = []
-        # Row by row, not file by file: a thousand rows are more than a core's cache holds.
-        encoded = [[output.encode(row) for output in self.outputs] for row in rows]
-        for output, texts in zip(self.outputs, zip(*encoded, strict=True), strict=False):
+        for output, texts in zip(self.outputs, zip(*rows, strict=True), strict=False):
             if isinstance(output, JsonlOutput):
                 starts = accumulate(map(len, texts), initial=self.places[output.filename][0])
                 lines = list(zip(starts, texts, strict=False))
