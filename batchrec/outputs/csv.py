@@ -33,7 +33,7 @@ class CsvOutput:
         What is the same in all lines of a row is written once, and what a label says is mostly known: the standard
         library's writer takes several times as long.
         """
-        head = f"{_cell(row['image'])},{_cells(row['step'], row['service'])},"
+        head = f"{_cell(row['image'])},{_asked(row['step'], row['service'])},"
         tail = f",{_cell(row['response'].get('log_id'))},{_cell(row['answered_at'])}\r\n"
         lines = [_label(rank, label) for rank, label in enumerate(row["labels"], start=1)] or [_NO_LABEL]
         return f"{head}{f'{tail}{head}'.join(lines)}{tail}".encode("utf-8", "replace")
@@ -42,8 +42,14 @@ class CsvOutput:
 def _label(rank: int, label: Mapping[str, Any]) -> str:
     get = label.get
     name, rest = _meaning(get("name"), get("root"), get("calorie"), get("year"))
-    box = get("box")
-    return f"{rank}{name}{_cell(get('score'))}{rest}{_cells(*map(box.get, _SIDES)) if box else _NO_BOX}"
+    score, box = get("score"), get("box")
+    number = score if type(score) is float else _cell(score)
+    return f"{rank}{name}{number}{rest}{_cells(*map(box.get, _SIDES)) if box else _NO_BOX}"
+
+
+@lru_cache(64)
+def _asked(step: str, service: str) -> str:
+    return _cells(step, service)
 
 
 @lru_cache(4096, typed=True)
