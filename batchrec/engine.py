@@ -313,7 +313,8 @@ class Engine:
         self._resign(task, but=sha256, shared=False)
         if self._parked(task, sha256):
             return None
-        if sha256 != task.sha256 and (outcome := self._known(task, sha256)) is not None:
+        # Its twin may have been answered while this one waited for memory, its turn, and its file.
+        if (outcome := self._known(task, sha256)) is not None:
             return outcome
         if (task.step, sha256) not in self._leading:
             self._leading[task.step, sha256] = _Leader(task.image, task.image)

@@ -10,6 +10,8 @@ import pytest
 from harness import KEY, SECRET, Place, images_of, until_async
 
 import batchrec
+from batchrec import engine
+from batchrec.assembly import Options
 from batchrec.emulator import Emulator
 from batchrec.errors import JobError
 from batchrec.oneoff import ImagesFailed
@@ -60,6 +62,24 @@ async def test_the_same_loop_runs_two_jobs_at_once(place: Place, emulator: Emula
     summaries = await asyncio.gather(*(batchrec.run(job) for job in jobs))
     assert [summary.exit_code for summary in summaries] == [0, 0]
     assert emulator.counters.calls["advanced_general"] == 10
+
+
+async def test_a_twin_that_waits_for_memory_is_a_copy(
+    place: Place, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its content, known from an earlier step, is answered meanwhile: no second call, and its row names the first."""
+    keys = place.pictures(13)
+    twin = place.put("家居/家居_9999.png", (place.root / keys[0]).read_bytes())
+    await batchrec.run(batchrec.load_job(place.job()))
+    emulator.configure(latency=0.3)
+    size = (place.root / twin).stat().st_size
+    monkeypatch.setattr(engine, "_MOST_BYTES", 5 * size)
+    monkeypatch.setattr(engine, "_HEAVIEST", 4 * size)
+    job = batchrec.load_job(place.job(steps=[{"service": "advanced_general"}, {"service": "dish"}]))
+    await batchrec.run(job, Options(reuse=False))
+    assert emulator.counters.calls["dish"] == 13
+    (row,) = [row for row in place.rows() if (row["image"], row["step"]) == (twin, "dish")]
+    assert (row["same_as"], row["attempts"], row["reused"]) == (keys[0], 0, None)
 
 
 async def test_a_wrong_job_file_raises(tmp_path: Path) -> None:
