@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from batchrec.errors import OutputFailed, ResultsDamaged
 from batchrec.model import Row
 from batchrec.outputs import OUTPUTS, CsvOutput, JsonlOutput
+from batchrec.outputs import csv as csv_output
 from batchrec.outputs.csv import COLUMNS
 from batchrec.outputs.files import Line, ResultFiles
 
@@ -205,6 +207,36 @@ async def test_file_that_cannot_be_opened_for_writing(tmp_path):
     with pytest.raises(OutputFailed, match=r"results\.csv: cannot be written"):
         async with files:
             raise AssertionError("it was opened")
+
+
+async def test_file_that_cannot_be_closed(tmp_path):
+    """A disk that says only at the end that it is full is told too, unless more was wrong before."""
+    files = ResultFiles(tmp_path, list(OUTPUTS.values()), {})
+
+    async def use(wrong: Exception | None) -> None:
+        async with files:
+            os.close(files._files["results.csv"].fileno())
+            if wrong is not None:
+                raise wrong
+
+    with pytest.raises(OutputFailed, match="cannot be written: Bad file descriptor"):
+        await use(None)
+    with pytest.raises(ResultsDamaged, match="before"):
+        await use(ResultsDamaged("before"))
+
+
+def test_csv_forgets():
+    """What labels say is kept for the next row, but no number, whose equals look otherwise, and no long text."""
+    encode = CsvOutput().encode
+    for calorie in (0.0, -0.0, 1.0, True, 1):
+        assert f",蟹,,,{calorie}," in encode(row({"name": "蟹", "calorie": calorie})).decode()
+    kept = len(csv_output._MEANINGS)
+    for number in range(100):
+        encode(row({"name": f"{number:0200}", "root": "a"}))
+    assert len(csv_output._MEANINGS) == kept
+    for number in range(5000):
+        encode(row({"name": f"{number}"}))
+    assert len(csv_output._MEANINGS) == csv_output._MOST_KEPT
 
 
 def test_row_that_somebody_took_away(tmp_path):

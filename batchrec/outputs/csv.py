@@ -15,6 +15,7 @@ COLUMNS = (
 _SIDES = ("left", "top", "width", "height")
 _NO_LABEL = "," * 9
 _NO_BOX = ",,,"
+_MOST_KEPT, _LONG = 4096, 100
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _QUOTED = re.compile('[",\r\n]')
@@ -41,21 +42,32 @@ class CsvOutput:
 
 def _label(rank: int, label: Mapping[str, Any]) -> str:
     get = label.get
-    name, rest = _meaning(get("name"), get("root"), get("calorie"), get("year"))
     score, box = get("score"), get("box")
     number = score if type(score) is float else _cell(score)
+    name, rest = _MEANINGS[get("name"), get("root"), get("calorie"), get("year")]
     return f"{rank}{name}{number}{rest}{_cells(*map(box.get, _SIDES)) if box else _NO_BOX}"
+
+
+class _Meanings(dict[tuple[object, ...], tuple[str, str]]):
+    """What is left and right of a score, by what a label says: a service has some thousand, and each says the same.
+
+    Numbers are not kept, since other numbers are equal to them, nor long texts: a broken service has many.
+    """
+
+    def __missing__(self, said: tuple[object, ...]) -> tuple[str, str]:
+        name, *others = said
+        cells = f",{_cell(name)},", f",{_cells(*others)},"
+        if len(self) < _MOST_KEPT and all(each is None or (type(each) is str and len(each) < _LONG) for each in said):
+            self[said] = cells
+        return cells
+
+
+_MEANINGS = _Meanings()
 
 
 @lru_cache(64)
 def _asked(step: str, service: str) -> str:
     return _cells(step, service)
-
-
-@lru_cache(4096, typed=True)
-def _meaning(name: object, root: object, calorie: object, year: object) -> tuple[str, str]:
-    """What is left and right of the score. A service has some thousand labels, each of which always says the same."""
-    return f",{_cell(name)},", f",{_cells(root, calorie, year)},"
 
 
 def _cells(*values: object) -> str:

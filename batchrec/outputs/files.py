@@ -164,7 +164,11 @@ class ResultFiles:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._stack.aclose()
+        try:
+            await self._stack.aclose()
+        except OSError as late:  # a network's disk may say only now that it is full; what went wrong before says more
+            if exc is None:
+                raise writing(self.directory, late) from late
 
     def encode(self, row: Row) -> Texts:
         """A row as `append` takes it."""
