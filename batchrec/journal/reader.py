@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ..errors import JobError, OutputFailed
 from ..model import Charge
-from .values import FILENAME, VERSION, Counts, StepCounts
+from .values import FILENAME, SINCE, VERSION, Counts, StepCounts, upgrade
 
 FAILED_NOW = (
     "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
@@ -155,6 +155,11 @@ class Reader:
             rows = self._db.execute("SELECT account, service, day, counted FROM calls ORDER BY 1, 2, 3").fetchall()
         return [(Charge(*charge), counted) for *charge, counted in rows]
 
+    def copy(self, to: sqlite3.Connection) -> None:
+        """Put all that is in it into another database."""
+        with self._guarded():
+            self._db.backup(to)
+
     # -- within
 
     def _streamed(self, sql: str) -> Iterator[Any]:
@@ -184,14 +189,20 @@ def translated(path: Path, done: str = Reader._done) -> Iterator[None]:
 def reading(directory: Path) -> Iterator[Reader]:
     """The journal of an output directory as it is at this moment, to look into, whatever a run goes on to write.
 
-    Raises JobError where there is none, or one of another version.
+    One of an earlier version is brought up to date in a temporary copy. Raises JobError where there is none, or one of
+    a later version.
     """
     path = directory / FILENAME
     if not path.is_file():
         raise JobError(f"{directory}: holds no {FILENAME}; expected the output directory of a job")
-    with translated(path), closing(read_only(path)) as db:
+    with translated(path), ExitStack() as opened:
+        db = opened.enter_context(closing(read_only(path)))
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version != VERSION:
+        if version in SINCE:
+            earlier, db = db, opened.enter_context(closing(sqlite3.connect("", isolation_level=None)))
+            earlier.backup(db)
+            db.executescript(upgrade(version))
+        elif version != VERSION:
             raise JobError(f"{path}: {foreign(version)}")
         db.execute("BEGIN")
         yield Reader(path, db)
@@ -200,13 +211,13 @@ def reading(directory: Path) -> Iterator[Reader]:
 def copy_journal(directory: Path, to: Path) -> None:
     """Put a copy of a directory's journal, as it is at this moment, into another folder; nothing if there is none.
 
-    Raises JobError where it is of another version.
+    Raises JobError where it is of a later version.
     """
     path = directory / FILENAME
     if not path.is_file():
         return
-    with reading(directory), closing(read_only(path)) as source, closing(sqlite3.connect(to / FILENAME)) as copy:
-        source.backup(copy)
+    with reading(directory) as journal, closing(sqlite3.connect(to / FILENAME)) as copy:
+        journal.copy(copy)
 
 
 def read_only(path: Path) -> sqlite3.Connection:
@@ -218,7 +229,5 @@ def read_only(path: Path) -> sqlite3.Connection:
 
 def foreign(version: int) -> str:
     """What to say of a journal in another format."""
-    if 0 < version < VERSION:
-        return f"was made by an earlier version of batchrec (format {version}); run the job once more"
     made = "a newer version of batchrec" if version > VERSION else "something else"
     return f"was made by {made} (format {version}, this one writes {VERSION})"

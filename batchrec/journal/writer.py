@@ -1,11 +1,11 @@
 """What is finished, exactly: one SQLite file per output directory.
 
 Two clocks of durability. What is finished is committed in groups, after the result files are on the disk, and then
-synced. What was sent is marked call by call without a sync: it must survive a SIGKILL, not a power cut. SQLite would
-hold its lock during the sync of a commit and a mark would wait for the disk; so the connection runs with
+synced. Calls are counted before they leave, without a sync: that must survive a SIGKILL, not a power cut. SQLite would
+hold its lock during the sync of a commit and a call would wait for the disk; so the connection runs with
 `synchronous = NORMAL`, and `sync` does to the write-ahead log, outside of any lock, what FULL would do inside.
 
-A power cut may take marks with it, so a bound of them is kept on the disk: no call leaves beyond it, every group
+A power cut may take counts with it, so a bound of them is kept on the disk: no call leaves beyond it, every group
 commit moves it ahead, and what a later boot of the machine finds missing below it counts as sent.
 
 One connection, one lock: methods may be called from the event loop and from one thread beside it.
@@ -25,7 +25,20 @@ from ..errors import JobError
 from ..model import Charge, Failure, Found, Kind, Row, Task
 from ..seen import Seen
 from .reader import Reader, foreign, translated
-from .values import FILENAME, SCHEMA, SINCE, VERSION, Changed, Finished, Known, Pending, State, StepRecord
+from .values import (
+    FILENAME,
+    SCHEMA,
+    SINCE,
+    VERSION,
+    Changed,
+    Finished,
+    Known,
+    Pending,
+    State,
+    StepRecord,
+    current,
+    upgrade,
+)
 
 _LEAST_AHEAD, _MOST_AHEAD = 8, 512
 """Calls by which the bound is moved ahead: twice those since the last sync, and as many too many may be told after a
@@ -96,7 +109,7 @@ class Journal(Reader):
 
     @property
     def another_boot(self) -> bool:
-        """Whether the machine was started anew since the last opening, so that marks may be missing."""
+        """Whether the machine was started anew since the last opening, so that calls may be missing in the counts."""
         return self.note("boot") not in (None, self._boot)
 
     # -- opening: recovery, steps, inputs
@@ -338,7 +351,7 @@ class Journal(Reader):
             ).fetchone()
         return last or 0
 
-    # -- running: claims, marks, commits
+    # -- running: claims, calls, commits
 
     def claim(self, steps: Sequence[int], horizon: int, count: int) -> list[Task]:
         """Take at most `count` images off the lists of the steps, in input order."""
@@ -384,7 +397,7 @@ class Journal(Reader):
             self.sync()
 
     def settled(self, charge: Charge, *, counted: bool) -> None:
-        """A call came back without an answer. `counted`: the service may have counted it."""
+        """A call ended without an answer, or never left. `counted`: the service may have counted it."""
         with self._transaction():
             self._end(1)
             if not counted:
@@ -553,14 +566,11 @@ class Journal(Reader):
     def _check_version(self) -> None:
         version = self._one("PRAGMA user_version")
         if version == 0 and not self._one("SELECT count(*) FROM sqlite_master"):
-            self._become(SCHEMA)
+            self._db.executescript(current(SCHEMA))
         elif version in SINCE:
-            self._become("".join(SINCE[was] for was in range(version, VERSION)))
+            self._db.executescript(upgrade(version))
         elif version != VERSION:
             raise JobError(f"{self.path}: {foreign(version)}")
-
-    def _become(self, script: str) -> None:
-        self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def _take_step(self, step: StepRecord, was_active: set[int]) -> set[int]:
         """Its number, where its condition is to be judged anew: also where answers came while it was not there."""
