@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .batch import Batch
 from .errors import CredentialsRefused, ServiceUnavailable
-from .interfaces import Account, Marks
+from .interfaces import Account, Ledger
 from .model import Authorization, Charge, Failure, Kind
 from .pacer import Pacer, Paces
 from .pacing import Slot
@@ -74,7 +74,7 @@ class Gate:
         caps: Caps,
         quota: Quota,
         paces: Paces,
-        marks: Marks,
+        ledger: Ledger,
         slots: asyncio.Semaphore,
         *,
         patience: float,
@@ -89,7 +89,7 @@ class Gate:
         self._payer = payer
         self._caps = caps
         self._quota = quota
-        self._marks = marks
+        self._ledger = ledger
         self._slots = slots
         self._patience = patience
         self._wait = wait
@@ -190,13 +190,13 @@ class Gate:
             return [None] * len(calls)
         caps, ahead = self._caps, math.ceil(min(self.pacer.rate, _MOST_AHEAD))
         booked = self._quota.reserve(self._payer, self.service, caps.daily, caps.total, calls=len(calls), ahead=ahead)
-        self._marks.sent([charge for charge in booked if isinstance(charge, Charge)])
+        self._ledger.sent([charge for charge in booked if isinstance(charge, Charge)])
         return booked
 
     def _unbook(self, booking: _Booking) -> None:
         if isinstance(booking, Charge):
             self._quota.give_back(booking)
-            self._marks.settled(booking, counted=False)
+            self._ledger.settled(booking, counted=False)
 
     def _turn_back(self, slot: Slot, closure: Closure | None = None) -> None:
         """A call does not leave, since there is no room for it or, without a closure, for another reason."""
@@ -221,7 +221,7 @@ class Gate:
         if failure is None:
             self._answered(ticket)
             return
-        self._marks.settled(ticket.charge, counted=counts(failure))
+        self._ledger.settled(ticket.charge, counted=counts(failure))
         if failure.kind is not Kind.THROTTLED:
             self._refused_since = None
         if failure.kind is Kind.TRANSIENT and isinstance(failure.code, str):

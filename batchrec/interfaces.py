@@ -40,7 +40,7 @@ class Transport(Protocol):
         ...
 
 
-class Marks(Protocol):
+class Ledger(Protocol):
     """Where it is noted how many calls are under way, so that a kill does not hide that they were made."""
 
     def sent(self, charges: Sequence[Charge]) -> None:
@@ -48,7 +48,10 @@ class Marks(Protocol):
         ...
 
     def settled(self, charge: Charge, *, counted: bool) -> None:
-        """A call did not finish its image. `counted`: the service may have counted it. Raises OutputFailed."""
+        """A call ended without an answer, or never left. `counted`: the service may have counted it.
+
+        Raises OutputFailed.
+        """
         ...
 
 

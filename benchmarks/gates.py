@@ -54,7 +54,7 @@ class NoAccount:
         """Nobody is there to hear it."""
 
 
-class NoMarks:
+class NoLedger:
     """Nothing is kept of what is under way."""
 
     def sent(self, charges: Sequence[Charge]) -> None:
@@ -78,7 +78,7 @@ def a_gate(stack: ExitStack, folder: Path, caps: Caps, seed: int = 1, *, wait: b
         caps,
         stack.enter_context(closing(Quota(folder, unix))),
         stack.enter_context(closing(Paces(folder))),
-        NoMarks(),
+        NoLedger(),
         asyncio.Semaphore(256),
         patience=60,
         wait=wait,

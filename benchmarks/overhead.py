@@ -25,7 +25,7 @@ _PLANS = {Effort.QUICK: (64, 1), Effort.USUAL: (4000, 3), Effort.FULL: (20_000, 
 """Images and rounds."""
 
 _TOGETHER = (
-    *("journal: claim", "journal: mark", "journal: commit", "journal: sync"),
+    *("journal: claim", "journal: note", "journal: commit", "journal: sync"),
     *("outputs: encode", "outputs: append", "outputs: sync", "outputs: writes in threads"),
 )
 
@@ -133,8 +133,8 @@ def _notes(rounds: list[Round], images: int) -> str:
     by_measuring = median(each.ours.cpu - each.ours_alone for each in rounds)
     notes = (
         f"{images:,} images, {len(rounds)} rounds. Measuring batchrec by stage costs {by_measuring:.0f} us an image, "
-        "nearly all of it in `all else`. `together` is the claims, marks, commits and syncs of the journal, and the "
-        "appends, syncs and writes of the result files."
+        "nearly all of it in `all else`. `together` is the claims, notes of calls, commits and syncs of the journal, "
+        "and the rows as text, appends, syncs and writes of the result files."
     )
     if missing := sorted({*rounds[0].ours.missing, *rounds[0].bare.missing}):
         notes += f" Not found, so in `all else`: {', '.join(missing)}."

@@ -36,7 +36,7 @@ OURS: dict[str, Places] = {
         ("batchrec.pacer", "Pacer.stale"),
     ),
     "gate: count": (("batchrec.quota", "Quota.reserve"),),
-    "journal: mark": (("batchrec.journal", "Journal.sent"), ("batchrec.journal", "Journal.settled")),
+    "journal: note": (("batchrec.journal", "Journal.sent"), ("batchrec.journal", "Journal.settled")),
     "client: address, headers": (("batchrec.client", "Client.call"),),
     "client: body": (("batchrec.client", "Request.body"),),
     "client: HTTP": (("batchrec.http", "HttpTransport.post"),),

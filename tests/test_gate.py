@@ -36,7 +36,7 @@ def code(number: int) -> Failure:
     return Failure(kind_of(number), number, f"said {number}")
 
 
-class CallMarks:
+class CallLedger:
     """How many calls are under way."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ def a_gate(
     *,
     service: str = "dish",
     account: OneToken | None = None,
-    marks: CallMarks | None = None,
+    ledger: CallLedger | None = None,
     slots: asyncio.Semaphore | None = None,
     patience: float = 60,
     wait: bool = False,
@@ -121,7 +121,7 @@ def a_gate(
         caps or Caps(1000),
         quota,
         quota.paces,
-        marks or CallMarks(),
+        ledger or CallLedger(),
         slots or asyncio.Semaphore(256),
         patience=patience,
         wait=wait,

@@ -23,11 +23,11 @@ from batchrec.record import Recorder
 POINTS: dict[str, tuple[Any, str, str]] = {
     # a call
     "before the reservation": (Quota, "reserve", "before"),
-    "between reservation and mark": (Quota, "reserve", "after"),
-    "between mark and sending": (HttpTransport, "post", "before"),
+    "between reservation and note": (Quota, "reserve", "after"),
+    "between note and sending": (HttpTransport, "post", "before"),
     "between answer and its record": (Gate, "settle", "before"),
     "after the call was settled": (Gate, "settle", "after"),
-    "between the return of a mark and that of its count": (Quota, "give_back", "before"),
+    "between the return of a note and that of its count": (Quota, "give_back", "before"),
     "after a count was given back": (Quota, "give_back", "after"),
     # a commit
     "before the write": (ResultFiles, "append", "before"),

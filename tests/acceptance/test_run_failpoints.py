@@ -11,10 +11,10 @@ from batchrec.emulator import Emulator, FaultPlan
 IMAGES = 30
 
 MARKED_ONLY = 2
-"""Calls that may have been marked as sent when the kill came, and not have reached the service."""
+"""Calls that may have been noted as sent when the kill came, and not have reached the service."""
 
 NTH = {
-    "between the return of a mark and that of its count": (1, 2),
+    "between the return of a note and that of its count": (1, 2),
     "after a count was given back": (1, 2),
     "within the transaction": (3, 4),
     "between known answers and the sync of the log": (3, 5),

@@ -51,7 +51,7 @@ def test_a_kill_gives_no_call_back(pair: tuple[Place, Place], emulator: Emulator
     again = pair[0].start_run()
     assert [run.wait().code for run in (again, other)] == [75, 75]
     calls, rows = emulator.counters.calls["advanced_general"], sum(len(place.rows()) for place in pair)
-    # A call that was counted and marked need not have reached the service when the kill came.
+    # A call that was counted and noted need not have reached the service when the kill came.
     lost = pair[0].summary()["outcome_unknown"]
     assert pair[0].counted() == pack
     assert calls <= pack
