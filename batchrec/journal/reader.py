@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from ..errors import JobError, OutputFailed
 from ..model import Charge
-from .values import FILENAME, SINCE, VERSION, Counts, StepCounts, upgrade
+from .values import FILENAME, SINCE, VERSION, Counts, StepCounts, current
 
 FAILED_NOW = (
     "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
@@ -197,13 +197,10 @@ def reading(directory: Path) -> Iterator[Reader]:
         raise JobError(f"{directory}: holds no {FILENAME}; expected the output directory of a job")
     with translated(path), ExitStack() as opened:
         db = opened.enter_context(closing(read_only(path)))
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version in SINCE:
+        if script := upgrade(path, db):
             earlier, db = db, opened.enter_context(closing(sqlite3.connect("", isolation_level=None)))
             earlier.backup(db)
-            db.executescript(upgrade(version))
-        elif version != VERSION:
-            raise JobError(f"{path}: {foreign(version)}")
+            db.executescript(script)
         db.execute("BEGIN")
         yield Reader(path, db)
 
@@ -227,7 +224,15 @@ def read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None, timeout=30)
 
 
-def foreign(version: int) -> str:
-    """What to say of a journal in another format."""
+def upgrade(path: Path, db: sqlite3.Connection) -> str:
+    """The script that brings a journal up to date, empty where it is.
+
+    Raises JobError where it is of a later version, or no journal.
+    """
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return ""
+    if version in SINCE:
+        return current("".join(SINCE[was] for was in range(version, VERSION)))
     made = "a newer version of batchrec" if version > VERSION else "something else"
-    return f"was made by {made} (format {version}, this one writes {VERSION})"
+    raise JobError(f"{path}: was made by {made} (format {version}, this one writes {VERSION})")

@@ -49,11 +49,6 @@ ALTER TABLE items DROP COLUMN sent;
 """What makes a journal of a version one of the next: calls had no table, and then were marked at their images."""
 
 
-def upgrade(version: int) -> str:
-    """The script that makes a journal of an earlier version one of this."""
-    return current("".join(SINCE[was] for was in range(version, VERSION)))
-
-
 def current(script: str) -> str:
     """A script, in one transaction, after which a journal is one of this version."""
     return f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;"

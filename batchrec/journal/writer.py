@@ -24,21 +24,8 @@ from ..durable import boot_id, sync_file
 from ..errors import JobError
 from ..model import Charge, Failure, Found, Kind, Row, Task
 from ..seen import Seen
-from .reader import Reader, foreign, translated
-from .values import (
-    FILENAME,
-    SCHEMA,
-    SINCE,
-    VERSION,
-    Changed,
-    Finished,
-    Known,
-    Pending,
-    State,
-    StepRecord,
-    current,
-    upgrade,
-)
+from .reader import Reader, translated, upgrade
+from .values import FILENAME, SCHEMA, Changed, Finished, Known, Pending, State, StepRecord, current
 
 _LEAST_AHEAD, _MOST_AHEAD = 8, 512
 """Calls by which the bound is moved ahead: twice those since the last sync, and as many too many may be told after a
@@ -564,13 +551,8 @@ class Journal(Reader):
             yield from db.execute(sql)
 
     def _check_version(self) -> None:
-        version = self._one("PRAGMA user_version")
-        if version == 0 and not self._one("SELECT count(*) FROM sqlite_master"):
-            self._db.executescript(current(SCHEMA))
-        elif version in SINCE:
-            self._db.executescript(upgrade(version))
-        elif version != VERSION:
-            raise JobError(f"{self.path}: {foreign(version)}")
+        new = self._one("PRAGMA user_version") == 0 and not self._one("SELECT count(*) FROM sqlite_master")
+        self._db.executescript(current(SCHEMA) if new else upgrade(self.path, self._db))
 
     def _take_step(self, step: StepRecord, was_active: set[int]) -> set[int]:
         """Its number, where its condition is to be judged anew: also where answers came while it was not there."""
