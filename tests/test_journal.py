@@ -107,7 +107,7 @@ def power_cut(tmp_path: Path) -> Journal:
 
 
 @pytest.mark.parametrize("calls", [0, 1, 100, 128, 129, 300])
-def test_marks_that_a_power_cut_took(powered, tmp_path, calls):
+def test_notes_that_a_power_cut_took(powered, tmp_path, calls):
     """However many calls left without any answer, an upper bound of them is told, once, and never fewer."""
     for _ in range(calls):
         powered.sent([CHARGE])
@@ -252,7 +252,7 @@ def test_changes_beyond_one_batch(tmp_path):
     journal.close()
 
 
-def test_marks_beside_commits(journal):
+def test_notes_beside_commits(journal):
     """Calls counted in one thread and commits from another do not disturb each other, and none is lost."""
     a, *_ = journal.claim([1], EVERYTHING, 4)
 

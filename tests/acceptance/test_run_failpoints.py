@@ -10,7 +10,7 @@ from batchrec.emulator import Emulator, FaultPlan
 
 IMAGES = 30
 
-MARKED_ONLY = 2
+NOTED_ONLY = 2
 """Calls that may have been noted as sent when the kill came, and not have reached the service."""
 
 NTH = {
@@ -46,7 +46,7 @@ def test_a_kill_at_any_step_loses_nothing(place: Place, emulator: Emulator, poin
     assert images_of(place.rows()) == keys
     assert len(place.csv()) == sum(max(1, len(row["labels"])) for row in place.rows())
     resent = arrived(emulator) - IMAGES
-    assert 0 <= resent <= summary["outcome_unknown"] <= resent + MARKED_ONLY
+    assert 0 <= resent <= summary["outcome_unknown"] <= resent + NOTED_ONLY
     assert place.counted() >= arrived(emulator)
     assert place.batchrec("verify", str(place.output)).code == 0
     print(
