@@ -72,7 +72,7 @@ def test_only_answers_are_delayed_and_torn_unless_said_otherwise() -> None:
         ({"kind": "reset", "code": 3}, r"faults\[0\]: kind 'reset' has no key 'code'"),
         ({"kind": "code", "code": "18"}, r"faults\[0\]\.code: .*integer.*given '18'"),
         ({"kind": "reset", "share": 1.5}, r"faults\[0\]\.share: .*less than or equal to 1.*given 1\.5"),
-        ({"kind": "reset", "calls": [0]}, r"faults\[0\]\.calls\[0\]: .*greater than 0"),
+        ({"kind": "reset", "calls": [0]}, r"faults\[0\]\.calls\[0\]: .*greater than or equal to 1"),
         ({"kind": "reset", "servce": "dish"}, r"faults\[0\]\.servce: .*not permitted"),
         ({"kind": "reset", "service": "soup"}, r"unknown service 'soup'.*advanced_general"),
         ({"kind": "reset", "from": 5, "to": 4}, r"'to' lies before 'from'"),

@@ -1,9 +1,11 @@
 """The emulator over real sockets: credentials, services, limits, accidents, its own doors, and its end."""
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from io import BytesIO
 from typing import Any
 
@@ -11,7 +13,7 @@ import aiohttp
 import pytest
 from emulator_helpers import CREDENTIALS, body_of, calling, path_of, picture, picture_where, sha256, until
 
-from batchrec.emulator import FaultPlan, Guess, Picture, Settings, serve, serve_forever
+from batchrec.emulator import FaultPlan, Guess, Picture, Settings, SettingsError, serve, serve_forever
 from batchrec.emulator.services import SERVICES
 from batchrec.emulator.settings import MIB
 
@@ -395,19 +397,105 @@ async def test_doors_for_other_processes() -> None:
         assert await caller.code("dish", IMAGE) == 110
 
 
-@pytest.mark.parametrize(
-    ("door", "value", "word"),
-    [("settings", {"speed": 3}, "speed"), ("settings", {"qps": -1}, "qps"), ("settings", [1], "mapping"),
-     ("settings", {"daily": "many"}, "daily"), ("faults", {"faults": [{"kind": "x"}]}, r"faults[0].kind")],
-)  # fmt: skip
-async def test_doors_refuse_nonsense(door: str, value: object, word: str) -> None:
-    """400 with the reason, and nothing changes."""
+NONSENSE: dict[str, tuple[object, ...]] = {
+    "api_key": ("", 7, "k" * 1001),
+    "secret_key": ("", 7, "k" * 1001),
+    "bearer": ("", 7, "k" * 1001),
+    "qps": (-1, 1e9, "10", True, 10**18),
+    "window": ("leaky", None, 1),
+    "daily": (-1, 1.5, "many", 10**13),
+    "total": (-1, 1.5, "many", 10**13),
+    "latency": (-0.1, 86_401, None),
+    "token_life": (0, 60.5, 10**12, None),
+    "services": (["soup"], "dish", [1]),
+    "models": ([""], ["m" * 201], "fruit"),
+    "seed": (0.5, None, "x"),
+    "clock_offset": (1e12, -1e12, None),
+    "refused_calls_take_qps": (1, "yes", None),
+    "failed_calls_take_quota": (1, "yes", None),
+    "day_starts_at_utc": (-1, 24),
+    "gateway_status": (100, 600, "200"),
+    "error_content_type": ("", "text", "text/html\r\nX: y", "text/html; charset=ü"),
+    "refresh_token_opens": (1, "yes", None),
+    "max_base64": (0, 17 * MIB, 1.5),
+    "min_side": (0, 100_001),
+    "max_side": (0, 100_001),
+    "max_ratio": (0, 0.9, 1e9),
+    "general_2024": (1, "yes", None),
+    "gif": (1, "yes", None),
+    "lenient_base64": (1, "yes", None),
+}
+"""For each setting values that no emulator can have."""
+
+
+def test_every_setting_has_bounds() -> None:
+    """The table of nonsense has them all."""
+    assert NONSENSE.keys() == {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize("key", NONSENSE)
+async def test_settings_out_of_bounds_are_refused(key: str) -> None:
+    """400 with the key, what is right and, but for secrets, what was given; nothing changes."""
     async with calling() as caller:
         before = caller.emulator.settings
-        status, reply = await caller.post(f"/_emulator/{door}", value)
-        assert status == 400
-        assert word in reply["error"]
-        assert caller.emulator.settings == before
+        for value in NONSENSE[key]:
+            status, reply = await caller.post("/_emulator/settings", {key: value, "daily_": 5})
+            assert (status, caller.emulator.settings) == (400, before), value
+            complaint = next(line for line in reply["error"].splitlines() if re.match(rf"{key}\b", line))
+            assert re.search("should|must|right would be", complaint), complaint
+            shown = repr(value).strip("[]")[:40] if key not in ("api_key", "secret_key", "bearer") else "given"
+            assert (shown in complaint) == (shown != "given"), complaint
+            assert "daily_: unknown" in reply["error"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e308])
+@pytest.mark.parametrize("key", ["qps", "latency", "clock_offset", "day_starts_at_utc", "max_ratio"])
+async def test_numbers_are_finite(key: str, value: float) -> None:
+    """Also for those who change settings in Python."""
+    async with calling() as caller:
+        with pytest.raises(SettingsError, match=key):
+            caller.emulator.configure(**{key: value})
+    with pytest.raises(ValueError, match=key):
+        Settings(**{key: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("door", "body", "word"),
+    [
+        ("settings", b"[1]", "object"),
+        ("settings", b"null", "object"),
+        ("settings", b"{", "not JSON"),
+        ("settings", b"", "not JSON"),
+        ("settings", b'{"qps": NaN}', "not JSON"),
+        ("settings", b'{"qps": 1e999}', "not JSON"),
+        ("settings", b'{"speed": 3}', "speed: unknown; right would be one of api_key"),
+        ("faults", b'{"faults": [{"kind": "x"}]}', "faults[0].kind"),
+        ("faults", b'{"faults": [{"kind": "latency", "seconds": Infinity}]}', "faults[0].seconds"),
+        ("faults", b'{"faults": [{"kind": "latency", "seconds": 1e9}]}', "faults[0].seconds"),
+        ("faults", b'{"faults": [{"kind": "latency", "seconds": NaN}]}', "faults[0].seconds"),
+        ("faults", b'{"faults": [{"kind": "reset", "share": NaN}]}', "faults[0].share"),
+        ("faults", b'{"faults": [{"kind": "code", "code": 1000000000000000000000000000000}]}', "faults[0].code"),
+        ("faults", b'{"seed": 1000000000000000000000000000000}', "seed"),
+        ("faults", b"[]", "object"),
+    ],
+)
+async def test_control_paths_refuse_nonsense(door: str, body: bytes, word: str) -> None:
+    """400 with the reason, and nothing changes."""
+    async with calling() as caller:
+        settings, plan = caller.emulator.settings, caller.emulator.plan
+        url, headers = f"{caller.emulator.url}/_emulator/{door}", {"Content-Type": "application/json"}
+        async with caller.http.post(url, data=body, headers=headers) as response:
+            assert response.status == 400
+            assert word in (await response.json())["error"]
+        assert caller.emulator.settings == settings
+        assert caller.emulator.plan is plan
+
+
+async def test_a_long_value_is_not_repeated_whole() -> None:
+    """A complaint stays readable."""
+    async with calling() as caller:
+        status, reply = await caller.post("/_emulator/settings", {"window": "x" * 100_000, "y" * 100_000: 1})
+        assert (status, len(reply["error"]) < 2000) == (400, True)
 
 
 async def test_own_answers_take_the_place_of_the_stand_in() -> None:

@@ -8,6 +8,7 @@ client is not repeated in its own test double. ``rules`` decides and knows no so
 
 from batchrec.emulator.answers import Answers, Box, Guess, Undecodable
 from batchrec.emulator.answers.choice import BuiltIn, advice, best
+from batchrec.emulator.changes import SettingsError, changed
 from batchrec.emulator.counters import Counters
 from batchrec.emulator.faults import Fault, FaultPlan, FaultPlanError
 from batchrec.emulator.images import Picture
@@ -26,9 +27,11 @@ __all__ = [
     "Guess",
     "Picture",
     "Settings",
+    "SettingsError",
     "Undecodable",
     "advice",
     "best",
+    "changed",
     "serve",
     "serve_forever",
 ]

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from random import Random
 
 import orjson
-from pydantic import TypeAdapter
 
 from batchrec.emulator import bodies
 from batchrec.emulator.answers import Answers, Undecodable
 from batchrec.emulator.bodies import Fields
+from batchrec.emulator.changes import changed
 from batchrec.emulator.counters import Counters
 from batchrec.emulator.images import CLASSIC, EASYDL, Picture, inspect
 from batchrec.emulator.rules import Limits, LogIds, Tokens, authorize, client_error, error_body
@@ -18,7 +18,6 @@ from batchrec.emulator.services import Service
 from batchrec.emulator.settings import Settings
 
 JSON = "application/json;charset=UTF-8"
-_SETTINGS = TypeAdapter(Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +55,8 @@ class Desk:
         self._log_ids = LogIds(random)
 
     def configure(self, changes: Mapping[str, object]) -> None:
-        """Other settings from the next call on; ValueError names what is wrong, and then nothing changes."""
-        if unknown := sorted(changes.keys() - {field.name for field in fields(Settings)}):
-            raise ValueError(f"unknown settings: {', '.join(unknown)}")
-        self.settings = _SETTINGS.validate_python(asdict(self.settings) | dict(changes))
+        """Other settings from the next call on; SettingsError names what is wrong, and then nothing changes."""
+        self.settings = changed(self.settings, changes)
 
     def now(self) -> float:
         """The emulated time, Unix seconds."""

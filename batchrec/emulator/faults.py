@@ -10,9 +10,9 @@ from random import Random
 from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from batchrec.emulator.complaints import complaint
 from batchrec.emulator.services import SERVICES
 
 Kind = Literal[
@@ -37,6 +37,11 @@ LATE = frozenset({"latency", "torn"})
 """Kinds that by default happen to the answer; the others happen instead of the work."""
 
 
+Number = Annotated[int, Field(ge=1, le=10**12)]
+"""The number of a call, from 1."""
+Text = Annotated[str, Field(max_length=1_000_000)]
+
+
 class FaultPlanError(ValueError):
     """A fault plan cannot be used. The message names the file, each key, what is wrong and what was given."""
 
@@ -49,20 +54,20 @@ class Fault(BaseModel):
     name.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     kind: Kind
     service: str | None = None
     share: float = Field(1.0, gt=0, le=1)
-    calls: Sequence[PositiveInt] | None = None
-    first: int = Field(1, ge=1, alias="from")
-    last: int | None = Field(None, ge=1, alias="to")
+    calls: Annotated[Sequence[Number], Field(max_length=10_000)] | None = None
+    first: Number = Field(1, alias="from")
+    last: Number | None = Field(None, alias="to")
     before: bool | None = None
-    code: int | None = None
-    message: str | None = None
-    seconds: Annotated[float, Field(ge=0)] | None = None
+    code: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    message: Text | None = None
+    seconds: Annotated[float, Field(ge=0, le=86_400)] | None = None
     status: Annotated[int, Field(ge=400, le=599)] | None = None
-    body: str | None = None
+    body: Text | None = None
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
@@ -101,10 +106,10 @@ class Fault(BaseModel):
 class FaultPlan(BaseModel):
     """Faults in order of precedence: the first that hits a call is the one it meets."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    seed: int = 0
-    faults: Sequence[Fault] = ()
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
+    faults: Annotated[Sequence[Fault], Field(max_length=1000)] = ()
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -122,7 +127,7 @@ class FaultPlan(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as exc:
-            raise FaultPlanError("\n".join(_complaint(origin, error) for error in exc.errors())) from exc
+            raise FaultPlanError("\n".join(f"{origin}: {complaint(error)}" for error in exc.errors())) from exc
 
     def pick(self, service: str, number: int) -> Fault | None:
         """What happens to the ``number``-th call of ``service``, counted from 1; None: nothing."""
@@ -133,11 +138,3 @@ class FaultPlan(BaseModel):
         if not fault.concerns(service, number):
             return False
         return fault.share == 1 or Random(f"{self.seed}/{place}/{service}/{number}").random() < fault.share
-
-
-def _complaint(origin: str, error: ErrorDetails) -> str:
-    """One line for one mistake: where, what is wrong, what was given."""
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
-    where = f"{origin}: {key}" if key else origin
-    given = "" if error["type"] == "json_invalid" else f", given {error['input']!r}"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}{given}"

@@ -11,7 +11,6 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
 
 import orjson
 from aiohttp import web
@@ -19,6 +18,7 @@ from aiohttp import web
 from batchrec.emulator import bodies, services
 from batchrec.emulator.answers import Answers
 from batchrec.emulator.answers.stand_in import StandIn
+from batchrec.emulator.changes import SettingsError, shown
 from batchrec.emulator.counters import Counters
 from batchrec.emulator.desk import Answer, Call, Desk
 from batchrec.emulator.faults import Fault, FaultPlan
@@ -59,7 +59,7 @@ class Emulator:
         return self._desk.settings
 
     def configure(self, **changes: object) -> None:
-        """Change settings from the next call on; ValueError names what is wrong, and then nothing changes."""
+        """Change settings from the next call on; SettingsError names what is wrong, and then nothing changes."""
         self._desk.configure(changes)
 
     def revoke_tokens(self) -> None:
@@ -199,11 +199,16 @@ class Emulator:
 
     async def _change_settings(self, request: web.Request) -> web.Response:
         try:
-            self.configure(**orjson.loads(await request.read()))
-        except (ValueError, TypeError) as exc:
+            changes = orjson.loads(await request.read())
+        except orjson.JSONDecodeError as exc:
+            return _json({"error": f"settings: not JSON: {exc}"}, status=400)
+        if not isinstance(changes, dict):
+            return _json({"error": "settings: right would be a JSON object"}, status=400)
+        try:
+            self._desk.configure(changes)
+        except SettingsError as exc:
             return _json({"error": str(exc)}, status=400)
-        shown = asdict(self.settings)
-        return _json({key: sorted(value) if isinstance(value, frozenset) else value for key, value in shown.items()})
+        return _json(shown(self.settings))
 
     async def _change_faults(self, request: web.Request) -> web.Response:
         try:

@@ -1,25 +1,46 @@
-"""What the emulated account may do, and a switch for everything that is unconfirmed about the live service."""
+"""Settings of the emulated account and service, with a switch for everything that is unconfirmed about the live one.
 
-from dataclasses import dataclass
-from typing import Literal
+The bounds keep the emulator itself sound: numbers are finite, and a log id stays within 63 bits.
+"""
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 MIB = 1024 * 1024
+SECRET = frozenset({"api_key", "secret_key", "bearer"})
+"""Settings whose values are never shown."""
+
+_DAY, _YEAR = 86_400, 31_536_000
+
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Secret = Annotated[str, Field(min_length=1, max_length=1000)]
+Side = Annotated[int, Field(ge=1, le=100_000)]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+MediaType = Annotated[str, Field(max_length=200, pattern=r"^[!-.0-~]+/[!-~]([ -~]*[!-~])?$")]
+Seconds = Annotated[float, Field(ge=0, le=_DAY)]
+Names = Annotated[frozenset[Text], Field(strict=False)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, allow_inf_nan=False, hide_input_in_errors=True))
 class Settings:
-    """One emulated account and service. Defaults are the documented behaviour or, where none is, the stricter."""
+    """One emulated account and service. Defaults are the documented behaviour or, where none is, the stricter.
 
-    api_key: str | None = None
+    ValidationError, a ValueError, for a value of another type or out of bounds; `changed` complains more clearly.
+    """
+
+    api_key: Secret | None = field(default=None, repr=False)
     """The only API Key (client_id) accepted; None: any that is not empty."""
 
-    secret_key: str | None = None
+    secret_key: Secret | None = field(default=None, repr=False)
     """The only Secret Key (client_secret) accepted; None: any that is not empty."""
 
-    bearer: str | None = None
+    bearer: Secret | None = field(default=None, repr=False)
     """The only key accepted as ``Authorization: Bearer``; None: any that starts with ``bce-v3/``."""
 
-    qps: float | None = None
+    qps: Annotated[float, Field(ge=0, le=1_000_000)] | None = None
     """Calls a second for each service (a new account has 2, a paid one 10); None: no limit. 0 refuses every
     call with 18, which is what an account sees that never claimed its free quota (user reports since
     2021)."""
@@ -28,28 +49,28 @@ class Settings:
     """How a second is measured for `qps`: calendar seconds or the last 1.0 s. Unconfirmed; sliding is the
     stricter."""
 
-    daily: int | None = None
+    daily: Count | None = None
     """Calls for each service and day, code 17 beyond; None: no limit."""
 
-    total: int | None = None
+    total: Count | None = None
     """Calls for each service in all, code 19 beyond; None: no limit."""
 
-    latency: float = 0.0
+    latency: Seconds = 0.0
     """Seconds that every answer takes, the token endpoint's too."""
 
-    token_life: int = 2_592_000
+    token_life: Annotated[int, Field(ge=1, le=100 * _YEAR)] = 30 * _DAY
     """Seconds a token lives; 30 days on the service, documented everywhere."""
 
-    services: frozenset[str] | None = None
+    services: Names | None = None
     """The services the account's app may call, code 6 for the others; None: all."""
 
-    models: frozenset[str] | None = None
+    models: Names | None = None
     """The EasyDL models bound to the app, code 6 for the others; None: every name is a model."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     """Of the random parts of tokens and log ids."""
 
-    clock_offset: float = 0.0
+    clock_offset: Annotated[float, Field(ge=-10 * _YEAR, le=10 * _YEAR)] = 0.0
     """Seconds added to the clock, so that a test can reach tomorrow or a token's end without waiting."""
 
     refused_calls_take_qps: bool = False
@@ -59,30 +80,30 @@ class Settings:
     """Whether a call answered with an error of its image counts towards `daily` and `total`. Unconfirmed:
     EasyDL's free points say yes (2021), paid OCR calls say no."""
 
-    day_starts_at_utc: float = 16.0
+    day_starts_at_utc: Annotated[float, Field(ge=0, lt=24)] = 16.0
     """Hour of the day, UTC, at which a new day of `daily` begins. Unconfirmed: 16, midnight in Shanghai, is
     inferred from the billing pages."""
 
-    gateway_status: int = 200
+    gateway_status: Annotated[int, Field(ge=200, le=599)] = 200
     """HTTP status of the gateway's errors, codes up to 111. Every capture shows 200; unconfirmed for some
     codes."""
 
-    error_content_type: str = "application/json;charset=UTF-8"
+    error_content_type: MediaType = "application/json;charset=UTF-8"
     """Content-Type of error answers; the documentation shows only that of success."""
 
     refresh_token_opens: bool = False
     """Whether the ten-year refresh token is accepted as an access token. Unconfirmed; some people try."""
 
-    max_base64: int = 4 * MIB
+    max_base64: Annotated[int, Field(ge=1, le=16 * MIB)] = 4 * MIB
     """The "4 MB" of base64 text, in bytes. Unconfirmed whether 4 x 1024 x 1024 or 4,000,000."""
 
-    min_side: int = 15
+    min_side: Side = 15
     """Shortest side in pixels (service pages 2019 to 2024; one overview says 20 or 30)."""
 
-    max_side: int = 4096
+    max_side: Side = 4096
     """Longest side in pixels (service pages 2019 to 2024)."""
 
-    max_ratio: float | None = 3.0
+    max_ratio: Annotated[float, Field(ge=1, le=100_000)] | None = 3.0
     """Longest side over shortest (overview page, 2024); None: not looked at. EasyDL's prediction pages name
     none."""
 
@@ -96,16 +117,3 @@ class Settings:
     lenient_base64: bool = False
     """Whether characters outside the alphabet are skipped: then a data-URI prefix ends in 216201, as users
     report, instead of the documented 216203."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no account can have, naming the setting."""
-        for name in ("qps", "daily", "total", "latency", "min_side"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"{name} must not be negative, got {value!r}")
-        for name in ("token_life", "max_base64", "max_side", "max_ratio"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} must be positive, got {value!r}")
-        if self.window not in ("fixed", "sliding"):
-            raise ValueError(f"window must be 'fixed' or 'sliding', got {self.window!r}")
