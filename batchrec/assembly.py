@@ -179,7 +179,7 @@ async def _service(job: Job) -> AsyncIterator[_Service]:
         async def started() -> AsyncIterator[str]:
             if line := advice(answers):
                 _log.warning(line)
-            async with serve(Settings(models=answers.models), answers=answers) as emulator:
+            async with serve(Settings(models=answers.models), answers=answers, control=False) as emulator:
                 yield emulator.url
 
         yield _Service(f"{EMBEDDED} ({answers.name})", started)

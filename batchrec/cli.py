@@ -286,6 +286,7 @@ def errors(
 
 @app.command()
 def emulator(
+    ctx: typer.Context,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8087,
     qps: Annotated[float | None, typer.Option(min=0, help="Calls per second and service; none: no limit.")] = None,
@@ -294,39 +295,82 @@ def emulator(
     latency: Annotated[float, typer.Option(min=0, help="Seconds that every answer takes.")] = 0.0,
     faults: Annotated[Path | None, typer.Option(metavar="FILE", help="A fault plan, JSON.")] = None,
     token_life: Annotated[int, typer.Option(min=1, help="Seconds that a token lives.")] = 2_592_000,
-    key: Annotated[str | None, typer.Option(help="The only API Key accepted; none: any.")] = None,
-    secret: Annotated[str | None, typer.Option(help="The only Secret Key accepted; none: any.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(envvar="BATCHREC_EMULATOR_KEY", show_envvar=False, help="The only API Key accepted; none: any."),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            envvar="BATCHREC_EMULATOR_SECRET", show_envvar=False, help="The only Secret Key accepted; none: any."
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A host name under which requests may come, too.")
+    ] = None,
 ) -> None:
     """Serve the emulator: the service's wire protocol without an account. Its first line is its URL.
 
     Example: `batchrec emulator --port 0 --qps 10 --daily 500`
     """
+    limits = {"qps": qps, "daily": daily, "total": total, "latency": latency, "token_life": token_life}
     with _told():
-        from contextlib import closing
+        from .redact import remember
 
-        from .emulator import FaultPlan, FaultPlanError, Settings, advice, best, serve_forever
-        from .errors import JobError
+        remember(*filter(None, (key, secret)))
+        _warn_of_arguments(ctx)
+        _emulate(limits | {"api_key": key, "secret_key": secret}, host, port, faults, allow_host or [])
 
-        answers = best()
+
+def _warn_of_arguments(ctx: typer.Context) -> None:
+    """Say that a secret on the command line can be seen by every user of the machine."""
+    sources = {f"--{name}": ctx.get_parameter_source(name) for name in ("key", "secret")}
+    if given := [option for option, source in sources.items() if source and source.name == "COMMANDLINE"]:
+        _err(
+            f"warning: {' and '.join(given)}: arguments are visible in the process list; "
+            "BATCHREC_EMULATOR_KEY and BATCHREC_EMULATOR_SECRET are not"
+        )
+
+
+def _emulate(values: dict[str, object], host: str, port: int, faults: Path | None, allowed: list[str]) -> None:
+    """Serve the emulator with these settings until stopped."""
+    from contextlib import closing
+
+    from .emulator import (
+        Emulator,
+        FaultPlan,
+        FaultPlanError,
+        HostError,
+        Settings,
+        SettingsError,
+        advice,
+        best,
+        changed,
+        serve_forever,
+    )
+    from .errors import JobError
+
+    def announce(emulator: Emulator) -> None:
+        print(emulator.url, flush=True)
+        if emulator.exposed:
+            _err(
+                f"warning: --host {host} is beyond loopback: other machines can use this emulator and change its "
+                "settings, and keys and images travel unencrypted"
+            )
+
+    with closing(best()) as answers:
         try:
             plan = FaultPlan.load(faults) if faults else None
-            settings = Settings(
-                api_key=key,
-                secret_key=secret,
-                qps=qps,
-                daily=daily,
-                total=total,
-                latency=latency,
-                token_life=token_life,
-                models=answers.models,
-            )
-        except (FaultPlanError, ValueError, OSError) as exc:
+            settings = changed(Settings(), values | {"models": answers.models})
+            if line := advice(answers):
+                _err(line)
+            _run(lambda: serve_forever(settings, host, port, plan, announce, answers, allowed))
+        except FaultPlanError as exc:
             raise JobError(str(exc)) from exc
-        if line := advice(answers):
-            _err(line)
-        try:
-            with closing(answers):
-                _run(lambda: serve_forever(settings, host, port, plan, lambda url: print(url, flush=True), answers))
+        except SettingsError as exc:
+            raise JobError("\n".join(f"emulator: {line}" for line in str(exc).splitlines())) from exc
+        except HostError as exc:
+            raise JobError(f"--allow-host: {exc}") from exc
         except OSError as exc:
             raise JobError(f"{host}:{port}: {exc.strerror}; another --port, or 0 for any that is free") from exc
 

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from emulator_helpers import CREDENTIALS, body_of, calling, path_of, picture, picture_where, sha256, until
 
-from batchrec.emulator import FaultPlan, Guess, Picture, Settings, SettingsError, serve, serve_forever
+from batchrec.emulator import Emulator, FaultPlan, Guess, Picture, Settings, SettingsError, serve, serve_forever
 from batchrec.emulator.services import SERVICES
 from batchrec.emulator.settings import MIB
 
@@ -393,7 +393,7 @@ async def test_doors_for_other_processes() -> None:
         await caller.post("/_emulator/faults", {"faults": [{"kind": "code", "code": 4}]})
         assert await caller.code("dish", IMAGE) == 4
         await caller.post("/_emulator/faults", {})
-        assert await caller.post("/_emulator/revoke", None) == (200, {})
+        assert await caller.post("/_emulator/revoke", {}) == (200, {})
         assert await caller.code("dish", IMAGE) == 110
 
 
@@ -515,9 +515,9 @@ async def test_own_answers_take_the_place_of_the_stand_in() -> None:
 
 async def test_serve_forever_announces_itself_and_ends_when_cancelled() -> None:
     """The address is told once it listens; after cancellation nobody listens there."""
-    announced: asyncio.Queue[str] = asyncio.Queue()
+    announced: asyncio.Queue[Emulator] = asyncio.Queue()
     task = asyncio.create_task(serve_forever(Settings(), "127.0.0.1", 0, None, announced.put_nowait))
-    url = await asyncio.wait_for(announced.get(), 5)
+    url = (await asyncio.wait_for(announced.get(), 5)).url
     async with aiohttp.ClientSession() as http:
         async with http.get(f"{url}/_emulator/counters") as response:
             assert response.status == 200

@@ -6,6 +6,7 @@ client is not repeated in its own test double. ``rules`` decides and knows no so
 `Settings`.
 """
 
+from batchrec.emulator.access import HostError
 from batchrec.emulator.answers import Answers, Box, Guess, Undecodable
 from batchrec.emulator.answers.choice import BuiltIn, advice, best
 from batchrec.emulator.changes import SettingsError, changed
@@ -25,6 +26,7 @@ __all__ = [
     "FaultPlan",
     "FaultPlanError",
     "Guess",
+    "HostError",
     "Picture",
     "Settings",
     "SettingsError",

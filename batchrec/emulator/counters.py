@@ -24,6 +24,8 @@ class Counters:
         """When calls reached the limits, Unix seconds, refused ones included."""
         self.admitted: dict[str, deque[float]] = {}
         """The same of those that were let through."""
+        self.refused = 0
+        """Requests that the access rules refused; they are in no other count."""
         self.tokens_issued = 0
         self.in_flight = 0
         """Recognition calls being answered right now."""
@@ -73,6 +75,7 @@ class Counters:
             "per_second": {service: _per_second(times) for service, times in self.arrivals.items()},
             "busiest_second": {service: busiest_second(times) for service, times in self.arrivals.items()},
             "busiest_second_admitted": {service: busiest_second(times) for service, times in self.admitted.items()},
+            "refused": self.refused,
             "tokens_issued": self.tokens_issued,
             "in_flight": self.in_flight,
             "max_in_flight": self.max_in_flight,

@@ -1,21 +1,21 @@
-"""The emulator on a socket: routes, the accidents of the fault plan, and a few doors of its own for tests.
+"""The emulator on a socket: routes, the faults of the fault plan, and control paths for tests.
 
 Beside the service's paths there are ``GET /_emulator/counters`` and ``POST /_emulator/revoke``,
 ``/_emulator/settings`` and ``/_emulator/faults`` (JSON bodies), so that tests in other processes can look and
-act.
+act. `access` decides which requests are answered.
 """
 
 import asyncio
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 
 import orjson
 from aiohttp import web
 
-from batchrec.emulator import bodies, services
+from batchrec.emulator import access, bodies, services
 from batchrec.emulator.answers import Answers
 from batchrec.emulator.answers.stand_in import StandIn
 from batchrec.emulator.changes import SettingsError, shown
@@ -42,9 +42,13 @@ class Emulator:
 
     def __init__(self, settings: Settings, answers: Answers, plan: FaultPlan, now: Callable[[], float]) -> None:
         self.url = ""
-        """Where it listens, without a trailing slash; to be used in place of ``https://aip.baidubce.com``."""
+        """Where this machine reaches it, without a trailing slash; to be used in place of ``https://aip.baidubce.com``."""
         self.plan = plan
         """The fault plan; another one may be put here at any time."""
+        self.hosts = access.Hosts()
+        """The hosts that requests may be for."""
+        self.exposed = False
+        """Whether it listens beyond loopback, so that other machines may reach it."""
         self._desk = Desk(settings, answers, now)
         self._closing = asyncio.Event()
 
@@ -70,16 +74,28 @@ class Emulator:
         """Let go of the calls that hang by plan, so that nothing holds up the end."""
         self._closing.set()
 
-    def application(self) -> web.Application:
-        """The aiohttp application."""
-        app = web.Application(client_max_size=MAX_BODY)
-        app.router.add_get("/_emulator/counters", self._show_counters)
-        app.router.add_post("/_emulator/revoke", self._revoke)
-        app.router.add_post("/_emulator/settings", self._change_settings)
-        app.router.add_post("/_emulator/faults", self._change_faults)
+    def application(self, *, control: bool) -> web.Application:
+        """The aiohttp application. Without `control` its control paths answer 404."""
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[self._admit])
+        app.on_response_prepare.append(_forbid_sniffing)
+        if control:
+            app.router.add_get(f"{access.CONTROL}/counters", self._show_counters)
+            app.router.add_post(f"{access.CONTROL}/revoke", self._revoke)
+            app.router.add_post(f"{access.CONTROL}/settings", self._change_settings)
+            app.router.add_post(f"{access.CONTROL}/faults", self._change_faults)
+        app.router.add_route("*", f"{access.CONTROL}{{rest:.*}}", _no_such_path)
         app.router.add_route("*", TOKEN_PATH, self._token)
         app.router.add_route("*", "/{path:.*}", self._recognise)
         return app
+
+    @web.middleware
+    async def _admit(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if refusal := access.refusal(_deciding(request), self.hosts):
+            self.counters.refused += 1
+            return _json({"error": refusal.reason}, status=refusal.status)
+        return await handler(request)
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         number = self.counters.arrived("token")
@@ -227,15 +243,20 @@ async def serve(
     answers: Answers | None = None,
     plan: FaultPlan | None = None,
     now: Callable[[], float] = time.time,
+    allowed: Collection[str] = (),
+    control: bool = True,
 ) -> AsyncIterator[Emulator]:
     """An emulator in this event loop, for as long as the block lasts.
 
     Port 0 takes a free one. ``now`` gives Unix seconds and decides over limits and tokens; delays are the
-    event loop's. OSError if the address cannot be had.
+    event loop's. Requests may be for loopback, for ``host`` (all addresses of this machine where it is a wildcard)
+    and for the hosts ``allowed``; without ``control`` there are no control paths. OSError if the address cannot
+    be had, HostError for an entry of ``allowed`` that is no host.
     """
     emulator = Emulator(settings or Settings(), answers or StandIn(), plan or FaultPlan(), now)
+    emulator.hosts = access.Hosts.listening(host, (), allowed)
     runner = web.AppRunner(
-        emulator.application(),
+        emulator.application(control=control),
         access_log=None,
         handler_cancellation=True,
         shutdown_timeout=0.5,
@@ -244,10 +265,11 @@ async def serve(
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, backlog=1024).start()
+        bound = [address[0] for address in runner.addresses]
         bound_host, bound_port = runner.addresses[0][:2]
-        emulator.url = (
-            f"http://[{bound_host}]:{bound_port}" if ":" in bound_host else f"http://{bound_host}:{bound_port}"
-        )
+        emulator.hosts = access.Hosts.listening(host, bound, allowed)
+        emulator.exposed = access.exposed(bound)
+        emulator.url = f"http://{access.reachable(bound_host)}:{bound_port}"
         yield emulator
     finally:
         emulator.close()
@@ -259,13 +281,37 @@ async def serve_forever(
     host: str,
     port: int,
     plan: FaultPlan | None,
-    announce: Callable[[str], None],
+    announce: Callable[[Emulator], None],
     answers: Answers | None = None,
+    allowed: Collection[str] = (),
 ) -> None:
-    """Serve until cancelled; ``announce`` gets the URL once the socket listens."""
-    async with serve(settings, host=host, port=port, answers=answers, plan=plan) as emulator:
-        announce(emulator.url)
+    """Serve until cancelled; ``announce`` gets the emulator once the socket listens."""
+    async with serve(settings, host=host, port=port, answers=answers, plan=plan, allowed=allowed) as emulator:
+        announce(emulator)
         await asyncio.Event().wait()
+
+
+def _deciding(request: web.Request) -> access.Request:
+    """The parts of a request that decide whether it is answered."""
+    headers, resource = request.headers, request.match_info.route.resource
+    return access.Request(
+        method=request.method,
+        control=resource is not None and resource.canonical.startswith(access.CONTROL),
+        target=request.raw_path,
+        host=tuple(headers.getall("Host", ())),
+        origin=tuple(headers.getall("Origin", ())),
+        site=tuple(headers.getall("Sec-Fetch-Site", ())),
+        content_type=tuple(headers.getall("Content-Type", ())),
+    )
+
+
+async def _forbid_sniffing(request: web.Request, response: web.StreamResponse) -> None:
+    """A browser must not take a reply for another type than its own, for a script in the first place."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+
+
+async def _no_such_path(request: web.Request) -> web.Response:
+    return _json({"error": "no such path or method"}, status=404)
 
 
 def _response(answer: Answer) -> web.Response:

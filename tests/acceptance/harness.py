@@ -224,13 +224,15 @@ def images_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 @contextmanager
-def emulating(settings: Settings | None = None, plan: Mapping[str, object] | None = None) -> Iterator[Emulator]:
+def emulating(
+    settings: Settings | None = None, plan: Mapping[str, object] | None = None, **serving: Any
+) -> Iterator[Emulator]:
     """An emulator in a thread of this process, so that a test can look at its counters and change it at any time."""
     ready: queue.Queue[tuple[Emulator, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 
     async def main() -> None:
         over = asyncio.Event()
-        async with serve(settings, plan=FaultPlan.parse(plan) if plan else None) as emulator:
+        async with serve(settings, plan=FaultPlan.parse(plan) if plan else None, **serving) as emulator:
             ready.put((emulator, asyncio.get_running_loop(), over))
             await over.wait()
 
