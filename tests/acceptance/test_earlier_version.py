@@ -1,0 +1,87 @@
+"""Directories and state that an earlier version wrote: a later one opens, verifies, resumes and reuses them.
+
+`tests/fixtures/format-3` was written by commit 667ae57 with `batchrec run furniture.toml --limit 7` against an
+emulator: nine images, of them one copy, one that is no picture and one that the service refused; two were left.
+"""
+
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from harness import Place, images_of
+
+from batchrec.emulator import Emulator
+
+WRITTEN = Path(__file__).parents[1] / "fixtures" / "format-3"
+REFUSED, NO_PICTURE = "家居/家居_0004.png", "家居/page.jpg"
+LEFT = ["家居/家居_0005.jpg", "家居/家居_0006.png"]
+ANSWERED = ["家居/copy.png", "家居/家居_0000.png", "家居/家居_0001.jpg", "家居/家居_0002.png", "家居/家居_0003.jpg"]
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Place:
+    """The files of the earlier version, copied to another place; nobody listens at their endpoint."""
+    shutil.copytree(WRITTEN, tmp_path, dirs_exist_ok=True)
+    return Place(tmp_path)
+
+
+def move_service(place: Place, url: str) -> None:
+    """Make the emulator of this test the one that answered the earlier version."""
+    path = place.root / "furniture.toml"
+    with closing(sqlite3.connect(place.output / "journal.db")) as db, db:
+        (before,) = db.execute("SELECT value FROM meta WHERE key = 'endpoint'").fetchone()
+        db.execute("UPDATE meta SET value = ? WHERE key = 'endpoint'", (url,))
+    path.write_text(path.read_text(encoding="utf-8").replace(before, url), encoding="utf-8")
+
+
+def test_verify_and_status_read_it(earlier: Place) -> None:
+    """Every input is accounted for, the results and the counts of the account's calls agree, nothing is written."""
+    before = {path: path.read_bytes() for path in earlier.output.iterdir()}
+    verified, status = (earlier.batchrec(command, str(earlier.output)) for command in ("verify", "status"))
+    assert (verified.code, verified.err) == (0, "")
+    assert (status.code, status.err) == (0, "")
+    assert all("9 images" in done.out and "10 answers, 2 failed" in done.out for done in (verified, status))
+    assert {path: path.read_bytes() for path in earlier.output.iterdir()} == before
+
+
+def test_nothing_that_was_answered_is_asked_again(earlier: Place, emulator: Emulator) -> None:
+    """A plain run asks for the images that were left and nothing else; the rows before them stay byte for byte."""
+    move_service(earlier, emulator.url)
+    before = (earlier.output / "results.jsonl").read_bytes()
+    earlier.run()
+    assert earlier.summary()["calls"] == 2 * len(LEFT)
+    assert emulator.counters.calls["advanced_general"] == emulator.counters.calls["dish"] == len(LEFT)
+    assert (earlier.output / "results.jsonl").read_bytes().startswith(before)
+    assert images_of(earlier.rows()) == sorted([*ANSWERED, *LEFT] * 2)
+    assert images_of(earlier.failures()) == sorted([NO_PICTURE, REFUSED])
+    assert earlier.batchrec("verify", str(earlier.output)).code == 0
+
+
+def test_failed_images_can_be_retried(earlier: Place, emulator: Emulator) -> None:
+    """`--retry-failed` asks once for the image that the service refused, and for its follow-up."""
+    move_service(earlier, emulator.url)
+    assert earlier.run("--retry-failed").code == 1  # a page is still no picture
+    assert emulator.counters.calls["dish"] == len([*LEFT, REFUSED])
+    assert images_of(earlier.rows()) == sorted([*ANSWERED, *LEFT, REFUSED] * 2)
+    assert images_of(earlier.failures()) == [NO_PICTURE]
+
+
+def test_answers_of_the_state_folder_are_reused(earlier: Place) -> None:
+    """Another job with the same images gets the answers that the earlier version kept, without a call."""
+    with closing(sqlite3.connect(earlier.state / "answers.db")) as db, db:
+        db.execute("UPDATE answers SET at = ?", (time.time(),))  # they are given for half a year only
+    options = ("--set", 'name="again"', "--set", f"input.exclude={[*LEFT, REFUSED, NO_PICTURE]}")
+    assert earlier.run(*options).code == 0
+    again = Place(earlier.root)
+    again.output = earlier.root / "results" / "again"
+    assert images_of(again.rows()) == sorted(ANSWERED * 2)
+    assert again.summary()["calls"] == 0
+
+
+def test_counts_of_the_state_folder_are_kept(earlier: Place) -> None:
+    """`batchrec quota` lists the calls that the earlier version counted."""
+    rows = [line.split() for line in earlier.batchrec("quota").out.splitlines()[1:]]
+    assert {cells[1]: cells[3] for cells in rows} == {"advanced_general": "5", "dish": "4"}
