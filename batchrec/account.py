@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import random
+import shlex
 import stat
 import tomllib
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,7 +22,8 @@ from urllib.parse import urlencode
 import orjson
 from filelock import FileLock, Timeout
 
-from .errors import CredentialsRefused, JobError, ServiceUnavailable
+from .endpoint import EMBEDDED, LIVE, normal_endpoint
+from .errors import CredentialsRefused, JobError, ServiceUnavailable, WrongEndpoint
 from .interfaces import Transport
 from .model import Authorization, Failure, Kind, Reply
 from .redact import redact, remember
@@ -43,12 +45,18 @@ _HINT = "check the key and secret with `batchrec login`"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One profile: an API Key and Secret Key (OAuth), or a bearer API Key. `account` names who shares its counts."""
+    """One profile: an API Key and Secret Key (OAuth), or a bearer API Key. `account` names who shares its counts.
+
+    `endpoint` is the only one they are sent to, in normal form. Those of the environment (`variables`) may also go
+    where the user's own hand sends them.
+    """
 
     api_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
     bearer: str = field(default="", repr=False)
     account: str = ""
+    endpoint: str = LIVE
+    variables: bool = field(default=False, compare=False)
 
     @property
     def identity(self) -> str:
@@ -72,7 +80,7 @@ def load_credentials(profile: str, environ: Mapping[str, str]) -> Credentials:
     if profile == "default" and (key or secret):
         if not (key and secret):
             raise JobError("BAIDU_API_KEY and BAIDU_SECRET_KEY: set both, or neither")
-        return Credentials(key, secret)
+        return Credentials(key, secret, variables=True)
     path = credentials_file(environ)
     profiles = read_profiles(path)
     if profile not in profiles:
@@ -84,13 +92,38 @@ def load_credentials(profile: str, environ: Mapping[str, str]) -> Credentials:
     return _credentials(path, profile, profiles[profile])
 
 
+def check_endpoint(credentials: Credentials, profile: str, endpoint: str, *, by_hand: bool, origin: str) -> None:
+    """Raise WrongEndpoint where these credentials must not be sent to `endpoint` (in normal form).
+
+    A profile goes to its own endpoint only. Keys of the environment go to the service itself, or where the user's own
+    hand names the endpoint (`by_hand`), never to a host that only a job file names: job files are shared. `origin` says
+    where the endpoint was written.
+    """
+    if endpoint == credentials.endpoint or (credentials.variables and by_hand):
+        return
+    name = "NAME" if profile == "default" else shlex.quote(profile)
+    login = f"`batchrec login --endpoint {shlex.quote(endpoint)} --profile {name}`"
+    if profile == "default":
+        login += ' and account.profile = "NAME"'
+    if credentials.variables:
+        raise WrongEndpoint(
+            f'{origin}: account.endpoint: "{endpoint}" is named by a job file only, so BAIDU_API_KEY and '
+            f"BAIDU_SECRET_KEY are not sent there. If you trust it: set BATCHREC_ENDPOINT={shlex.quote(endpoint)}, or "
+            f"keep a key of its own with {login}"
+        )
+    raise WrongEndpoint(
+        f'{origin}: account.endpoint: "{endpoint}" is not the endpoint of profile {profile!r} '
+        f"({credentials.endpoint}), so its key is not sent there. If you trust it, keep a key of its own with {login}"
+    )
+
+
 def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
-    """The tables of a credentials file, empty where there is none. Raises JobError if others may read it."""
+    """The tables of a credentials file, empty where there is none. Raises JobError if it is not this user's alone."""
     try:
-        # Windows has access lists instead, and shows every file as readable by all.
-        if os.name != "nt" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise JobError(f"{path}: others can read it; run: chmod 600 '{path}'")
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8", opener=_open_at_once) as file:
+            if complaint := _not_private(os.fstat(file.fileno()), path):
+                raise JobError(f"{path}: {complaint}")
+            tables = tomllib.loads(file.read())
     except FileNotFoundError:
         return {}
     except OSError as exc:
@@ -100,15 +133,45 @@ def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
     return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe does not wait for its writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _not_private(status: os.stat_result, path: Path) -> str:
+    """Why an open file cannot be trusted with keys, and the remedy; empty where it can."""
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a regular file, but a pipe or a device"
+    if os.name == "nt":  # Windows has access lists instead, and shows every file as readable by all
+        return ""
+    if status.st_uid != os.geteuid():
+        return f"belongs to another user (uid {status.st_uid}); run: chown {os.geteuid()} {shlex.quote(str(path))}"
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return f"others can read it; run: chmod 600 {shlex.quote(str(path))}"
+    return ""
+
+
 def _credentials(path: Path, profile: str, table: Mapping[str, object]) -> Credentials:
-    known = {"api_key", "secret_key", "bearer", "account"}
+    known = {"api_key", "secret_key", "bearer", "account", "endpoint"}
     wrong = [name for name, value in table.items() if name not in known or not isinstance(value, str)]
     if wrong:
         raise JobError(f"{path}: [{profile}] has {', '.join(wrong)}; expected text for {', '.join(sorted(known))}")
-    credentials = Credentials(**{name: str(value) for name, value in table.items()})
+    texts = {"endpoint": LIVE} | {name: str(value) for name, value in table.items()}
+    try:
+        endpoint = real_endpoint(texts.pop("endpoint"))
+    except ValueError as exc:
+        raise JobError(f"{path}: [{profile}] endpoint: {exc}") from None
+    credentials = Credentials(**texts, endpoint=endpoint, variables=False)
     if not credentials.bearer and not (credentials.api_key and credentials.secret_key):
         raise JobError(f"{path}: [{profile}] needs api_key and secret_key, or bearer")
     return credentials
+
+
+def real_endpoint(text: str) -> str:
+    """The normal form of an endpoint that keys can belong to. Raises ValueError as `normal_endpoint` does."""
+    if text == EMBEDDED:
+        raise ValueError('is "embedded", which needs no key')
+    return normal_endpoint(text)
 
 
 def _digest(text: str) -> str:

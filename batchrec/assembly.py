@@ -14,9 +14,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from . import views
-from .account import BearerAccount, Credentials, TokenAccount, load_credentials
+from .account import BearerAccount, Credentials, TokenAccount, check_endpoint, load_credentials
 from .client import Client, make_request
 from .ending import Facts, ending
+from .endpoint import EMBEDDED, LIVE, normal_endpoint
 from .engine import MOST_WORKERS, PREPARING, Engine, Lane, Step, Tally
 from .errors import DirectoryBusy, JobError
 from .follow import Conditions, follow_ups
@@ -29,7 +30,7 @@ from .model import AUTO, Found, Ignored, Notice, Summary
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles, writing
 from .pacer import Paces
-from .progress import Snapshot, Style, shown
+from .progress import Snapshot, Style, say, shown
 from .quota import Quota, iso_beijing
 from .record import Asked
 from .redact import remember
@@ -37,7 +38,7 @@ from .resume import Opened, Wishes, open_directory
 from .services import SERVICES
 from .signals import Stopper
 from .sources import open_sources
-from .spec import EMBEDDED, Job
+from .spec import Job
 from .spec import Step as JobStep
 from .state import state_directory
 
@@ -46,7 +47,6 @@ _log = logging.getLogger(__name__)
 LOCK = ".lock"
 _LOOKED_AT_SECONDS = 0.2  # a command that only looks whether a run is going on holds the lock for a moment
 
-_LIVE_ENDPOINT = "https://aip.baidubce.com"
 _FEWEST_WORKERS = 16
 _SECONDS_OF_CALLS = 4
 
@@ -114,16 +114,19 @@ class _Run:
 
 
 async def run(
-    job: Job, options: Options | None = None, environ: Mapping[str, str] = os.environ, world: World | None = None
+    job: Job, options: Options | None = None, environ: Mapping[str, str] | None = None, world: World | None = None
 ) -> Summary:
-    """Run or resume a job; see the summary's `exit_code` for how it ended.
+    """Run or resume a job; see the summary's `exit_code` for how it ended. `environ` None: the process's.
 
     Raises JobError, DirectoryBusy, OutputFailed and Interrupted; whatever else ends a run early is in the log and the
     summary, with what was answered saved.
     """
     options, world = options or Options(), world or World()
+    environ = os.environ if environ is None else environ
     started = time.monotonic()
     credentials = credentials_of(job, environ)
+    if options.progress != "none":
+        say(f"{job.name}: {_destination(job, credentials)}")
     state = state_directory(environ)
     entries = inputs_of(job)
     stopper = Stopper()
@@ -156,12 +159,31 @@ def known_answers(job: Job, state: Path, credentials: Credentials, now: Callable
 
 
 def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
-    """Who pays. Raises JobError where nobody is named."""
-    if job.account.endpoint == EMBEDDED:
-        return Credentials("embedded", "embedded", account=EMBEDDED)
-    credentials = load_credentials(job.account.profile, environ)
+    """Who pays. Raises JobError where nobody is named, WrongEndpoint where the keys must not go to the endpoint."""
+    endpoint, profile = job.account.endpoint, job.account.profile
+    if endpoint == EMBEDDED:
+        return Credentials("embedded", "embedded", account=EMBEDDED, endpoint=EMBEDDED)
+    credentials = load_credentials(profile, environ)
     remember(*credentials.secrets)
+    by_hand = bool(job.endpoint_by) or _of_environment(environ) == endpoint
+    check_endpoint(credentials, profile, endpoint, by_hand=by_hand, origin=job.endpoint_by or str(job.path))
     return credentials
+
+
+def _of_environment(environ: Mapping[str, str]) -> str | None:
+    """BATCHREC_ENDPOINT in normal form, None where it is no endpoint."""
+    with contextlib.suppress(ValueError):
+        return normal_endpoint(environ.get("BATCHREC_ENDPOINT", ""))
+    return None
+
+
+def _destination(job: Job, credentials: Credentials) -> str:
+    """Where the job's calls go and with which credentials, for the user."""
+    endpoint = job.account.endpoint
+    if endpoint == EMBEDDED:
+        return "embedded endpoint, in this process; nothing is sent"
+    keys = "BAIDU_API_KEY" if credentials.variables else f"profile {job.account.profile!r}"
+    return f"calls go to {endpoint} with {keys}"
 
 
 @asynccontextmanager
@@ -364,7 +386,7 @@ def _account(this: _Run, endpoint: str, transport: Transport, rng: random.Random
 def payer(job: Job, credentials: Credentials) -> str:
     """The account's name in counts. Another endpoint is another account: an emulator's calls cost nobody anything."""
     endpoint = job.account.endpoint
-    return credentials.identity if endpoint in (_LIVE_ENDPOINT, EMBEDDED) else f"{credentials.identity}@{endpoint}"
+    return credentials.identity if endpoint in (LIVE, EMBEDDED) else f"{credentials.identity}@{endpoint}"
 
 
 def by_service(job: Job) -> dict[str, list[JobStep]]:

@@ -109,9 +109,9 @@ def run(
     with _told():
         from .assembly import Options
         from .assembly import run as run_job
+        from .endpoint import EMBEDDED
         from .loading import load_job
         from .resume import Wishes
-        from .spec import EMBEDDED
         from .tables import show_answers
 
         _log_to_stderr(log_level)
@@ -206,6 +206,7 @@ def recognize(
     option: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A request parameter of the service.")] = None,
     model: Annotated[str | None, typer.Option(help="Your EasyDL model.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="`embedded`, or the address of the service.")] = None,
+    profile: Annotated[str, typer.Option(help="Which credentials, as `batchrec login` keeps them.")] = "default",
     no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Take no answer from an earlier job.")] = False,
     log_level: Level = LogLevel.WARNING,
 ) -> None:
@@ -229,6 +230,7 @@ def recognize(
                     model=model,
                     options=options,
                     endpoint=endpoint,
+                    profile=profile,
                     reuse=not no_reuse,
                     signals=True,
                 )
@@ -379,7 +381,10 @@ def _emulate(values: dict[str, object], host: str, port: int, faults: Path | Non
 def login(
     profile: Annotated[str, typer.Option(help="The name under which it is kept.")] = "default",
     endpoint: Annotated[
-        str, typer.Option(envvar="BATCHREC_ENDPOINT", show_envvar=False, help="Where the key is tried.")
+        str,
+        typer.Option(
+            envvar="BATCHREC_ENDPOINT", show_envvar=False, help="Where the key is tried; it is sent nowhere else."
+        ),
     ] = "https://aip.baidubce.com",
     account: Annotated[str, typer.Option(help="Profiles of one account share its counts under this name.")] = "",
 ) -> None:
@@ -388,12 +393,14 @@ def login(
     Example: `batchrec login --profile shop`
     """
     with _told():
-        from .login import try_and_keep
+        from .login import tried_at, try_and_keep
 
+        host = tried_at(endpoint)
+        _err(f"the key is tried at {host}")
         api_key = typer.prompt("API Key", hide_input=True).strip()
         secret_key = typer.prompt("Secret Key", hide_input=True).strip()
-        path = _run(lambda: try_and_keep(profile, api_key, secret_key, account, endpoint))
-        _err(f"the key works; kept as profile {profile!r} in {path}")
+        path = _run(lambda: try_and_keep(profile, api_key, secret_key, account, host))
+        _err(f"the key works; kept as profile {profile!r} in {path}, for {host} alone")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
     BatchrecError
     ├── JobError               2   the command line, the job file, a manifest or the credentials file is wrong
+    │   └── WrongEndpoint      2   the credentials must not be sent to the job's endpoint
     ├── DirectoryBusy         73   another run holds the output directory
     ├── OutputFailed          74   an output cannot be written
     ├── ResultsDamaged        74   results.jsonl is shorter than what was committed
@@ -34,6 +35,10 @@ class JobError(BatchrecError):
     def __init__(self, *complaints: str) -> None:
         super().__init__("\n".join(complaints))
         self.complaints = complaints
+
+
+class WrongEndpoint(JobError):
+    """The job's endpoint is not one that these credentials may be sent to. Nothing was opened or sent."""
 
 
 class DirectoryBusy(BatchrecError):

@@ -16,14 +16,18 @@ from pydantic import ValidationError
 
 from .complaints import HIDDEN, Loc, Raw, find_faults, key_path, shown
 from .errors import JobError
-from .spec import Job
+from .spec import Job, Written
+
+_ENDPOINT: Loc = ("account", "endpoint")
 
 
-def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Job:
+def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Job:
     """The job in the TOML file `path`, or a JobError with every complaint.
 
-    `overrides` are `key.path=TOML-VALUE`, as of `--set`; `BATCHREC_ENDPOINT` in `environ` wins over them and the file.
+    `overrides` are `key.path=TOML-VALUE`, as of `--set`; `BATCHREC_ENDPOINT` in `environ` (None: the process's) wins
+    over them and the file.
     """
+    environ = os.environ if environ is None else environ
     raw = _read(path)
     origins: dict[Loc, str] = {}
     complaints = []
@@ -35,7 +39,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
     account = raw.setdefault("account", {})
     if environ.get("BATCHREC_ENDPOINT") and isinstance(account, dict):
         account["endpoint"] = environ["BATCHREC_ENDPOINT"]
-        origins["account", "endpoint"] = "BATCHREC_ENDPOINT"
+        origins[_ENDPOINT] = "BATCHREC_ENDPOINT"
     return build_job(raw, path, origins, complaints)
 
 
@@ -45,10 +49,11 @@ def build_job(raw: Raw, path: str | Path, origins: dict[Loc, str] | None = None,
     `origins` says of keys that come from elsewhere where from; `complaints` are earlier ones, to be told first.
     """
     raw = {"name": Path(path).stem, **raw}
+    endpoint_by = _origin(_ENDPOINT, origins or {}, "")
     job: Job | None = None
     within: ValidationError | None = None
     try:
-        job = Job.model_validate(raw, context=Path(path))
+        job = Job.model_validate(raw, context=Written(Path(path), endpoint_by))
     except ValidationError as exc:
         within = exc
     lines = [

@@ -19,6 +19,8 @@ from .services import OptionValue
 from .views import FAILURES
 
 _JOB_FILE = Path("recognize.toml")
+_ARGUMENT, _VARIABLE = "argument", "BATCHREC_ENDPOINT"
+"""Whose hand named the endpoint, as complaints begin."""
 _ARGUMENTS = {"input.paths": "files", "recognize[0].": "", "account.": "", "limits.": ""}
 """Where a complaint's key begins, and how the arguments of `recognize` say that."""
 
@@ -39,17 +41,22 @@ async def recognize(
     model: str | None = None,
     options: Mapping[str, OptionValue] | None = None,
     endpoint: str | None = None,
+    profile: str = "default",
     qps: float | None = None,
     reuse: bool = True,
     signals: bool = False,
 ) -> AsyncIterator[Row]:
     """Recognize files, folders or globs: the rows of results.jsonl, as they are answered. `reuse`: known answers too.
 
+    `endpoint` None: BATCHREC_ENDPOINT, else the service itself. A `profile` of credentials.toml is sent to its own
+    endpoint only.
+
     Raises JobError where the arguments are wrong, and ImagesFailed after the last row where images have no answer.
     """
     with tempfile.TemporaryDirectory(prefix="batchrec-") as directory, _speaking_of_arguments():
-        raw = _raw(files, service, model, options, endpoint, qps, directory)
-        job = build_job(raw, _JOB_FILE)
+        account, origins = _account(endpoint, profile, os.environ)
+        raw = _raw(files, service, model, options, account, qps, directory)
+        job = build_job(raw, _JOB_FILE, origins)
         rows: asyncio.Queue[Row | None] = asyncio.Queue()
 
         def arrived(lines: Sequence[bytes]) -> None:
@@ -69,12 +76,23 @@ async def recognize(
             raise ImagesFailed(_failures(Path(directory)), summary)
 
 
+def _account(
+    endpoint: str | None, profile: str, environ: Mapping[str, str]
+) -> tuple[dict[str, str], dict[tuple[str | int, ...], str]]:
+    """The table `account` of the job file, and which of its keys were written elsewhere."""
+    by = _ARGUMENT if endpoint else _VARIABLE
+    endpoint = endpoint or environ.get(_VARIABLE)
+    if not endpoint:
+        return {"profile": profile}, {}
+    return {"profile": profile, "endpoint": endpoint}, {("account", "endpoint"): by}
+
+
 def _raw(
     files: Sequence[str | os.PathLike[str]],
     service: str,
     model: str | None,
     options: Mapping[str, OptionValue] | None,
-    endpoint: str | None,
+    account: Mapping[str, str],
     qps: float | None,
     directory: str,
 ) -> dict[str, Any]:
@@ -86,11 +104,9 @@ def _raw(
         "name": "recognize",
         "input": {"paths": [os.fspath(file) for file in files]},
         "recognize": [step],
+        "account": account,
         "output": {"directory": directory, "formats": ["jsonl"]},
     }
-    chosen = endpoint or os.environ.get("BATCHREC_ENDPOINT")
-    if chosen:
-        raw["account"] = {"endpoint": chosen}
     if qps is not None:
         raw["limits"] = {"qps": qps}
     return raw
@@ -106,8 +122,10 @@ def _speaking_of_arguments() -> Iterator[None]:
 
 
 def _about_argument(complaint: str) -> str:
-    text = complaint.removeprefix(f"{_JOB_FILE}: ").replace(
-        "relative to the job file", "relative to the current folder"
+    text = (
+        complaint.removeprefix(f"{_JOB_FILE}: ")
+        .removeprefix(f"{_ARGUMENT}: ")
+        .replace("relative to the job file", "relative to the current folder")
     )
     for key, argument in _ARGUMENTS.items():
         if text.startswith(key):

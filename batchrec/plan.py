@@ -12,14 +12,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from . import images
+from .account import Credentials
 from .assembly import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
-from .errors import JobError
+from .endpoint import EMBEDDED
+from .errors import JobError, WrongEndpoint
 from .follow import Conditions, asked, follow_ups, labels_of
 from .gate import Caps
 from .journal import Journal, Pending, copy_journal
@@ -33,7 +35,7 @@ from .progress import Snapshot, Style, shown
 from .quota import Quota, beijing_day, iso_beijing, next_reset
 from .resume import Opened, Wishes, judge, listed, take_inputs, take_steps
 from .services import SERVICES
-from .spec import EMBEDDED, Job, Step
+from .spec import Job, Step
 from .state import state_directory
 
 _BATCH = 500
@@ -63,12 +65,15 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole job: its inputs as they are now, and what is left. `finish_at` is ISO 8601, None where unknown.
+    """The whole job: where its calls go, its inputs as they are now, and what is left.
+
+    `endpoint` is an origin or "embedded"; `finish_at` is ISO 8601, None where unknown.
 
     `unreadable`, `refused` and `to_repair` are images among those that are to be asked about; `known` are images and
     steps that need no call, since their answer is known. A picture that is torn inside is found only by decoding it.
     """
 
+    endpoint: str
     images: int
     ignored: int
     unreadable: int
@@ -92,22 +97,35 @@ async def plan(
     reuse: bool = True,
     reuse_models: bool = False,
     progress: Style = "none",
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
     now: Callable[[], float] = time.time,
 ) -> Plan:
-    """What `run` would do. Raises JobError where that could not begin; it needs no credentials, see `payer_known`."""
-    state = state_directory(environ)
-    survey = _Survey(job, state, reuse, reuse_models, environ, now)
+    """What `run` would do. Raises JobError where that could not begin; it needs no credentials, see `payer_known`.
+
+    `environ` None: the process's.
+    """
+    environ = os.environ if environ is None else environ
+    credentials = _payer(job, environ)  # before anything is opened
+    survey = _Survey(job, state_directory(environ), reuse, reuse_models, credentials, now)
     async with shown(progress, survey.snapshot):
         return await asyncio.to_thread(survey.run)
 
 
-def payer_known(job: Job, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the account's quota and known answers can be looked up, which takes its credentials."""
-    with suppress(JobError):
-        credentials_of(job, environ)
-        return True
-    return False
+def payer_known(job: Job, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the account's quota and known answers can be looked up, which takes its credentials.
+
+    Raises WrongEndpoint where there are some that must not go to the job's endpoint: a run could not begin.
+    """
+    return _payer(job, os.environ if environ is None else environ) is not None
+
+
+def _payer(job: Job, environ: Mapping[str, str]) -> Credentials | None:
+    try:
+        return credentials_of(job, environ)
+    except WrongEndpoint:
+        raise
+    except JobError:
+        return None
 
 
 @dataclass(slots=True)
@@ -127,12 +145,12 @@ class _Survey:
         state: Path,
         reuse: bool,
         reuse_models: bool,
-        environ: Mapping[str, str],
+        credentials: Credentials | None,
         now: Callable[[], float],
     ) -> None:
         self._job, self._state, self._now = job, state, now
         self._reuse, self._reuse_models = reuse, reuse_models
-        self._credentials = credentials_of(job, environ) if payer_known(job, environ) else None
+        self._credentials = credentials
         self._ways = list(dict.fromkeys(_way(job, step) for step in job.recognize))
         self._done, self._total = 0, 0
         self._unreadable = self._refused = self._to_repair = 0
@@ -229,6 +247,7 @@ class _Survey:
         seconds = [step.seconds for step in steps if step.calls]
         prices = [step.yuan for step in steps]
         return Plan(
+            endpoint=self._job.account.endpoint,
             images=counts.images,
             ignored=ignored,
             unreadable=self._unreadable,

@@ -7,24 +7,23 @@ keys (a step's options and its service, say) is judged by `loading.py` on what w
 import difflib
 import functools
 import hashlib
-import ipaddress
 import json
 import os
 import re
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
+from .endpoint import LIVE, normal_endpoint
 from .model import AUTO, Label
 from .services import SERVICES, Option
 
 SCHEMA_FILE = Path(__file__).with_name("job.schema.json")
 TEMPLATE_FILE = Path(__file__).with_name("template.toml")
-EMBEDDED = "embedded"
 Schema = dict[str, Any]
 
 
@@ -110,40 +109,6 @@ def _some(steps: "tuple[Step, ...]") -> "tuple[Step, ...]":
 
 def _with_jsonl(formats: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("jsonl", *formats)))
-
-
-def _endpoint(text: str) -> str:
-    if text == EMBEDDED:
-        return text
-    url = _url(text)
-    if url.scheme == "http" and not _loopback(url.hostname or ""):
-        raise ValueError("would send the key unencrypted; http:// is for this machine only, else https://")
-    if "@" in url.netloc:
-        raise ValueError("holds a user or password; leave them out")
-    if url.path not in ("", "/") or "?" in text or "#" in text:
-        raise ValueError('goes on after the host; for example: "https://aip.baidubce.com"')
-    return f"{url.scheme}://{url.netloc.lower()}".rstrip(":")
-
-
-def _url(text: str) -> SplitResult:
-    wrong = 'is not an endpoint; "embedded", or for example: "https://aip.baidubce.com"'
-    try:
-        url = urlsplit(text)
-        sound = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:
-        raise ValueError(wrong) from None
-    if not sound or re.search(r"[\s\\]", text) or not text.isprintable():
-        raise ValueError(wrong)
-    return url
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _option_schema(option: Option) -> Schema:
@@ -304,10 +269,10 @@ class Step(Table):
 class Account(Table):
     """Who asks, and where."""
 
-    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
-        default="https://aip.baidubce.com",
+    endpoint: Annotated[str, AfterValidator(normal_endpoint)] = Field(
+        default=LIVE,
         description='The service; "embedded": the emulator in this process, without an account. '
-        "http:// for this machine only. BATCHREC_ENDPOINT wins over it.",
+        "http:// for this machine only. BATCHREC_ENDPOINT wins over it. Keys go to their own endpoint only.",
         examples=["https://aip.baidubce.com"],
         json_schema_extra={"pattern": r"^(embedded|https://[^/]+/?|http://(localhost|127\.|\[::1\])[^/]*/?)$"},
     )
@@ -377,6 +342,14 @@ class OutputSpec(Table):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Origin of a job: its file, and the user's own hand that named the endpoint instead of the file, if any."""
+
+    path: Path
+    endpoint_by: str = ""
+
+
 class Job(Table):
     """A batchrec job: images, what is asked about each, by whom, how fast, and where the answers go."""
 
@@ -396,17 +369,22 @@ class Job(Table):
     limits: Limits = Field(default_factory=Limits, examples=[{"qps": 10}])
     output: OutputSpec = Field(default_factory=OutputSpec, examples=[{"formats": ["jsonl", "csv"]}])
 
-    _path: Path = PrivateAttr(default=Path("job.toml"))
+    _written: Written = PrivateAttr(default=Written(Path("job.toml")))
 
     def model_post_init(self, context: Any, /) -> None:
-        """Remembers which file it is: a validation's context is the job file's path, or None."""
+        """Remembers which file it is: a validation's context is a `Written`, or None."""
         if context is not None:
-            self._path = context
+            self._written = context
 
     @property
     def path(self) -> Path:
         """The job file, absolute. Links in it are not resolved."""
-        return Path(os.path.abspath(self._path))
+        return Path(os.path.abspath(self._written.path))
+
+    @property
+    def endpoint_by(self) -> str:
+        """The user's own hand that named the endpoint, such as `--set`; empty where only the job file may have."""
+        return self._written.endpoint_by
 
     @property
     def base(self) -> Path:

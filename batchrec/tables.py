@@ -124,9 +124,10 @@ def show_json(found: Plan | Status) -> None:
 
 
 def show_plan(plan: Plan) -> None:
-    """What a run would do: how the images stand, a line a step, and when it would be done."""
+    """What a run would do: where calls go, how the images stand, a line a step, and when it would be done."""
     console = _console()
     console.print(
+        f"endpoint: {plan.endpoint}\n"
         f"{plan.images:,} images ({plan.duplicates:,} copies, {plan.ignored:,} files ignored): "
         f"{plan.answered:,} answers, {plan.failed:,} failed\n"
         f"to be asked about: {plan.known:,} known already, {plan.unreadable:,} unreadable, {plan.refused:,} refused, "

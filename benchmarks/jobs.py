@@ -28,6 +28,7 @@ class Job:
     """A job file in a folder that also holds its results and batchrec's state; nothing of the user's is used."""
 
     folder: Path
+    url: str
 
     @property
     def results(self) -> Path:
@@ -52,6 +53,7 @@ class Job:
             "BATCHREC_CONFIG_DIR": str(self.folder / "config"),
             "BAIDU_API_KEY": "key",
             "BAIDU_SECRET_KEY": "secret",
+            "BATCHREC_ENDPOINT": self.url,
         }
         command = [*program, "run", str(self.folder / "job.toml"), "--progress", "none", *options]
         return Running(command, environ)
@@ -68,7 +70,7 @@ class Job:
 def job(url: str, pictures: Path, body: str, concurrency: int) -> Iterator[Job]:
     """A new job over a folder of pictures, all result formats on; its folder is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="batchrec-bench-") as name:
-        made = Job(Path(name))
+        made = Job(Path(name), url)
         (made.folder / "job.toml").write_text(_text(url, pictures, body, concurrency), encoding="utf-8")
         yield made
 

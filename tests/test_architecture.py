@@ -23,7 +23,7 @@ FLOORS = (
     ("loading",),
     ("complaints",),
     ("spec",),
-    ("retry", "codes", "services", "state", "batch", "budget", "seen", "exact_json", "durable", "redact"),
+    ("retry", "codes", "services", "state", "batch", "budget", "seen", "exact_json", "durable", "redact", "endpoint"),
     ("interfaces",),
     ("model", "errors", "__init__"),
 )

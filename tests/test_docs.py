@@ -323,7 +323,7 @@ def test_other_blocks_are_sound(page):
             FaultPlan.parse(text.encode())
         elif language == "toml" and "[input]" not in text:
             keys = {key for table in tomllib.loads(text).values() for key in table}
-            assert keys <= {"api_key", "secret_key", "bearer", "account"}
+            assert keys <= {"api_key", "secret_key", "bearer", "account", "endpoint"}
         elif language == "python":
             tree = ast.parse(text)
             named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ours(node.value)}

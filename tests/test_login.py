@@ -83,9 +83,10 @@ async def test_other_profiles_stay(config: Path) -> None:
     path.chmod(0o600)
     async with serve() as emulator:
         await try_and_keep("my shop", "new", "newer", "", emulator.url)
+    kept = {"api_key": "new", "secret_key": "newer", "endpoint": emulator.url}
     assert tomllib.loads(path.read_text()) == {
         "default": {"bearer": "bce-v3/a/b"},
-        "my shop": {"api_key": "new", "secret_key": "newer"},
+        "my shop": kept,
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from batchrec.errors import JobError
-from batchrec.oneoff import ImagesFailed, _about_argument, _raw, recognize
+from batchrec.oneoff import ImagesFailed, _about_argument, _account, recognize
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,8 @@ def picture(tmp_path):
         ("recognize.toml: recognize[0].options.top_num: 0", "options.top_num: 0"),
         ("recognize.toml: recognize[0].service: x", "service: x"),
         ("recognize.toml: account.endpoint: x", "endpoint: x"),
+        ("argument: account.endpoint: x", "endpoint: x"),
+        ("BATCHREC_ENDPOINT: account.endpoint: x", "BATCHREC_ENDPOINT: account.endpoint: x"),
         ("recognize.toml: limits.qps: x", "qps: x"),
         ("BAIDU_API_KEY and BAIDU_SECRET_KEY: set both", "BAIDU_API_KEY and BAIDU_SECRET_KEY: set both"),
     ],
@@ -43,11 +45,13 @@ def test_complaints_name_arguments(complaint, expected):
     assert _about_argument(complaint) == expected
 
 
-def test_the_endpoint_of_the_environment_is_the_default(monkeypatch):
-    """An argument wins over BATCHREC_ENDPOINT, and that over the service's own."""
-    monkeypatch.setenv("BATCHREC_ENDPOINT", "http://127.0.0.1:1")
-    assert _raw([], "dish", None, None, None, None, "x")["account"] == {"endpoint": "http://127.0.0.1:1"}
-    assert _raw([], "dish", None, None, "embedded", None, "x")["account"] == {"endpoint": "embedded"}
+def test_the_endpoint_of_the_environment_is_the_default():
+    """An argument wins over BATCHREC_ENDPOINT, and that over the service's own; either is the user's own hand."""
+    environ, key = {"BATCHREC_ENDPOINT": "http://127.0.0.1:1"}, ("account", "endpoint")
+    named = {"profile": "shop", "endpoint": "http://127.0.0.1:1"}
+    assert _account(None, "shop", environ) == (named, {key: "BATCHREC_ENDPOINT"})
+    assert _account("embedded", "x", environ) == ({"profile": "x", "endpoint": "embedded"}, {key: "argument"})
+    assert _account(None, "x", {}) == ({"profile": "x"}, {})
 
 
 async def test_rows_come_and_the_folder_goes(picture, tmp_path):

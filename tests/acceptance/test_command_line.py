@@ -213,7 +213,8 @@ def test_login_keeps_a_key_that_works(place: Place, emulator: Emulator) -> None:
     assert dict(emulator.counters.calls) == {"token": 1}
     path = place.config / "credentials.toml"
     assert path.stat().st_mode & 0o777 == 0o600
-    assert tomllib.loads(path.read_text())["shop"] == {"api_key": KEY, "secret_key": SECRET, "account": "ours"}
+    kept = {"api_key": KEY, "secret_key": SECRET, "account": "ours", "endpoint": emulator.url}
+    assert tomllib.loads(path.read_text())["shop"] == kept
     place.pictures(1)
     place.job(account={"profile": "shop"})
     assert place.run(env={"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": ""}).code == 0

@@ -112,14 +112,13 @@ def test_2_credentials_that_others_can_read_are_refused(place: Place, emulator: 
     """A credentials file with mode 0644 is not used."""
     place.pictures(1)
     place.job()
-    path = place.config / "credentials.toml"
-    place.put("config/credentials.toml", f'[default]\napi_key = "{KEY}"\nsecret_key = "{SECRET}"\n'.encode())
+    path = place.credentials(default={"api_key": KEY, "secret_key": SECRET})
     path.chmod(0o644)
-    done = clear(place.run(env={"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": ""}))
+    done = clear(place.run())
     assert (done.code, calls_of(emulator)) == (2, 0)
     assert "chmod 600" in done.err
     path.chmod(0o600)
-    assert place.run(env={"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": ""}).code == 0
+    assert place.run().code == 0
 
 
 @pytest.mark.parametrize("change", ["name", "endpoint"])
@@ -129,7 +128,13 @@ def test_2_the_directory_of_another_job(place: Place, emulator: Emulator, change
     place.job(output={"directory": f"results/{place.output.name}"})
     assert place.run().code == 0
     before, calls = (place.output / "results.jsonl").read_bytes(), calls_of(emulator)
-    done = clear(place.run("--set", 'name="other"' if change == "name" else 'account.endpoint="embedded"'))
+    done = clear(
+        place.run(
+            "--set",
+            'name="other"' if change == "name" else 'account.endpoint="embedded"',
+            env={"BATCHREC_ENDPOINT": ""},
+        )
+    )
     assert (done.code, calls_of(emulator)) == (2, calls)
     assert (place.output / "results.jsonl").read_bytes() == before
 
@@ -263,9 +268,8 @@ def test_77_a_wrong_bearer_key(place: Place, emulator: Emulator) -> None:
     place.pictures(40)
     place.job(limits={"qps": 20})
     emulator.configure(bearer="bce-v3/right")
-    place.put("config/credentials.toml", f'[default]\nbearer = "{BEARER}"\n'.encode())
-    (place.config / "credentials.toml").chmod(0o600)
-    done = clear(place.run(env={"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": ""}))
+    place.credentials(default={"bearer": BEARER})
+    done = clear(place.run())
     assert done.code == 77
     assert emulator.counters.outcomes["advanced_general"] == {"23": 1}
     assert BEARER not in done.err

@@ -185,10 +185,7 @@ def test_another_profile_of_the_service_shares_what_everybody_is_told(place: Pla
     place.pictures(2)
     place.job(steps=[GENERAL, EASYDL])
     assert place.run().code == 0
-    table = f'[default]\napi_key = "{KEY}-other"\nsecret_key = "{SECRET}"\n'
-    path = place.root / place.put("config/credentials.toml", table.encode())
-    path.chmod(0o600)
-    place.env |= {"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": ""}
+    place.credentials(default={"api_key": f"{KEY}-other", "secret_key": SECRET})
     assert other_job(place, "--reuse-models", steps=[GENERAL, EASYDL]) == 0
     assert (asked(emulator), asked(emulator, "easydl_classification")) == (2, 4)
 

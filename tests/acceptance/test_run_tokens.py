@@ -174,9 +174,8 @@ def test_77_a_bearer_key_that_is_refused_makes_one_call(place: Place, emulator: 
     """23 to the first call: it is the only one, and the key is not repeated."""
     crowd(place)
     emulator.configure(bearer="bce-v3/right", latency=0.3)
-    place.put("config/credentials.toml", f'[default]\nbearer = "{BEARER}"\n'.encode())
-    (place.config / "credentials.toml").chmod(0o600)
-    done = place.run(env={"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": ""})
+    place.credentials(default={"bearer": BEARER})
+    done = place.run()
     assert (done.code, dict(emulator.counters.calls)) == (77, {"advanced_general": 1})
     assert "(23)" in done.err
     assert BEARER not in done.err

@@ -163,14 +163,12 @@ def test_a_token_endpoint_that_echoes(apart: Place) -> None:
 def test_a_bearer_key(apart: Place) -> None:
     """An API Key stands in its file alone, also where the service throws it back."""
     apart.pictures(2)
-    path = apart.root / apart.put("config/credentials.toml", f'[default]\nbearer = "{BEARER}"\n'.encode())
-    path.chmod(0o600)
-    apart.env |= {"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": ""}
     said = Said(
         json.dumps({"error_code": 23, "error_msg": f"no such key: {BEARER}, {quote(BEARER, safe='')}"}).encode()
     )
     with strange(Stranger(lambda number, form: said)) as stranger:
         apart.endpoint = stranger.url
+        apart.credentials(default={"bearer": BEARER})
         apart.job()
         assert apart.run(*LOUD).code == 77
         assert stranger.requests[0][1]["Authorization"] == f"Bearer {BEARER}"

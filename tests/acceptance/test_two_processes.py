@@ -63,17 +63,9 @@ def test_an_account_named_in_two_profiles_is_one_account(tmp_path: Path) -> None
     """Two keys of one account, told so in credentials.toml, share its day."""
     with emulating() as emulator:
         place = Place(tmp_path, emulator.url)
-        for name in ("BAIDU_API_KEY", "BAIDU_SECRET_KEY"):
-            del place.env[name]
-        place.config.mkdir()
-        profiles = place.config / "credentials.toml"
-        profiles.touch(0o600)
-        profiles.write_text(
-            "".join(
-                f'[{name}]\napi_key = "key-{name}"\nsecret_key = "secret-{name}"\naccount = "工作室"\n'
-                for name in ("default", "second")
-            ),
-            encoding="utf-8",
+        keys = {"default": "key-default", "second": "key-second"}
+        place.credentials(
+            **{name: {"api_key": key, "secret_key": "secret", "account": "工作室"} for name, key in keys.items()}
         )
         place.pictures(8)
         place.job(limits={"daily": 5})
