@@ -25,6 +25,7 @@ KEYS = Credentials("the-key", "the-secret")
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens of these tests are not masked in the texts of others."""
     monkeypatch.setattr(redact, "_secrets", set())
+    monkeypatch.setattr(redact, "_in_lines", {})
 
 
 # -- credentials

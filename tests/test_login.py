@@ -20,6 +20,7 @@ ACCOUNT = Settings(api_key="right-key", secret_key="right-secret")
 def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys of these tests are not masked in the texts of others."""
     monkeypatch.setattr(redact, "_secrets", set())
+    monkeypatch.setattr(redact, "_in_lines", {})
 
 
 @pytest.fixture

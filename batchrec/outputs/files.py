@@ -17,9 +17,10 @@ import orjson
 
 from ..durable import sync_directory, sync_file
 from ..errors import OutputFailed, ResultsDamaged
-from ..exact_json import loads
+from ..exact_json import dumps, loads
 from ..interfaces import Output
 from ..model import Row
+from ..redact import may_hold_secret, redact_json
 from .jsonl import JsonlOutput
 
 Place = tuple[int, int]
@@ -45,6 +46,8 @@ class ResultFiles:
         self.outputs = tuple(outputs)
         self.places = places
         self.results = directory / JsonlOutput.filename
+        # Of the outputs, the one that holds all that the others do.
+        self._whole = next((n for n, output in enumerate(self.outputs) if isinstance(output, JsonlOutput)), 0)
         self._stack = AsyncExitStack()
         self._files: dict[str, Any] = {}
         self._untouched: frozenset[str] = frozenset()
@@ -171,8 +174,12 @@ class ResultFiles:
                 raise writing(self.directory, late) from late
 
     def encode(self, row: Row) -> Texts:
-        """A row as `append` takes it."""
-        return tuple([output.encode(row) for output in self.outputs])
+        """A row as `append` takes it. Secrets that the service threw back are masked."""
+        texts = tuple([output.encode(row) for output in self.outputs])
+        if may_hold_secret(texts[self._whole]):
+            masked = _without_secrets(row)
+            texts = tuple([output.encode(masked) for output in self.outputs])
+        return texts
 
     async def append(self, rows: Sequence[Texts]) -> list[Line]:
         """Append rows to every file, up to the operating system. Where each stands in results.jsonl, and its line."""
@@ -245,6 +252,11 @@ def _checksum(path: Path, length: int) -> int | None:
             checksum = zlib.crc32(block, checksum)
             length -= len(block)
     return checksum
+
+
+def _without_secrets(row: Row) -> Row:
+    """The row with every remembered secret masked in what comes from the service. Names of images stay."""
+    return {**row, **{key: loads(redact_json(dumps(row[key]))) for key in ("labels", "response")}}
 
 
 def read_row(line: bytes) -> Row | None:

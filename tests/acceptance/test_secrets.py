@@ -1,4 +1,4 @@
-"""Key, secret and token stand where they are kept, and in no other byte that batchrec writes, whatever happens."""
+"""Keys, secrets and tokens are written to the credentials file and the token cache, and nowhere else."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ import sys
 from urllib.parse import quote
 
 import pytest
-from harness import Place, calls_of, dead_endpoint, until
+from harness import Place, calls_of, dead_endpoint, picture, until
 from stranger import Said, Stranger, reply, strange
 from terminal import on_terminal
 
@@ -34,6 +34,21 @@ main()
 """A defect whose message holds the address, and with it the token."""
 
 
+SPELLINGS = {
+    "as it is": str,
+    "percent-encoded": lambda text: quote(text, safe=""),
+    "all of it percent-encoded": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "percent-encoded in lower case": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "percent-encoded twice": lambda text: "".join(f"%25{byte:02X}" for byte in text.encode()),
+    "JSON-escaped": lambda text: "".join(f"\\u{byte:04x}" for byte in text.encode()),
+    "JSON-escaped within JSON": lambda text: "".join(f"\\\\u{byte:04X}" for byte in text.encode()),
+    "with its slashes escaped": lambda text: text.replace("/", "\\/"),
+    "with its slashes escaped within JSON": lambda text: text.replace("/", "\\\\/"),
+    "in part": lambda text: "".join(each if number % 3 else f"%{ord(each):02x}" for number, each in enumerate(text)),
+}
+"""How a server may write a secret within a text of its JSON."""
+
+
 def forms(secret: str) -> set[bytes]:
     """How a secret may stand in a file."""
     plain = secret.encode()
@@ -44,6 +59,7 @@ def forms(secret: str) -> set[bytes]:
         json.dumps(secret).encode()[1:-1],
         plain.hex().encode(),
         base64.b64encode(plain).rstrip(b"="),
+        *(spell(secret).encode() for spell in SPELLINGS.values()),
     }
 
 
@@ -146,6 +162,52 @@ def test_a_server_that_echoes_what_it_was_sent(apart: Place, where: str) -> None
         assert stranger.calls
     nothing_leaks(apart, KEY, SECRET, TOKEN)
     assert TOKEN in next(iter(found(apart, TOKEN).values()))
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_an_answer_that_echoes_what_it_was_sent(apart: Place, spelling: str) -> None:
+    """In labels, in keys, deep in the response: masked in every file, in the result cache and on standard output.
+
+    What is beside it stays as it was, and every line stays JSON.
+    """
+    apart.pictures(3)
+    spell = SPELLINGS[spelling]
+    number = 2**63 + 1
+    marked = reply("SECRETS", "猫 100%", log_id="SECRETS", deep=[{"SECRETS": "a SECRETS b", "number": number}])
+    body = marked.replace(b"SECRETS", " ".join(map(spell, (TOKEN, KEY, SECRET))).encode())
+    told = json.dumps({"access_token": TOKEN, "expires_in": 2592000}).encode()
+    with strange(Stranger(lambda number, form: Said(body), token=lambda: Said(told))) as stranger:
+        apart.endpoint = stranger.url
+        apart.job()
+        assert apart.run(*LOUD, "--limit", "2").code == 0
+        calls = len(stranger.calls)
+        assert apart.batchrec("recognize", "家居", *LOUD).code == 0  # takes two from the cache, and puts one there
+        assert apart.run(*LOUD).code == 0
+        assert (calls, len(stranger.calls)) == (2, 3)
+    rows = apart.rows()
+    assert [row["reused"] is None for row in rows] == [True, True, False]
+    hidden = "[hidden] [hidden] [hidden]"
+    for row in rows:
+        assert [label["name"] for label in row["labels"]] == [hidden, "猫 100%"]
+        assert row["response"]["deep"] == [{hidden: f"a {hidden} b", "number": number}]
+        assert row["response"]["log_id"] == hidden
+    assert [(line["name"], line["log_id"]) for line in apart.csv()] == [(hidden, hidden), ("猫 100%", hidden)] * 3
+    assert apart.batchrec("verify", str(apart.output)).code == 0
+    nothing_leaks(apart, KEY, SECRET, TOKEN)
+
+
+def test_a_secret_in_numbers_and_names_breaks_no_line(apart: Place) -> None:
+    """A key of digits, and one that an image is called by: numbers and names stay, and every line is JSON."""
+    keys = [apart.put("家居/emulator-key.png", picture(1))]
+    apart.env |= {"BAIDU_API_KEY": "emulator-key", "BAIDU_SECRET_KEY": "123456789"}
+    with strange(Stranger(lambda number, form: Said(reply("x 123456789", log_id=1234567890123456789)))) as stranger:
+        apart.endpoint = stranger.url
+        apart.job()
+        assert apart.run().code == 0
+    (row,) = apart.rows()
+    assert ([row["image"]], row["response"]["log_id"]) == (keys, 1234567890123456789)
+    assert row["labels"][0]["name"] == "x [hidden]"
+    assert apart.csv()[0]["image"] == keys[0]
 
 
 def test_a_token_endpoint_that_echoes(apart: Place) -> None:
