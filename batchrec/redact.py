@@ -43,7 +43,7 @@ def redact(text: str) -> str:
 
 
 def may_hold_secret(line: bytes) -> bool:
-    """Whether JSON may hold a secret in some spelling. 0.5 us for a key, a secret and a token in a line of 1.5 KB."""
+    """Whether JSON may hold a secret in some spelling. 1.3 us for three secrets in a line of 1 KB."""
     for secret, rare in _in_lines.items():
         if rare in line and secret in line:  # one byte is found several times as fast as more
             return True

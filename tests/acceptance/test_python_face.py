@@ -20,16 +20,16 @@ JOBS = Path(__file__).parents[2] / "jobs"
 
 
 @pytest.fixture(autouse=True)
-def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders of its own, and a key; temporary files where the test can count them."""
+def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> None:
+    """Folders of its own, and a key that is sent to the emulator; temporary files where the test can count them."""
     for name, value in {
         "BATCHREC_STATE_DIR": str(tmp_path / "state"),
         "BATCHREC_CONFIG_DIR": str(tmp_path / "config"),
         "BAIDU_API_KEY": KEY,
         "BAIDU_SECRET_KEY": SECRET,
+        "BATCHREC_ENDPOINT": emulator.url,
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("BATCHREC_ENDPOINT", raising=False)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 
