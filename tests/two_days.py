@@ -116,6 +116,7 @@ async def live(folder: Path, begin: float, end: float, how: str) -> None:
     environ = {
         "BAIDU_API_KEY": "two-days-key",
         "BAIDU_SECRET_KEY": "two-days-secret",
+        "BATCHREC_ENDPOINT": "https://service.example",
         "BATCHREC_STATE_DIR": str(folder / "state"),
     }
     summary = await run(load_job(folder / "job.toml"), Options(), environ, World(now, connect))
