@@ -7,6 +7,7 @@ emulator: nine images, of them one copy, one that is no picture and one that the
 import shutil
 import sqlite3
 import time
+import tomllib
 from contextlib import closing
 from pathlib import Path
 
@@ -25,7 +26,10 @@ ANSWERED = ["家居/copy.png", "家居/家居_0000.png", "家居/家居_0001.jpg
 def earlier(tmp_path: Path) -> Place:
     """The files of the earlier version, copied to another place; nobody listens at their endpoint."""
     shutil.copytree(WRITTEN, tmp_path, dirs_exist_ok=True)
-    return Place(tmp_path)
+    place = Place(tmp_path)
+    job = tomllib.loads((tmp_path / "furniture.toml").read_text(encoding="utf-8"))
+    place.env["BATCHREC_ENDPOINT"] = job["account"]["endpoint"]  # else no key of the environment is sent there
+    return place
 
 
 def move_service(place: Place, url: str) -> None:
@@ -35,6 +39,7 @@ def move_service(place: Place, url: str) -> None:
         (before,) = db.execute("SELECT value FROM meta WHERE key = 'endpoint'").fetchone()
         db.execute("UPDATE meta SET value = ? WHERE key = 'endpoint'", (url,))
     path.write_text(path.read_text(encoding="utf-8").replace(before, url), encoding="utf-8")
+    place.env["BATCHREC_ENDPOINT"] = url
 
 
 def test_verify_and_status_read_it(earlier: Place) -> None:
