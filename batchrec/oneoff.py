@@ -126,6 +126,7 @@ def _about_argument(complaint: str) -> str:
         complaint.removeprefix(f"{_JOB_FILE}: ")
         .removeprefix(f"{_ARGUMENT}: ")
         .replace("relative to the job file", "relative to the current folder")
+        .replace('account.profile = "NAME"', 'profile "NAME"')
     )
     for key, argument in _ARGUMENTS.items():
         if text.startswith(key):

@@ -35,6 +35,7 @@ def picture(tmp_path):
         ("recognize.toml: recognize[0].service: x", "service: x"),
         ("recognize.toml: account.endpoint: x", "endpoint: x"),
         ("argument: account.endpoint: x", "endpoint: x"),
+        ('argument: account.endpoint: x and account.profile = "NAME"', 'endpoint: x and profile "NAME"'),
         ("BATCHREC_ENDPOINT: account.endpoint: x", "BATCHREC_ENDPOINT: account.endpoint: x"),
         ("recognize.toml: limits.qps: x", "qps: x"),
         ("BAIDU_API_KEY and BAIDU_SECRET_KEY: set both", "BAIDU_API_KEY and BAIDU_SECRET_KEY: set both"),
