@@ -393,12 +393,11 @@ def login(
     Example: `batchrec login --profile shop`
     """
     with _told():
-        from .login import tried_at, try_and_keep
+        from .login import ask, tried_at, try_and_keep
 
         host = tried_at(endpoint)
         _err(f"the key is tried at {host}")
-        api_key = typer.prompt("API Key", hide_input=True).strip()
-        secret_key = typer.prompt("Secret Key", hide_input=True).strip()
+        api_key, secret_key = ask("API Key"), ask("Secret Key")
         path = _run(lambda: try_and_keep(profile, api_key, secret_key, account, host))
         _err(f"the key works; kept as profile {profile!r} in {path}, for {host} alone")
 

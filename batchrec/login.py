@@ -4,9 +4,13 @@ import asyncio
 import json
 import os
 import random
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import typer
 from filelock import FileLock, Timeout
 
 from .account import Credentials, TokenAccount, credentials_file, read_profiles, real_endpoint
@@ -17,6 +21,33 @@ from .redact import remember
 from .state import write_private
 
 _SECONDS = 30.0
+_WAKE_EVERY = 0.2
+"""Seconds between two looks for a Ctrl-C at a prompt."""
+
+
+def ask(label: str) -> str:
+    """Ask at the terminal, without echo. Ctrl-C at any moment raises typer.Abort, and the terminal echoes again."""
+    with _woken():
+        return str(typer.prompt(label, hide_input=True)).strip()
+
+
+@contextmanager
+def _woken() -> Iterator[None]:
+    """Interrupt system calls five times a second, so that Python looks for signals.
+
+    Python notes a signal and raises KeyboardInterrupt later. A Ctrl-C that is noted just before a blocking read begins
+    does not interrupt it, and the prompt would wait for the next key.
+    """
+    if not hasattr(signal, "setitimer"):  # Windows
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, _WAKE_EVERY, _WAKE_EVERY)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def tried_at(endpoint: str) -> str:

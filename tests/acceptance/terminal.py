@@ -7,11 +7,12 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 CONTROLLED = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell without job control starts `tests &` with Ctrl-C ignored
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execvp(sys.argv[1], sys.argv[1:])
@@ -20,11 +21,17 @@ os.execvp(sys.argv[1], sys.argv[1:])
 
 
 def on_terminal(
-    argv: Sequence[str], cwd: Path, env: Mapping[str, str], answers: Sequence[tuple[str, str]] = (), seconds: float = 20
+    argv: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    answers: Sequence[tuple[str, str]] = (),
+    seconds: float = 60,
+    at_end: Callable[[bool], object] = lambda echoes: None,
 ) -> tuple[int, str]:
     """Run a command on a terminal of 100 columns: its code, and all that it showed.
 
     Each of `answers` is a prompt to wait for and what is typed there, once the terminal does not echo any more.
+    `seconds` is how long it may show nothing; `at_end` is told whether the terminal echoes when the command has ended.
     """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -39,9 +46,12 @@ def on_terminal(
     try:
         while (more := _read(ours)) or process.poll() is None:
             assert time.monotonic() < deadline, f"the command does not end: {shown!r}"
+            if more:
+                deadline = time.monotonic() + seconds
             shown += more
             if waiting and waiting[0][0].encode() in shown and not _echoes(theirs):
                 os.write(ours, waiting.pop(0)[1].encode())
+        at_end(_echoes(theirs))
         return process.returncode, shown.decode()
     finally:
         process.kill()

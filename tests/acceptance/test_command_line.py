@@ -239,6 +239,27 @@ def test_login_interrupted(apart: Place) -> None:
     assert not apart.config.exists()
 
 
+DEAF = """
+import signal, sys, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+from batchrec.__main__ import main
+sys.argv = ["batchrec", "login"]
+main()
+"""
+"""Another thread takes Ctrl-C, so the read at the prompt is not interrupted, as when it comes just before the read."""
+
+
+def test_login_interrupted_just_before_the_read(apart: Place) -> None:
+    """A Ctrl-C that no system call saw ends the command all the same, and leaves a terminal that echoes."""
+    echoes: list[bool] = []
+    argv = (sys.executable, "-c", DEAF)
+    code, shown = on_terminal(argv, apart.root, apart.env, [("API Key", "\x03")], at_end=echoes.append)
+    assert code == 130
+    assert "Traceback" not in shown
+    assert echoes == [True]
+
+
 # -- quota
 
 
