@@ -79,7 +79,9 @@ def test_a_job_keeps_to_its_own_lower_rate(tmp_path: Path) -> None:
             return await asyncio.gather(departures(a_pacer(one, 5), 20), departures(a_pacer(other, 20), 20))
 
         slow, fast = run(leave())
-    assert len(slow) == pytest.approx(100, abs=5)
+    # It competes for each place with the other job, by chance: of 100 it gets 99, give or take 1.3, in the mean.
+    assert 90 <= len(slow) <= 102
+    assert busiest_second(slow) <= 5 + 2
     assert len(slow) + len(fast) == pytest.approx(400, rel=0.03)
 
 
