@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -108,24 +109,56 @@ def run(
     """
     with _told():
         from .assembly import Options
-        from .assembly import run as run_job
-        from .endpoint import EMBEDDED
         from .loading import load_job
         from .resume import Wishes
-        from .tables import show_answers
 
         _log_to_stderr(log_level)
         kinds = _kinds(retry_kind)
         wishes = Wishes(retry_failed or kinds is not None, None if retry_failed else kinds, rebuild)
-        loaded = load_job(job, set_ or [])
-        options = Options(wishes, limit, not no_reuse, reuse_models, progress.value, signals=True)
-        summary = _run(lambda: run_job(loaded, options))
-        if loaded.account.endpoint == EMBEDDED:
-            with suppress(typer.Exit), _printing():  # a reader that has gone does not change how the run ended
-                show_answers(loaded.directory, [step.name for step in loaded.recognize])
+        _run_to_its_end(
+            load_job(job, set_ or []), Options(wishes, limit, not no_reuse, reuse_models, progress.value, True)
+        )
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="Where the job, its photographs and results are put.")
+    ] = Path("batchrec-demo"),
+    progress: Annotated[Progress, typer.Option(help="How far it is: live, plain lines, or nothing.")] = Progress.AUTO,
+) -> None:
+    """Run the demo job: 27 photographs, without an account. Job file, photographs and results are put into a folder.
+
+    Example: `batchrec demo`
+    """
+    with _told():
+        import os
+
+        from .assembly import Options
+        from .demo import unpack
+        from .loading import load_job
+
+        _log_to_stderr(LogLevel.WARNING)
+        job = unpack(folder)
         if progress is not Progress.NONE:
-            _err(_ended(summary, loaded.directory))
-        raise typer.Exit(summary.exit_code)
+            _err(f"the demo job is {job}; again, or after a change: batchrec run {shlex.quote(str(job))}")
+        environ = {name: value for name, value in os.environ.items() if name != "BATCHREC_ENDPOINT"}
+        _run_to_its_end(load_job(job, environ=environ), Options(progress=progress.value, signals=True))
+
+
+def _run_to_its_end(job: Any, options: Any) -> NoReturn:
+    """Run a job that is loaded, show what the embedded endpoint saw, say how it ended, and end with its code."""
+    from .assembly import run as run_job
+    from .endpoint import EMBEDDED
+    from .tables import show_answers
+
+    summary = _run(lambda: run_job(job, options))
+    if job.account.endpoint == EMBEDDED:
+        with suppress(typer.Exit), _printing():  # a reader that has gone does not change how the run ended
+            show_answers(job.directory, [step.name for step in job.recognize])
+    if options.progress != Progress.NONE:
+        _err(_ended(summary, job.directory))
+    raise typer.Exit(summary.exit_code)
 
 
 @app.command()

@@ -12,7 +12,7 @@ LONGEST_FUNCTION = 60
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("tables", "oneoff", "login"),
+    ("tables", "oneoff", "login", "demo"),
     ("plan",),
     ("assembly",),
     ("signals", "progress"),

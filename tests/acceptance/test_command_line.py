@@ -15,7 +15,22 @@ from batchrec.codes import CODES, WORDS
 from batchrec.emulator import Emulator, FaultPlan
 from batchrec.services import SERVICES
 
-COMMANDS = ("run", "recognize", "services", "errors", "emulator", "login", "init", "quota", "quota set", "quota open")
+COMMANDS = (
+    *("run", "demo", "recognize", "services", "errors", "emulator", "login", "init"),
+    *("quota", "quota set", "quota open"),
+)
+    "run",
+    "demo",
+    "recognize",
+    "services",
+    "errors",
+    "emulator",
+    "login",
+    "init",
+    "quota",
+    "quota set",
+    "quota open",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -193,6 +208,46 @@ def test_init_writes_a_job_file_that_runs(apart: Place) -> None:
     assert "new.toml" in again.err
     assert (apart.root / "new.toml").read_text(encoding="utf-8") == text
     assert apart.batchrec("init", "no/such/folder/new.toml").code == 2
+
+
+# -- demo
+
+
+def test_demo_runs_once(apart: Place) -> None:
+    """Job, photographs and results land in one folder, which is named; the second run makes no call."""
+    first = apart.batchrec("demo", env={"BATCHREC_ENDPOINT": "http://127.0.0.1:9"})
+    assert first.code == 0, first.err
+    assert "batchrec run batchrec-demo/demo.toml" in first.err
+    assert "koala.jpg" in first.out
+    assert (apart.root / "batchrec-demo" / "results" / "demo" / "results.csv").exists()
+    assert [path.name for path in apart.root.iterdir() if "demo" in path.name] == ["batchrec-demo"]
+    again = apart.batchrec("demo")
+    assert again.code == 0
+    assert "0 calls in" in again.err
+    assert apart.batchrec("run", "batchrec-demo/demo.toml").code == 0
+
+
+def test_demo_keeps_what_was_changed(apart: Place) -> None:
+    """An edited job file stays edited, and a folder can be named."""
+    job = apart.root / "试一试" / "demo.toml"
+    job.parent.mkdir()
+    job.write_text(
+        'input = { paths = ["photos/工具"] }\nrecognize = [{ service = "advanced_general" }]\n'
+        'account = { endpoint = "embedded" }\n',
+        encoding="utf-8",
+    )
+    done = apart.batchrec("demo", "试一试")
+    assert done.code == 0, done.err
+    assert "5 images" in done.err
+
+
+def test_demo_overwrites_nothing(apart: Place) -> None:
+    """A file in the folder's place: exit 2, and it is as it was."""
+    apart.put("batchrec-demo", b"mine")
+    done = apart.batchrec("demo")
+    assert done.code == 2
+    assert "batchrec demo FOLDER" in done.err
+    assert (apart.root / "batchrec-demo").read_bytes() == b"mine"
 
 
 # -- login

@@ -1,0 +1,49 @@
+"""The demo job with its photographs: copied out of the installed package into a folder of the user's."""
+
+from pathlib import Path
+
+from .errors import JobError, OutputFailed
+from .spec import SCHEMA_FILE
+
+JOB = "demo.toml"
+_PHOTOS = "photos"
+_SCHEMA = "../batchrec/job.schema.json"
+"""As `jobs/demo.toml` names it, from its place in the repository."""
+
+
+def unpack(folder: Path) -> Path:
+    """Write the demo job and its photographs into `folder`; returns the path of the job file.
+
+    A file that is there already is kept as it is, so an edited job stays edited and a second run resumes the first.
+    Raises JobError where the package lacks the files or `folder` is a file, OutputFailed where one cannot be written.
+    """
+    source = _packaged()
+    try:
+        text = (source / JOB).read_text(encoding="utf-8").replace(_SCHEMA, SCHEMA_FILE.as_uri(), 1)
+        _write(folder / JOB, text.encode())
+        for path in sorted(source.joinpath(_PHOTOS).rglob("*")):
+            if path.is_file():
+                _write(folder / path.relative_to(source), path.read_bytes())
+    except (FileExistsError, NotADirectoryError) as exc:
+        raise JobError(f"{folder}: a file is in the way; give another folder: batchrec demo FOLDER") from exc
+    except OSError as exc:
+        raise OutputFailed(f"{exc.filename or folder}: cannot be written: {exc.strerror}") from exc
+    return folder / JOB
+
+
+def _packaged() -> Path:
+    """The folder with the job: in a wheel inside the package, in a clone `jobs/` beside it."""
+    package = Path(__file__).parent
+    for folder in (package / "jobs", package.parent / "jobs"):
+        if (folder / JOB).is_file():
+            return folder
+    raise JobError("the demo job is not in this installation of batchrec; install it again")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Create the file with its folder, exclusively; one that exists, as a link too, is left alone."""
+    if path.exists() or path.is_symlink():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        file.write(data)
