@@ -19,18 +19,6 @@ COMMANDS = (
     *("run", "demo", "recognize", "services", "errors", "emulator", "login", "init"),
     *("quota", "quota set", "quota open"),
 )
-    "run",
-    "demo",
-    "recognize",
-    "services",
-    "errors",
-    "emulator",
-    "login",
-    "init",
-    "quota",
-    "quota set",
-    "quota open",
-)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
