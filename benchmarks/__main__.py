@@ -4,9 +4,11 @@ import argparse
 import importlib
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from .tables import Effort, write
+from . import against
+from .tables import Effort, Table, write
 
 BENCHMARKS = {
     "startup": "how soon a command is there",
@@ -17,6 +19,8 @@ BENCHMARKS = {
     "quota": "how much of a quota is used, and how much refused",
 }
 """By the name of their module, in the order in which they run; each has `tables(effort, cache)`."""
+
+AGAINST = "processor time beside another commit"
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,23 +37,34 @@ def main() -> None:
     effort.add_argument("--quick", action="store_true", help="tiny, to see that they work; the figures mean little")
     effort.add_argument("--full", action="store_true", help="longer, and with a million images")
     parser.add_argument("--into", type=Path, default=RESULTS, metavar="DIR", help="where the tables are written")
+    parser.add_argument("--against", metavar="COMMIT", help=f"CPU beside a commit: {' and '.join(against.WORKLOADS)}")
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in BENCHMARKS]:
         parser.error(f"no such benchmark: {', '.join(unknown)}")
     chosen = Effort.QUICK if given.quick else Effort.FULL if given.full else Effort.USUAL
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as cache:
+        if given.against:
+            if beyond := [name for name in given.names if name not in against.WORKLOADS]:
+                parser.error(f"--against measures {' and '.join(against.WORKLOADS)}, not {', '.join(beyond)}")
+            names = given.names or list(against.WORKLOADS)
+            try:
+                _print("against", AGAINST, against.tables(names, given.against, chosen, Path(cache)), given.into)
+            except ValueError as error:
+                parser.error(f"--against {error}")
+            return
         for name in given.names or BENCHMARKS:
-            _run(name, chosen, Path(cache), given.into)
+            tables = importlib.import_module(f"benchmarks.{name}").tables(chosen, Path(cache))
+            _print(name, BENCHMARKS[name], tables, given.into)
 
 
-def _run(name: str, effort: Effort, cache: Path, into: Path) -> None:
+def _print(name: str, about: str, found: Iterable[Table], into: Path) -> None:
     began = time.monotonic()
-    print(f"# {name}: {BENCHMARKS[name]}\n", flush=True)
+    print(f"# {name}: {about}\n", flush=True)
     tables = []
-    for table in importlib.import_module(f"benchmarks.{name}").tables(effort, cache):
+    for table in found:
         print(table.markdown(), flush=True)
         tables.append(table)
-    page = write(into, name, BENCHMARKS[name], tables)
+    page = write(into, name, about, tables)
     print(f"{page}, after {time.monotonic() - began:.0f} s\n", flush=True)
 
 

@@ -1,6 +1,8 @@
 """The benchmarks run: tiny, without the extra `bench`, and with nothing asserted of the times that they see."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from batchrec import images
 from batchrec.services import SERVICES
 from benchmarks.__main__ import BENCHMARKS
+from benchmarks.against import interval
 from benchmarks.clients import CLIENTS
 from benchmarks.fast_service import serving
 from benchmarks.pictures import files, made
@@ -87,6 +90,58 @@ def test_the_others_have_figures(tmp_path: Path, name: str, column: str) -> None
     found = [row for row in quick(name, tmp_path) if column in row]
     assert found
     assert all(numeric(row, column) for row in found)
+
+
+def test_another_commit_is_measured_in_pairs(tmp_path: Path) -> None:
+    """Each workload has its median ratio with an interval; the other commit's batchrec is the one that runs."""
+    clone = tmp_path / "clone"
+    ignored = shutil.ignore_patterns(".*", "results", "__pycache__", "tests", "docs")
+    shutil.copytree(ROOT, clone, ignore=ignored)
+    git(clone, "init", "-q")
+    git(clone, "add", "batchrec")
+    git(clone, *AS_SOMEBODY, "commit", "-qm", "all")
+    (clone / "batchrec" / "__init__.py").write_text("import time\ntime.sleep(0)\nsum(range(30_000_000))\n")
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--against", "HEAD", "startup", "--into", str(tmp_path)]
+    done = subprocess.run(command, cwd=clone, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    seen = {row["what"]: row for row in rows((tmp_path / "against.md").read_text(encoding="utf-8"))}
+    assert len(seen) == 3
+    row = seen['python -c "import batchrec"']
+    assert row["pairs"] == "2"
+    assert float(row["median ratio"]) > 1.5
+    assert re.fullmatch(r"\d+\.\d{3}-\d+\.\d{3} \(50%\)", row["interval"])
+
+
+AS_SOMEBODY = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    """Run git there, without the settings of whoever runs the tests."""
+    environ = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True, env=environ)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"), [(("no-such-commit",), "no-such-commit"), (("HEAD", "scale"), "not scale")]
+)
+def test_nothing_else_is_measured_against_a_commit(tmp_path: Path, arguments: tuple[str, ...], word: str) -> None:
+    """A commit that is none and a benchmark without pairs are refused before anything is measured."""
+    command = [sys.executable, "-m", "benchmarks", "--into", str(tmp_path), "--against", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "bounds", "confidence"),
+    [(1, (0, 0), 0.0), (2, (0, 1), 0.5), (6, (0, 5), 0.969), (9, (1, 7), 0.961), (25, (7, 17), 0.957)],
+)
+def test_interval_of_a_median(count: int, bounds: tuple[int, int], confidence: float) -> None:
+    """As tables of order statistics have it (David and Nagaraja, 2003, section 7.1)."""
+    low, high, share = interval([float(value) for value in range(count)])
+    assert (low, high) == bounds
+    assert share == pytest.approx(confidence, abs=0.001)
 
 
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""Processor time beside another commit: `python -m benchmarks --against COMMIT [overhead] [startup]`.
+
+The other commit's files are put into a temporary folder; both trees use the packages of this environment. The two take
+turns, and who goes first alternates. A ratio is of the two figures of one pair (user + system, all threads), this tree
+over the other, so a machine that is busy for a while is busy for both.
+"""
+
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import comb
+from pathlib import Path
+from statistics import median
+
+from .fast_service import serving
+from .jobs import job
+from .pictures import made
+from .process import ROOT, Used, run
+from .tables import Effort, Table, spread
+
+_PAIRS = {Effort.QUICK: 2, Effort.USUAL: 9, Effort.FULL: 25}
+_PICTURES = {Effort.QUICK: 64, Effort.USUAL: 4000, Effort.FULL: 20_000}
+_SIZE = 100_000
+_SLOTS = 64
+_CONFIDENCE = 0.95
+
+Measured = Callable[[Path], Used]
+"""A process that uses the batchrec of this tree, run to its end."""
+
+
+def tables(names: Sequence[str], commit: str, effort: Effort, cache: Path) -> Iterator[Table]:
+    """One table for each name. Raises ValueError where `commit` is none of this repository."""
+    with _checked_out(commit) as other:
+        for name in names:
+            yield WORKLOADS[name](other, effort, cache, commit)
+
+
+def _overhead(other: Path, effort: Effort, cache: Path, commit: str) -> Table:
+    count = _PICTURES[effort]
+    pictures = made(cache, _SIZE, count)
+    with serving() as service:
+
+        def whole_run(tree: Path) -> Used:
+            with job(service.url, pictures, "form", _SLOTS) as fresh:
+                return fresh.run(program=_python(tree, "-m", "batchrec"))
+
+        return _table(
+            f"batchrec run, {count:,} images of {_SIZE // 1000} KB", {"run": whole_run}, other, effort, commit
+        )
+
+
+def _startup(other: Path, effort: Effort, _cache: Path, commit: str) -> Table:
+    commands: dict[str, Measured] = {
+        "batchrec --help": lambda tree: run(_python(tree, "-m", "batchrec", "--help")),
+        "batchrec run --help": lambda tree: run(_python(tree, "-m", "batchrec", "run", "--help")),
+        'python -c "import batchrec"': lambda tree: run(_python(tree, "-c", "import batchrec")),
+    }
+    return _table("Start-up", commands, other, effort, commit)
+
+
+WORKLOADS: dict[str, Callable[[Path, Effort, Path, str], Table]] = {"overhead": _overhead, "startup": _startup}
+"""By the names of the benchmarks that measure the same in more detail."""
+
+
+def _table(title: str, measured: dict[str, Measured], other: Path, effort: Effort, commit: str) -> Table:
+    columns = ("what", "CPU ms", f"CPU ms of {commit}", "median ratio", "interval", "pairs")
+    table = Table(f"{title}, beside {commit}", columns)
+    for name, work in measured.items():
+        ours, theirs = zip(*_pairs(work, other, _PAIRS[effort]), strict=True)
+        ratios = sorted(our / their for our, their in zip(ours, theirs, strict=True))
+        low, high, share = interval(ratios)
+        milliseconds = (spread((cpu * 1000 for cpu in side), 1) for side in (ours, theirs))
+        table.add(name, *milliseconds, f"{median(ratios):.3f}", f"{low:.3f}-{high:.3f} ({share:.0%})", str(len(ratios)))
+    table.notes = "The interval holds the median ratio with the confidence beside it (order statistics)."
+    return table
+
+
+def _pairs(work: Measured, other: Path, count: int) -> Iterator[tuple[float, float]]:
+    """CPU seconds of this tree and of the other, pair by pair, after one run of each that compiles and fills caches."""
+    for tree in (ROOT, other):
+        work(tree)
+    for number in range(count):
+        seconds = {tree: work(tree).cpu for tree in ((ROOT, other) if number % 2 else (other, ROOT))}
+        yield seconds[ROOT], seconds[other]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Bounds of the median of what the sorted `values` are a sample of, and their confidence: at least 0.95.
+
+    With fewer than six values no bounds have that much, and the least and the most are given.
+    """
+    count = len(values)
+    best = 0
+    while best + 1 < count - best - 1 and _coverage(count, best + 1) >= _CONFIDENCE:
+        best += 1
+    return values[best], values[count - 1 - best], _coverage(count, best)
+
+
+def _coverage(count: int, cut: int) -> float:
+    """How probably the median lies between the values that remain when `cut` are cut off at either end."""
+    return float(1 - 2 * sum(comb(count, below) for below in range(cut + 1)) / 2**count)
+
+
+def _python(tree: Path, *arguments: str) -> list[str]:
+    """Python with the batchrec of that tree, whatever is installed and wherever it is started."""
+    return ["/usr/bin/env", f"PYTHONPATH={tree}", sys.executable, "-P", *arguments]
+
+
+@contextmanager
+def _checked_out(commit: str) -> Iterator[Path]:
+    """The files of a commit in a temporary folder."""
+    packed = subprocess.run(["git", "archive", "--format=tar", commit, "batchrec"], cwd=ROOT, capture_output=True)
+    if packed.returncode:
+        raise ValueError(f"{commit}: {packed.stderr.decode(errors='replace').strip()}")
+    with tempfile.TemporaryDirectory(prefix="batchrec-other-") as name:
+        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+            archive.extractall(name, filter="data")
+        yield Path(name)
