@@ -1,5 +1,6 @@
 """The environment of all tests: nothing of the caller's network, keys and time zone reaches them or what they start."""
 
+import asyncio
 import os
 import time
 
@@ -24,3 +25,7 @@ def clean() -> None:
 
 
 clean()
+
+# Else older versions of pytest-asyncio make an event loop that nobody closes, and the test that happens to run when it is
+# collected fails.
+asyncio.set_event_loop(None)
