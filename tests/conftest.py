@@ -26,6 +26,6 @@ def clean() -> None:
 
 clean()
 
-# Else older versions of pytest-asyncio make an event loop that nobody closes, and the test that happens to run when it is
-# collected fails.
+# Else older versions of pytest-asyncio make an event loop that nobody closes, and the test that happens to run when it
+# is collected fails.
 asyncio.set_event_loop(None)
