@@ -2,10 +2,12 @@
 
 import os
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from shlex import quote
 
 import platformdirs
 from filelock import FileLock
@@ -14,14 +16,48 @@ from .errors import JobError
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
-    """The state folder, made if need be, with mode 0700."""
+    """The state folder, made with mode 0700 where it is missing. Raises JobError where others can reach into it."""
     path = Path(environ.get("BATCHREC_STATE_DIR") or platformdirs.user_state_dir("batchrec", appauthor=False))
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.chmod(0o700)
+        make_private(path)
+        if problem := _exposed(path):
+            raise JobError(f"state folder {path}: {problem}")
     except OSError as exc:
         raise JobError(f"state folder {path}: {exc.strerror}; set BATCHREC_STATE_DIR to a folder of yours") from exc
     return path
+
+
+def make_private(path: Path) -> None:
+    """Make the folders of a path that are missing, each with mode 0700, whatever the umask. Raises OSError."""
+    missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+    for folder in reversed(missing):
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:  # another process was quicker
+            continue
+        folder.chmod(0o700)
+
+
+def _exposed(path: Path) -> str:
+    """Why an existing folder cannot hold the state, with the command to run; empty where it can. Raises OSError.
+
+    Its mode is never changed here: it may be a folder that others need, such as /tmp.
+    """
+    status = path.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        return "is not a folder; set BATCHREC_STATE_DIR to a folder of yours"
+    if os.name == "nt":  # modes and owners mean nothing there
+        return ""
+    if status.st_uid != os.geteuid():
+        return f"belongs to another user (uid {status.st_uid}); set BATCHREC_STATE_DIR to a folder of yours"
+    mode = stat.S_IMODE(status.st_mode)
+    if not mode & 0o077:
+        return ""
+    others = f"others can reach into it (mode {mode:04o})"
+    if mode & (stat.S_ISVTX | stat.S_IWOTH):
+        own = path / "batchrec"
+        return f"{others} and it is shared; run: mkdir -m 700 {quote(str(own))}, and set BATCHREC_STATE_DIR to that"
+    return f"{others}; run: chmod 700 {quote(str(path))}"
 
 
 def config_directory(environ: Mapping[str, str]) -> Path:
@@ -70,7 +106,7 @@ def make_way(db: sqlite3.Connection, table: str, by_age: str, most_bytes: int) -
 
 def write_private(path: Path, content: bytes) -> None:
     """Replace a file by `content` in one step, readable by its owner alone. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -14,7 +14,7 @@ def mode(path: Path) -> int:
 
 
 def test_state_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
-    """0700, whatever the umask, and parents as needed."""
+    """0700 with an empty umask, and parents as needed."""
     before = os.umask(0)
     try:
         path = state_directory({"BATCHREC_STATE_DIR": str(tmp_path / "a" / "b")})
@@ -23,10 +23,64 @@ def test_state_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b", 0o700) == (path, mode(path))
 
 
-def test_open_state_folder_is_closed_to_others(tmp_path: Path) -> None:
-    """A folder that others could read no longer is."""
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_every_missing_folder_is_made_private(tmp_path: Path, umask: int) -> None:
+    """Each missing parent gets 0700 as well, whatever the umask; folders that were there keep their mode."""
     tmp_path.chmod(0o755)
-    assert mode(state_directory({"BATCHREC_STATE_DIR": str(tmp_path)})) == 0o700
+    before = os.umask(umask)
+    try:
+        path = state_directory({"BATCHREC_STATE_DIR": str(tmp_path / "a" / "b" / "c")})
+    finally:
+        os.umask(before)
+    assert [mode(folder) for folder in (path, path.parent, path.parent.parent, tmp_path)] == [0o700] * 3 + [0o755]
+
+
+@pytest.mark.parametrize(
+    ("open_mode", "command"),
+    [
+        (0o755, "chmod 700 {}"),
+        (0o750, "chmod 700 {}"),
+        (0o711, "chmod 700 {}"),
+        (0o1777, "mkdir -m 700 {}/batchrec"),
+        (0o777, "mkdir -m 700 {}/batchrec"),
+    ],
+)
+def test_state_folder_that_others_reach_is_refused(tmp_path: Path, open_mode: int, command: str) -> None:
+    """It is never changed: the message has its mode and the command that helps; a shared one gets a folder below."""
+    folder = tmp_path / "my state"
+    folder.mkdir()
+    folder.chmod(open_mode)
+    with pytest.raises(JobError) as caught:
+        state_directory({"BATCHREC_STATE_DIR": str(folder)})
+    assert f"run: {command.format(folder)}".replace(str(folder), f"'{folder}").rstrip() in str(caught.value)
+    assert f"mode {open_mode:04o}" in str(caught.value)
+    assert (folder.stat().st_mode & 0o7777, list(folder.iterdir())) == (open_mode, [])
+
+
+def test_state_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    """Where the user is root, a folder that was given away; else one that is root's."""
+    folder = tmp_path
+    if os.geteuid() == 0:
+        folder.chmod(0o700)
+        os.chown(folder, 12345, -1)
+    else:
+        folder = Path("/")
+    with pytest.raises(JobError, match=r"belongs to another user.*BATCHREC_STATE_DIR"):
+        state_directory({"BATCHREC_STATE_DIR": str(folder)})
+
+
+def test_state_folder_that_is_a_file(tmp_path: Path) -> None:
+    """Refused with the variable's name."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JobError, match="is not a folder; set BATCHREC_STATE_DIR"):
+        state_directory({"BATCHREC_STATE_DIR": str(tmp_path / "file")})
+
+
+def test_state_folder_behind_a_link(tmp_path: Path) -> None:
+    """A link to a folder of the user's own is followed."""
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to("real")
+    assert state_directory({"BATCHREC_STATE_DIR": str(tmp_path / "link")}) == tmp_path / "link"
 
 
 def test_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
