@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from . import views
 from .account import BearerAccount, Credentials, TokenAccount, check_endpoint, load_credentials
 from .client import Client, make_request
+from .directory import LOCK, check_directory, check_unclaimed
 from .ending import Facts, ending
 from .endpoint import EMBEDDED, LIVE, normal_endpoint
 from .engine import MOST_WORKERS, PREPARING, Engine, Lane, Step, Tally
@@ -44,7 +45,6 @@ from .state import state_directory
 
 _log = logging.getLogger(__name__)
 
-LOCK = ".lock"
 _LOOKED_AT_SECONDS = 0.2  # a command that only looks whether a run is going on holds the lock for a moment
 
 _FEWEST_WORKERS = 16
@@ -229,8 +229,9 @@ def _naming(job: Job) -> Iterator[None]:
 
 
 def is_held(directory: Path) -> bool:
-    """Whether a run holds the output directory now."""
+    """Whether a run holds the output directory now. Raises JobError where a link or the like is among its files."""
     try:
+        check_directory(directory)
         if not (directory / LOCK).exists():
             return False
         with FileLock(directory / LOCK, blocking=False):
@@ -247,6 +248,8 @@ def _held(directory: Path) -> Iterator[None]:
     lock = FileLock(directory / LOCK)
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        check_directory(directory)
+        check_unclaimed(directory)
         lock.acquire(timeout=_LOOKED_AT_SECONDS, poll_interval=_LOOKED_AT_SECONDS / 10)
     except Timeout:
         raise DirectoryBusy(f"{directory}: another run holds it") from None

@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 
 from .assembly import Options, run
+from .directory import FAILURES
 from .errors import BatchrecError, JobError
 from .exact_json import loads
 from .loading import build_job
 from .model import Row, Summary
 from .services import OptionValue
-from .views import FAILURES
 
 _JOB_FILE = Path("recognize.toml")
 _ARGUMENT, _VARIABLE = "argument", "BATCHREC_ENDPOINT"

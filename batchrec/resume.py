@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import images
+from .directory import check_unaccounted
 from .durable import sync_directory
-from .errors import Interrupted, JobError
+from .errors import Interrupted
 from .exact_json import dumps
 from .follow import asked, follow_ups, labels_of
 from .journal import Changed, Journal, StepRecord
@@ -100,7 +101,8 @@ def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishe
     _finish_swap(journal, files)
     files.places = journal.outputs()
     files.trust(journal.note("stamps"))
-    _check_known(files)
+    if not files.places:
+        check_unaccounted(files.directory)
     opened.outcome_unknown = journal.recover()
     opened.upper_bound = journal.at_most
     if not wishes.rebuild:
@@ -202,15 +204,6 @@ def _same(job: Job, change: Changed) -> bool | None:
         return False
     data = images.read(str(job.base / change.found.key))
     return None if isinstance(data, Failure) else images.digest(data) == change.sha256
-
-
-def _check_known(files: ResultFiles) -> None:
-    """Rows without a journal would count as torn and be cut off, and nobody could say what they had cost."""
-    if not files.places and files.results.exists() and files.results.stat().st_size:
-        raise JobError(
-            f"{files.results}: holds rows that no journal.db accounts for; put the journal back, or give the job "
-            "another output.directory"
-        )
 
 
 def _finish_swap(journal: Journal, files: ResultFiles) -> None:

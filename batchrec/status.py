@@ -7,10 +7,10 @@ from pathlib import Path
 
 import orjson
 
+from .directory import SUMMARY
 from .errors import JobError
 from .journal import reading
 from .quota import iso_utc
-from .views import SUMMARY
 
 _LATELY = 60.0
 

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import orjson
 
 from . import images
+from .directory import FAILURES, SUMMARY
 from .errors import JobError
 from .exact_json import dumps
 from .follow import Conditions, asked, labels_of
@@ -24,7 +25,6 @@ from .model import Charge, Failure, Row
 from .outputs import CsvOutput, JsonlOutput
 from .outputs.files import read_row
 from .spec import When
-from .views import FAILURES, SUMMARY
 
 MOST_TOLD = 50
 """Problems that are told; of the others only the number."""

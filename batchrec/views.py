@@ -9,13 +9,11 @@ from typing import BinaryIO
 
 import orjson
 
+from .directory import FAILURES, NEW, SUMMARY, create_own
 from .durable import sync_file
 from .exact_json import dumps
 from .model import Row, Summary
 from .outputs.files import writing
-
-FAILURES = "failures.jsonl"
-SUMMARY = "summary.json"
 
 
 def write_failures(directory: Path, failures: Iterable[Row]) -> None:
@@ -35,9 +33,9 @@ def write_summary(directory: Path, summary: Summary) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    new = path.with_name(path.name + ".new")
+    new = path.with_name(path.name + NEW)
     try:
-        with new.open("wb") as file:
+        with create_own(new) as file:
             yield file
             file.flush()
             sync_file(file.fileno())

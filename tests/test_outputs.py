@@ -184,17 +184,36 @@ async def test_rewrite_and_swap(tmp_path):
 
 
 def test_tidy(tmp_path):
-    """New files that were never swapped are removed; nothing else is."""
-    for name in ("results.jsonl.new", "results.csv.new", "results.jsonl", "notes.new"):
+    """New files that were never swapped are removed by their exact names; a user's results.xlsx.new stays."""
+    for name in ("results.jsonl.new", "results.csv.new", "results.jsonl", "notes.new", "results.xlsx.new"):
         (tmp_path / name).touch()
     files_of(tmp_path).tidy()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.new", "results.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.new", "results.jsonl", "results.xlsx.new"]
+
+
+def test_swap_takes_no_name_but_ours(tmp_path):
+    """A journal that names a file elsewhere, as one may that somebody prepared, has nothing replaced there."""
+    (tmp_path / "out").mkdir()
+    for name in ("precious", "precious.new"):
+        (tmp_path / name).write_text(name)
+    files_of(tmp_path / "out").swap(["../precious", str(tmp_path / "precious")])
+    assert [(tmp_path / name).read_text() for name in ("precious", "precious.new")] == ["precious", "precious.new"]
+
+
+@pytest.mark.parametrize("stamps", ["[]", "5", "[1]", "{", b"\xff", 7])
+def test_stamps_that_are_none(tmp_path, stamps):
+    """A journal in which the stamps were edited makes no file trusted, and raises nothing."""
+    files = files_of(tmp_path)
+    files.trust(stamps)
+    assert files._untouched == frozenset()
 
 
 async def test_closing_on_a_full_disk(tmp_path):
     """What a full disk did not take is told by the append, and not told again, in other words, by closing."""
-    (tmp_path / "results.jsonl").symlink_to("/dev/full")
     async with files_of(tmp_path) as files:
+        handle = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(handle, files._files["results.jsonl"].fileno())
+        os.close(handle)
         with pytest.raises(OSError, match="No space left"):
             await append(files, [row()])
     assert files.places["results.jsonl"] == (0, 0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -223,11 +224,18 @@ async def test_nothing_to_commit(desk):
     assert (desk.groups, desk.rows()) == ([], [])
 
 
+def lead_to(files: ResultFiles, name: str, device: str) -> None:
+    """Have what is written to an open result file go to a device."""
+    handle = os.open(device, os.O_WRONLY)
+    os.dup2(handle, files._files[name].fileno())
+    os.close(handle)
+
+
 @pytest.mark.parametrize("name", ["results.jsonl", "results.csv"])
 async def test_full_disk(desk, name):
     """A file that takes no more ends the run with its reason; the journal notes nothing of that group."""
-    (desk.directory / name).symlink_to("/dev/full")
     async with desk.files:
+        lead_to(desk.files, name, "/dev/full")
         run = asyncio.create_task(desk.recorder.run())
         await desk.recorder.add(desk.outcome(0))
         desk.recorder.close()
@@ -238,8 +246,8 @@ async def test_full_disk(desk, name):
 
 async def test_file_that_cannot_be_synced(desk):
     """Answers that cannot be brought to the disk are not noted as finished."""
-    (desk.directory / "results.jsonl").symlink_to("/dev/null")
     async with desk.files:
+        lead_to(desk.files, "results.jsonl", "/dev/null")
         run = asyncio.create_task(desk.recorder.run())
         await desk.recorder.add(desk.outcome(0))
         desk.recorder.close()

@@ -1,6 +1,7 @@
 """failures.jsonl and summary.json: replaced whole, or not at all."""
 
 import json
+import resource
 from dataclasses import fields
 
 import pytest
@@ -56,6 +57,19 @@ def test_place_that_cannot_be_written(tmp_path):
 
 def test_full_disk(tmp_path):
     """A full disk is an output that cannot be written."""
-    (tmp_path / "failures.jsonl.new").symlink_to("/dev/full")
-    with pytest.raises(OutputFailed, match=r"failures.jsonl: cannot be written: No space left"):
-        write_failures(tmp_path, [{"image": "a"}])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(OutputFailed, match=r"failures.jsonl: cannot be written: File too large"):
+            write_failures(tmp_path, [{"image": "a"}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_link_in_the_place_of_a_new_file(tmp_path):
+    """It is removed, and where it leads nothing changes."""
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "failures.jsonl.new").symlink_to("precious")
+    write_failures(tmp_path, [{"image": "a"}])
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert (tmp_path / "failures.jsonl").read_text() == '{"image":"a"}\n'

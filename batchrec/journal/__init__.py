@@ -4,11 +4,10 @@
 """
 
 from .reader import ActiveStep, AnswerPlace, Reader, copy_journal, reading
-from .values import FILENAME, Changed, Counts, Finished, Known, Pending, StepCounts, StepRecord
+from .values import Changed, Counts, Finished, Known, Pending, StepCounts, StepRecord
 from .writer import Journal
 
 __all__ = [
-    "FILENAME",
     "ActiveStep",
     "AnswerPlace",
     "Changed",

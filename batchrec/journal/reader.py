@@ -5,13 +5,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ..directory import JOURNAL, check_directory, check_unclaimed
 from ..errors import JobError, OutputFailed
 from ..model import Charge
-from .values import FILENAME, SINCE, VERSION, Counts, StepCounts, current
+from .values import SCHEMA, SINCE, VERSION, Counts, StepCounts, current
 
 FAILED_NOW = (
     "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
@@ -189,18 +191,16 @@ def translated(path: Path, done: str = Reader._done) -> Iterator[None]:
 def reading(directory: Path) -> Iterator[Reader]:
     """The journal of an output directory as it is at this moment, to look into, whatever a run goes on to write.
 
-    One of an earlier version is brought up to date in a temporary copy. Raises JobError where there is none, or one of
-    a later version.
+    One of an earlier version is brought up to date in a temporary copy. Raises JobError where there is none, one of
+    a later version, or a link or the like in the place of a file.
     """
-    path = directory / FILENAME
+    path = directory / JOURNAL
+    with translated(path):
+        check_directory(directory)
     if not path.is_file():
-        raise JobError(f"{directory}: holds no {FILENAME}; expected the output directory of a job")
+        raise JobError(f"{directory}: holds no {JOURNAL}; expected the output directory of a job")
     with translated(path), ExitStack() as opened:
-        db = opened.enter_context(closing(read_only(path)))
-        if script := upgrade(path, db):
-            earlier, db = db, opened.enter_context(closing(sqlite3.connect("", isolation_level=None)))
-            earlier.backup(db)
-            db.executescript(script)
+        db, _ = current_copy(path, opened)
         db.execute("BEGIN")
         yield Reader(path, db)
 
@@ -208,12 +208,15 @@ def reading(directory: Path) -> Iterator[Reader]:
 def copy_journal(directory: Path, to: Path) -> None:
     """Put a copy of a directory's journal, as it is at this moment, into another folder; nothing if there is none.
 
-    Raises JobError where it is of a later version.
+    Raises JobError where it is of a later version, and where a run would find files in the directory that are not ours.
     """
-    path = directory / FILENAME
+    path = directory / JOURNAL
+    with translated(path):
+        check_directory(directory)
+        check_unclaimed(directory)
     if not path.is_file():
         return
-    with reading(directory) as journal, closing(sqlite3.connect(to / FILENAME)) as copy:
+    with reading(directory) as journal, closing(sqlite3.connect(to / JOURNAL)) as copy:
         journal.copy(copy)
 
 
@@ -221,11 +224,42 @@ def read_only(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. Where no log stands beside the file it need not be able to make one."""
     log = path.with_name(path.name + "-wal").exists()
     mode = "mode=ro" if log else "mode=ro&immutable=1"
-    return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, isolation_level=None, timeout=30)
+    return connect(f"file:{quote(str(path))}?{mode}", uri=True)
 
 
-def upgrade(path: Path, db: sqlite3.Connection) -> str:
-    """The script that brings a journal up to date, empty where it is.
+def connect(database: str | Path, *, uri: bool = False) -> sqlite3.Connection:
+    """A connection that runs no function which a prepared schema names. Without transactions of its own."""
+    db = sqlite3.connect(database, timeout=30, isolation_level=None, check_same_thread=False, uri=uri)
+    db.execute("PRAGMA trusted_schema = OFF")
+    return db
+
+
+def current_copy(path: Path, opened: ExitStack) -> tuple[sqlite3.Connection, str]:
+    """A journal in the current format, for reading, and the script that brings its file there.
+
+    The script is empty where the file is current; else the connection is to a temporary copy. Raises JobError where the
+    file is of a later version, or is not a journal: another program's, or one with more tables, triggers or views.
+    """
+    db = opened.enter_context(closing(read_only(path)))
+    if script := _upgrade(path, db):
+        earlier, db = db, opened.enter_context(closing(connect("")))
+        earlier.backup(db)
+        try:
+            db.executescript(script)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # a full disk, say
+                raise
+            raise JobError(f"{path}: {_NO_JOURNAL}") from exc
+    if _schema(db) != _expected_schema():
+        raise JobError(f"{path}: {_NO_JOURNAL}")
+    return db, script
+
+
+_NO_JOURNAL = "was made by something else: its tables are not those of a journal; give the job another output.directory"
+
+
+def _upgrade(path: Path, db: sqlite3.Connection) -> str:
+    """The script that brings a journal up to date, empty where it is; for a database without a table, all of it.
 
     Raises JobError where it is of a later version, or no journal.
     """
@@ -234,5 +268,20 @@ def upgrade(path: Path, db: sqlite3.Connection) -> str:
         return ""
     if version in SINCE:
         return current("".join(SINCE[was] for was in range(version, VERSION)))
+    if version == 0 and not _schema(db):
+        return current(SCHEMA)
     made = "a newer version of batchrec" if version > VERSION else "something else"
     raise JobError(f"{path}: was made by {made} (format {version}, this one writes {VERSION})")
+
+
+def _schema(db: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    """Everything that a database defines: kind, name and text, with white space made equal. Statistics are left out."""
+    rows = db.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%'")
+    return {(kind, name, " ".join(sql.split())) for kind, name, sql in rows}
+
+
+@cache
+def _expected_schema() -> set[tuple[str, str, str]]:
+    with closing(connect(":memory:")) as db:
+        db.executescript(current(SCHEMA))
+        return _schema(db)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from ..model import Failure, Found, Task
 
-FILENAME = "journal.db"
 VERSION = 3
 
 SCHEMA = """

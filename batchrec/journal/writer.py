@@ -12,7 +12,6 @@ One connection, one lock: methods may be called from the event loop and from one
 """
 
 import os
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -20,12 +19,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..directory import JOURNAL, open_own
 from ..durable import boot_id, sync_file
 from ..errors import JobError
 from ..model import Charge, Failure, Found, Kind, Row, Task
 from ..seen import Seen
-from .reader import Reader, translated, upgrade
-from .values import FILENAME, SCHEMA, Changed, Finished, Known, Pending, State, StepRecord, current
+from .reader import Reader, connect, current_copy, translated
+from .values import Changed, Finished, Known, Pending, State, StepRecord
 
 _LEAST_AHEAD, _MOST_AHEAD = 8, 512
 """Calls by which the bound is moved ahead: twice those since the last sync, and as many too many may be told after a
@@ -43,20 +43,24 @@ class Journal(Reader):
     _done = "written"
 
     def __init__(self, directory: Path, boot: str | None = None) -> None:
-        path = directory / FILENAME
+        path = directory / JOURNAL
         with translated(path, self._done), ExitStack() as opened:
-            db = opened.enter_context(closing(_connect(path)))
+            # Judged before anything could change it: a connection that may write would finish another program's log.
+            script = _script(path)
+            db = opened.enter_context(closing(connect(path)))
             super().__init__(path, db)
+            if not path.stat().st_size:
+                db.execute("PRAGMA journal_mode = OFF")  # so that a kill leaves no rollback journal
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA wal_autocheckpoint = 0")
             # Without it a log that was long once stays long, and every commit would be checkpointed.
             db.execute(f"PRAGMA journal_size_limit = {_CHECKPOINT_BYTES}")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
-            self._check_version()
-            self._checkpointer = opened.enter_context(closing(_connect(path)))
-            self._looker = opened.enter_context(closing(_connect(path)))
-            self._wal = os.open(f"{path}-wal", os.O_RDONLY | os.O_CREAT, 0o644)
+            db.executescript(script)
+            self._checkpointer = opened.enter_context(closing(connect(path)))
+            self._looker = opened.enter_context(closing(connect(path)))
+            self._wal = open_own(f"{path}-wal", os.O_RDONLY | os.O_CREAT)
             opened.callback(os.close, self._wal)
             self._made = self._made_at_sync = self._one("SELECT coalesce(sum(made), 0) FROM calls")
             self._bound = self._noted_bound = self._next_bound = int(self.note("bound") or 0)
@@ -547,12 +551,8 @@ class Journal(Reader):
 
     def _streamed(self, sql: str) -> Iterator[Any]:
         """On a connection of its own, so that a commit need not wait for the reader."""
-        with translated(self.path, self._done), closing(_connect(self.path)) as db:
+        with translated(self.path, self._done), closing(connect(self.path)) as db:
             yield from db.execute(sql)
-
-    def _check_version(self) -> None:
-        new = self._one("PRAGMA user_version") == 0 and not self._one("SELECT count(*) FROM sqlite_master")
-        self._db.executescript(current(SCHEMA) if new else upgrade(self.path, self._db))
 
     def _take_step(self, step: StepRecord, was_active: set[int]) -> set[int]:
         """Its number, where its condition is to be judged anew: also where answers came while it was not there."""
@@ -661,5 +661,9 @@ def _finished_row(item: Finished) -> tuple[object, ...]:
     return state, leader, attempts, at, start, length, kind, code, message, task.image, task.step
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+def _script(path: Path) -> str:
+    """The script that brings the journal up to date, which is made, empty, where there is none."""
+    if not path.exists():
+        os.close(open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+    with ExitStack() as opened:
+        return current_copy(path, opened)[1]

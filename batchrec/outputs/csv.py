@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from ..directory import TABLE
 from ..model import Row
 
 COLUMNS = (
@@ -25,7 +26,7 @@ _PLAIN = re.compile(r'[^=+\-@\t\r\n",][^\r\n",]*').fullmatch
 class CsvOutput:
     """Rows as CSV with CRLF. The byte order mark tells Excel that it is UTF-8."""
 
-    filename = "results.csv"
+    filename = TABLE
     header = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
 
     def encode(self, row: Row) -> bytes:

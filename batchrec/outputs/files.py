@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import aiofiles
 import orjson
 
+from ..directory import NEW, RESULTS, TABLE, create_own, open_own
 from ..durable import sync_directory, sync_file
 from ..errors import OutputFailed, ResultsDamaged
 from ..exact_json import dumps, loads
@@ -32,8 +33,8 @@ Line = tuple[int, bytes]
 Texts = tuple[bytes, ...]
 """A row as each of the files has it, in the order of the outputs."""
 
+_SWAPPED = frozenset((RESULTS, TABLE))
 _BLOCK = 1024 * 1024
-_NEW = ".new"
 _TEXTS = ("image", "step", "service", "sha256", "answered_at")
 _SCALARS = ("name", "score", "root", "calorie", "year")
 
@@ -56,7 +57,10 @@ class ResultFiles:
 
     def trust(self, stamps: str | None) -> None:
         """Files that still have the size and time of `stamps` are taken to hold what they held then, unread."""
-        then = orjson.loads(stamps) if stamps else {}
+        try:
+            then = dict(orjson.loads(stamps or "{}"))
+        except (ValueError, TypeError):  # somebody has edited the journal
+            then = {}
         self._untouched = frozenset(name for name, stamp in then.items() if stamp == self._stamp(name))
 
     def stamps(self) -> str:
@@ -77,7 +81,6 @@ class ResultFiles:
                 f"{self.results}: its first {committed} bytes are not those that were written: it was edited. "
                 "Put the file back, or run again with --rebuild to keep its whole rows and ask again for the others"
             )
-        self.results.touch()
         _cut(self.results, committed)
 
     def intact(self, filename: str) -> bool:
@@ -103,7 +106,7 @@ class ResultFiles:
         """Every whole row of results.jsonl, as it stands there and as it reads."""
         if not self.results.exists():
             return
-        with self.results.open("rb") as file:
+        with _opened(self.results) as file:
             for line in file:
                 row = read_row(line)
                 if row is not None:
@@ -118,7 +121,7 @@ class ResultFiles:
         files: list[tuple[Output, BinaryIO]] = []
         try:
             for output in outputs:
-                files.append((output, (self.directory / (output.filename + _NEW)).open("wb")))
+                files.append((output, create_own(self.directory / (output.filename + NEW))))
                 places[output.filename] = _append(files[-1][1], output.header, (0, 0))
             start = 0
             for line, row in self.rows():
@@ -139,17 +142,20 @@ class ResultFiles:
         return places
 
     def swap(self, filenames: Sequence[str]) -> None:
-        """Put new files in the place of the old ones; those already swapped by a killed run are left."""
-        for filename in filenames:
-            new = self.directory / (filename + _NEW)
+        """Put new files in the place of the old ones; those already swapped by a killed run are left.
+
+        A name that is no result file's is left out: it comes from the journal, which somebody may have prepared.
+        """
+        for filename in _SWAPPED.intersection(filenames):
+            new = self.directory / (filename + NEW)
             if new.exists():
                 os.replace(new, self.directory / filename)
         sync_directory(self.directory)
 
     def tidy(self) -> None:
         """Remove new files that a killed run left before it came to swap them."""
-        for stray in self.directory.glob(f"results.*{_NEW}"):
-            stray.unlink()
+        for filename in _SWAPPED:
+            (self.directory / (filename + NEW)).unlink(missing_ok=True)
 
     # -- running
 
@@ -157,7 +163,7 @@ class ResultFiles:
         for output in self.outputs:
             path = self.directory / output.filename
             try:
-                opened = await self._stack.enter_async_context(aiofiles.open(path, "ab", buffering=0))
+                opened = await self._stack.enter_async_context(aiofiles.open(path, "ab", buffering=0, opener=open_own))
                 self._files[output.filename] = opened
             except OSError as exc:
                 await self._stack.aclose()
@@ -198,7 +204,7 @@ class ResultFiles:
     def read(self, start: int, length: int) -> Row:
         """A row that was appended before. Raises ResultsDamaged where somebody has changed the file meanwhile."""
         try:
-            with self.results.open("rb") as file:
+            with _opened(self.results) as file:
                 file.seek(start)
                 row: Row = loads(file.read(length))
         except (OSError, ValueError) as exc:
@@ -237,9 +243,15 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else -1
 
 
+def _opened(path: Path) -> BinaryIO:
+    return open(path, "rb", opener=open_own)
+
+
 def _cut(path: Path, length: int) -> None:
-    if _length(path) > length:
-        os.truncate(path, length)
+    """Cut a file back to a length; one that is missing is made."""
+    with open(path, "ab", opener=open_own) as file:
+        if file.tell() > length:
+            file.truncate(length)
 
 
 def _checksum(path: Path, length: int) -> int | None:
@@ -247,7 +259,7 @@ def _checksum(path: Path, length: int) -> int | None:
     if _length(path) < length:
         return None
     checksum = 0
-    with path.open("rb") as file:
+    with _opened(path) as file:
         while length > 0 and (block := file.read(min(_BLOCK, length))):
             checksum = zlib.crc32(block, checksum)
             length -= len(block)

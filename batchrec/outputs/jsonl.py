@@ -1,5 +1,6 @@
 """results.jsonl: one JSON object a line, the truth from which every other result file can be made again."""
 
+from ..directory import RESULTS
 from ..exact_json import dumps
 from ..model import Row
 
@@ -7,7 +8,7 @@ from ..model import Row
 class JsonlOutput:
     """Rows as JSON lines in UTF-8."""
 
-    filename = "results.jsonl"
+    filename = RESULTS
     header = b""
 
     def encode(self, row: Row) -> bytes:
