@@ -490,6 +490,8 @@ def _conclude(this: _Run, opened: Opened, engine: Engine | None, refreshes: int,
     )
     views.write_summary(directory, summary)
     journal.conclude(this.files.stamps())
+    if this.known is not None:
+        this.known.end_run(journal.note("run"))
     return summary
 
 

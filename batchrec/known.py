@@ -7,6 +7,8 @@ convenience: where it cannot be read or written the run says so once, asks the s
 import hashlib
 import logging
 import math
+import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -32,7 +34,11 @@ OLDEST_SECONDS = 180 * 86_400
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE NOT NULL, at REAL NOT NULL, row BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, directory TEXT NOT NULL, start INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
 """
+"""`runs` are those that have begun and not come to their end: where, and from which byte of results.jsonl on."""
+
 _KEY_BYTES = 16
 _LOOK_AGAIN = 0.1  # seconds; most contents are new, and for these a look into the file is spared
 _LEARNT_AT_ONCE = 5000  # some 5 ms of the event loop
@@ -62,7 +68,8 @@ class KnownAnswers:
         with self._forgiving():
             self._writer = self._opened.enter_context(closing(open_database(self._path, _SCHEMA)))
             self._reader = self._opened.enter_context(closing(sqlite3.connect(self._path, check_same_thread=False)))
-            self._writer.execute("DELETE FROM answers WHERE at < ?", (now() - OLDEST_SECONDS,))
+            for table in ("answers", "runs"):
+                self._writer.execute(f"DELETE FROM {table} WHERE at < ?", (now() - OLDEST_SECONDS,))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -108,6 +115,34 @@ class KnownAnswers:
                 [(_key(question, sha256), _moment(at), line) for question, sha256, at, line in answers],
             )
             make_way(self._writer, "answers", "at, rowid", self._most_bytes)
+
+    # -- runs whose rows may be handed on after a kill
+
+    def begin_run(self, directory: Path, start: int) -> str:
+        """Note that a run begins whose rows stand in results.jsonl from byte `start` on; its id, for the journal."""
+        run = secrets.token_hex(16)
+        if self._usable:
+            with self._forgiving():
+                place = os.path.realpath(directory)
+                self._writer.execute("INSERT INTO runs VALUES (?, ?, ?, ?)", (run, place, start, self._now()))
+        return run
+
+    def run_start(self, run: str | None, directory: Path) -> int | None:
+        """Where the rows of an unfinished run of this directory begin; None where this state folder knows of none."""
+        if self._usable:
+            with self._forgiving():
+                place = os.path.realpath(directory)
+                row = self._writer.execute(
+                    "SELECT start FROM runs WHERE id = ? AND directory = ?", (run, place)
+                ).fetchone()
+                return int(row[0]) if row else None
+        return None
+
+    def end_run(self, run: str | None) -> None:
+        """Forget a run: from now on nothing that its directory holds is handed on."""
+        if self._usable:
+            with self._forgiving():
+                self._writer.execute("DELETE FROM runs WHERE id = ?", (run,))
 
     def _look_for_new(self) -> None:
         """Learn of what was put since the last look, by whatever job, and of a part of what there was before."""

@@ -82,6 +82,8 @@ def open_directory(
     judge(job, journal, files, steps)
     if wishes.retry:
         _tell(opened, journal.retry(steps.values(), wishes.retry_kinds), "asked again, since they have failed")
+    if known is not None:
+        _begin_run(journal, files, known)
     journal.sync()
     sync_directory(job.directory)
     return opened
@@ -108,12 +110,24 @@ def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishe
     if not wishes.rebuild:
         files.check()
         if killed and known is not None:
-            _hand_on(journal, files, known)
+            _hand_on(journal, files, known, opened)
 
 
-def _hand_on(journal: Journal, files: ResultFiles, known: KnownAnswers) -> None:
-    """The kill may have come between a commit and the keeping of its answers for other jobs."""
-    rows = [(asked, files.read(start, length)) for asked, start, length in journal.latest(GROUP_MOST)]
+def _hand_on(journal: Journal, files: ResultFiles, known: KnownAnswers, opened: Opened) -> None:
+    """The kill may have come between a commit and the keeping of its answers for other jobs.
+
+    Only rows that a run of this very state folder wrote are taken: somebody may have prepared the others.
+    """
+    latest = journal.latest(GROUP_MOST)
+    since = known.run_start(journal.note("run"), files.directory)
+    if latest and since is None:
+        opened.notices.append(
+            f"{files.directory}: its last results are not kept for other jobs: no run of this state folder wrote them "
+            "(but an earlier version, another machine, or a directory that was moved)"
+        )
+    if since is None:
+        return
+    rows = [(asked, files.read(start, length)) for asked, start, length in latest if start >= since]
     known.put(
         [
             (
@@ -126,6 +140,13 @@ def _hand_on(journal: Journal, files: ResultFiles, known: KnownAnswers) -> None:
             if row["same_as"] is None and row["reused"] is None
         ]
     )
+
+
+def _begin_run(journal: Journal, files: ResultFiles, known: KnownAnswers) -> None:
+    """Have journal and state folder share the id of this run, in place of that of the last one."""
+    last = journal.note("run")
+    journal.put_note("run", known.begin_run(files.directory, files.places[files.results.name][0]))
+    known.end_run(last)
 
 
 def take_inputs(

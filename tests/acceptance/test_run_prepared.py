@@ -1,15 +1,17 @@
 """Output directories that somebody else prepared or uses: no file but ours is opened, changed or removed."""
 
 import os
+import shutil
 import socket
 import sqlite3
 import struct
+import zlib
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from harness import Place, calls_of, images_of
+from harness import Place, calls_of, images_of, until
 
 from batchrec.directory import JOURNAL, LOCK, NAMES, RESULT_FILES
 from batchrec.emulator import Emulator
@@ -176,6 +178,101 @@ def test_files_of_other_names_are_left_alone(place: Place) -> None:
         (place.output / name).write_bytes(MINE)
     assert [place.run().code for _ in range(2)] == [0, 0]
     assert [(place.output / name).read_bytes() for name in others] == [MINE] * len(others)
+
+
+# -- results
+
+
+def committed(place: Place) -> int:
+    """Results that the journal has."""
+    if not (place.output / JOURNAL).exists():
+        return 0
+    with closing(sqlite3.connect(place.output / JOURNAL)) as db, suppress(sqlite3.OperationalError):
+        return int(db.execute("SELECT count(*) FROM items WHERE state = 3").fetchone()[0])
+    return 0
+
+
+def cut_short(place: Place, images: int) -> int:
+    """Kill a run after its first results, as if before they were kept for other jobs; how many there are."""
+    place.pictures(images)
+    place.job(limits={"qps": 10})
+    before = committed(place)
+    running = place.start_run()
+    until(lambda: committed(place) >= before + 3)
+    running.kill()
+    assert committed(place) < images
+    with closing(sqlite3.connect(place.state / "answers.db")) as db:
+        db.execute("DELETE FROM answers")
+        db.commit()
+    return committed(place)
+
+
+def forge(output: Path) -> None:
+    """Change every row of a directory, so that its journal has nothing to say against it."""
+    path = output / "results.jsonl"
+    forged = path.read_bytes().replace(b'"attempts":1,', b'"attempts":7,')
+    path.write_bytes(forged)
+    with closing(sqlite3.connect(output / JOURNAL)) as db:
+        (length,) = db.execute("SELECT length FROM outputs WHERE filename = 'results.jsonl'").fetchone()
+        crc = zlib.crc32(forged[:length])
+        db.execute("UPDATE outputs SET crc = ? WHERE filename = 'results.jsonl'", (crc,))
+        db.commit()
+
+
+def taken_by_another_job(place: Place) -> int:
+    """How many results another job on the same images takes over from earlier ones."""
+    place.job(output={"directory": "results/other"})
+    place.output = place.root / "results" / "other"
+    done = place.run("--set", 'name="other"')
+    assert done.code == 0, done.err
+    return sum(row["reused"] is not None for row in place.rows())
+
+
+def test_results_of_a_run_that_was_killed_are_handed_on(place: Place) -> None:
+    """A run of this state folder wrote them: the next one keeps them for other jobs."""
+    assert cut_short(place, 12) >= 3
+    done = place.run()
+    assert (done.code, "not kept for other jobs" in done.err) == (0, False)
+    assert taken_by_another_job(place) == 12
+
+
+def test_results_that_somebody_prepared_reach_no_other_job(tmp_path: Path, emulator: Emulator) -> None:
+    """They stay in their own directory, that is told once, and another job asks the service."""
+    theirs, place = (Place(tmp_path / name, emulator.url) for name in ("theirs", "place"))
+    for each in (theirs, place):
+        each.root.mkdir()
+    count = cut_short(theirs, 12)
+    forge(theirs.output)
+    place.pictures(12)
+    place.job()
+    shutil.copytree(theirs.output, place.output)
+    done = place.run()
+    assert (done.code, done.err.count("its last results are not kept for other jobs")) == (0, 1)
+    assert sum(row["attempts"] == 7 for row in place.rows()) == count
+    assert "not kept" not in place.run().err
+    assert taken_by_another_job(place) == 12 - count
+
+
+def test_results_of_an_earlier_version_are_not_handed_on(place: Place) -> None:
+    """Its journal shares no run with the state folder: the rows stay, and it is told once."""
+    count = cut_short(place, 12)
+    with closing(sqlite3.connect(place.output / JOURNAL)) as db:
+        db.execute("DELETE FROM meta WHERE key = 'run'")
+        db.commit()
+    assert [place.run().err.count("not kept for other jobs") for _ in range(2)] == [1, 0]
+    assert len(place.rows()) == 12
+    assert taken_by_another_job(place) == 12 - count
+
+
+def test_a_run_that_is_killed_hands_on_its_own_rows_only(place: Place) -> None:
+    """Rows that were in the directory before are not handed on with them."""
+    place.pictures(4)
+    place.job()
+    assert place.run().code == 0
+    forge(place.output)
+    cut_short(place, 16)
+    assert place.run().code == 0
+    assert taken_by_another_job(place) == 12
 
 
 # -- journals
