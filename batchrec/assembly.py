@@ -211,7 +211,9 @@ def inputs_of(job: Job) -> Iterator[Found | Ignored | Notice]:
     """The job's inputs. Complaints, now or while they are listed, name the job file."""
     wanted = job.input
     with _naming(job):
-        entries = open_sources(wanted.paths, wanted.manifest, wanted.column, wanted.exclude, job.base, job.directory)
+        entries = open_sources(
+            wanted.paths, wanted.manifest, wanted.column, wanted.exclude, job.base, job.directory, wanted.within
+        )
     return _listed(job, entries)
 
 
@@ -318,6 +320,7 @@ async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
             rng=rng,
             known=this.known,
             on_rows=this.options.on_rows,
+            within=None if job.input.within is None else job.base / job.input.within,
         )
         this.stopper.ask = engine.stop
         if this.stopper.came():
@@ -433,6 +436,7 @@ def _step(this: _Run, step: JobStep, follow: Conditions) -> Step:
         follow,
         None if this.known is None else this.known.question(service, step.fingerprint),
         options.reuse and (options.reuse_models or not service.custom),
+        this.job.input.strip,
     )
 
 

@@ -117,6 +117,7 @@ WORDS: dict[str, Word] = {
             Kind.IMAGE,
             "the file cannot be read: missing, no permission, or its name is not UTF-8",
         ),
+        Word("outside", Kind.IMAGE, "the file's real path lies outside of input.within"),
         Word("empty", Kind.IMAGE, "the file has no bytes"),
         Word(
             "not_an_image",

@@ -26,6 +26,7 @@ from .outputs.files import ResultFiles
 from .quota import iso_utc
 from .record import Asked, Outcome, Recorded, Recorder, answered, copied, failed, reused
 from .retry import Action, Tries, backoff, decide
+from .sources import OUTSIDE, Boundary
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -62,6 +63,7 @@ class Step:
     follow: Conditions = ()
     question: Question | None = None
     reuse: bool = False
+    strip: bool = False
 
 
 @dataclass(slots=True)
@@ -108,6 +110,7 @@ class Engine:
         rng: random.Random,
         known: KnownAnswers | None = None,
         on_rows: Callable[[Sequence[bytes]], None] | None = None,
+        within: Path | None = None,
     ) -> None:
         self._journal = journal
         self._files = files
@@ -115,6 +118,7 @@ class Engine:
         self._steps = steps
         self.lanes = tuple(lanes)
         self._base = str(base)
+        self._boundary = None if within is None else Boundary(within, remembered=False)
         self._horizon = horizon
         self._now, self._rng = now, rng
         self._earlier = known
@@ -270,7 +274,8 @@ class Engine:
         """One image from its file to its outcome. None: it is a copy, set aside until its leader is finished."""
         step = self._steps[task.step]
         if task.problem:
-            return self._failed(task, None, Failure(Kind.IMAGE, "unreadable", task.problem))
+            word = "outside" if task.problem == OUTSIDE else "unreadable"
+            return self._failed(task, None, Failure(Kind.IMAGE, word, task.problem))
         if task.sha256 is not None:
             if self._parked(task, task.sha256):
                 return None
@@ -361,8 +366,8 @@ class Engine:
         """The file and its digest. A small file is read faster than a thread is reached."""
         path = os.path.join(self._base, task.key)
         if task.size <= _INLINE_BYTES:
-            return _load(path, task)
-        return await self._in_thread(self._readers, _load, path, task)
+            return _load(path, task, self._boundary)
+        return await self._in_thread(self._readers, _load, path, task, self._boundary)
 
     async def _prepare(self, step: Step, task: Task, data: bytes) -> "_Encoded | Failure":
         """A look at a small, usual picture is faster than a thread; what has to be decoded must not hold up the others.
@@ -370,13 +375,14 @@ class Engine:
         Raises _SetAside where as many are decoded as there may be.
         """
         limits, upright = step.asked.service.limits, step.asked.service.reading.boxes
-        look = partial(_encoded, step.request, partial(images.as_it_is, data, limits, upright=upright))
+        as_it_is = partial(images.as_it_is, data, limits, upright=upright, strip=step.strip)
+        look = partial(_encoded, step.request, as_it_is)
         usual = look() if len(data) <= _INLINE_BYTES else await self._in_thread(self._readers, look)
         if usual is not None:
             return usual
         if not self._place_for(task):
             raise _SetAside
-        mend = partial(images.prepare, data, limits, repair=step.repair, upright=upright)
+        mend = partial(images.prepare, data, limits, repair=step.repair, upright=upright, strip=step.strip)
         return await self._in_thread(self._decoders, _encoded, step.request, mend)
 
     async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[..., _T], *arguments: object) -> _T:
@@ -497,8 +503,13 @@ class Engine:
         self._changed.set()
 
 
-def _load(path: str, task: Task) -> tuple[bytes | Failure, bytes]:
-    """The file and its digest, which need not be made where it is known and the file still is what was listed."""
+def _load(path: str, task: Task, boundary: Boundary | None) -> tuple[bytes | Failure, bytes]:
+    """The file and its digest, which need not be made where it is known and the file still is what was listed.
+
+    The boundary is asked once more: hours may lie between listing and reading, and a folder may be a link by now.
+    """
+    if boundary is not None and boundary.excludes(path):
+        return Failure(Kind.IMAGE, "outside", OUTSIDE, counted=False), b""
     data = images.read(path)
     if isinstance(data, Failure):
         return data, b""

@@ -27,7 +27,7 @@ from .gate import Caps
 from .journal import Journal, Pending, copy_journal
 from .known import KnownAnswers
 from .looks import Key, Looks, Way, of_content, of_file
-from .model import AUTO, Charge, Failure
+from .model import AUTO, Charge, Failure, Found
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles
 from .pacer import Paces
@@ -35,6 +35,7 @@ from .progress import Snapshot, Style, shown
 from .quota import Quota, beijing_day, iso_beijing, next_reset
 from .resume import Opened, Wishes, judge, listed, take_inputs, take_steps
 from .services import SERVICES
+from .sources import Boundary
 from .spec import Job, Step
 from .state import state_directory
 
@@ -69,6 +70,7 @@ class Plan:
 
     `endpoint` is an origin or "embedded"; `finish_at` is ISO 8601, None where unknown.
 
+    `outside` are inputs whose real path lies outside of the job file's folder, whatever `input.within` says.
     `unreadable`, `refused` and `to_repair` are images among those that are to be asked about; `known` are images and
     steps that need no call, since their answer is known. A picture that is torn inside is found only by decoding it.
     """
@@ -76,6 +78,7 @@ class Plan:
     endpoint: str
     images: int
     ignored: int
+    outside: int
     unreadable: int
     refused: int
     to_repair: int
@@ -153,7 +156,7 @@ class _Survey:
         self._credentials = credentials
         self._ways = list(dict.fromkeys(_way(job, step) for step in job.recognize))
         self._done, self._total = 0, 0
-        self._unreadable = self._refused = self._to_repair = 0
+        self._outside = self._unreadable = self._refused = self._to_repair = 0
         self._extra: dict[int, list[int]] = {}
 
     def snapshot(self) -> Snapshot | None:
@@ -169,7 +172,7 @@ class _Survey:
             with closing(Journal(folder)) as journal, closing(Looks(self._state)) as looks:
                 self._claim(journal, folder)
                 journal.recover()
-                take_inputs(job, journal, listed(inputs_of(job), opened, _never), opened, _never)
+                take_inputs(job, journal, self._located(listed(inputs_of(job), opened, _never)), opened, _never)
                 numbers = take_steps(job, journal, opened, Wishes())
                 journal.fill(numbers[step.name] for step in job.recognize if step.when is None)
                 judge(job, journal, ResultFiles(job.directory, [OUTPUTS["jsonl"]], {}), numbers)
@@ -185,6 +188,13 @@ class _Survey:
         except JobError as error:
             told = (text.replace(str(folder), str(self._job.directory)) for text in error.complaints)
             raise JobError(*told) from error
+
+    def _located(self, found: Iterable[Found]) -> Iterator[Found]:
+        """The inputs as they come; those outside of the job's folder are counted."""
+        boundary = Boundary(self._job.base, remembered=True)
+        for each in found:
+            self._outside += boundary.excludes(os.path.join(self._job.base, each.key))
+            yield each
 
     # -- looking
 
@@ -228,8 +238,10 @@ class _Survey:
         return None if None in words else (sha256, [word.decode() for word in words if word is not None])
 
     def _read(self, image: Pending) -> tuple[bytes | None, list[str]]:
+        if image.problem:
+            return None, []
         data = images.read(self._path(image))
-        if image.problem or isinstance(data, Failure):
+        if isinstance(data, Failure):
             return None, []
         words = [images.foresee(data, way.limits, repair=way.repair, upright=way.upright) for way in self._ways]
         return images.digest(data), words
@@ -250,6 +262,7 @@ class _Survey:
             endpoint=self._job.account.endpoint,
             images=counts.images,
             ignored=ignored,
+            outside=self._outside,
             unreadable=self._unreadable,
             refused=self._refused,
             to_repair=self._to_repair,

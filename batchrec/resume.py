@@ -223,6 +223,8 @@ def _same(job: Job, change: Changed) -> bool | None:
     """
     if change.sha256 is None:
         return False
+    if change.found.problem:  # above all: it lies where nothing is to be read
+        return None
     data = images.read(str(job.base / change.found.key))
     return None if isinstance(data, Failure) else images.digest(data) == change.sha256
 

@@ -190,6 +190,16 @@ class Input(Table):
         description="Re-encode or shrink what the service would refuse; false: refuse it here, unsent.",
         examples=[True],
     )
+    within: PathText | None = Field(
+        default=None,
+        description="A folder, relative to this file: no input whose real path lies outside of it is read.",
+        examples=["."],
+    )
+    strip: bool = Field(
+        default=False,
+        description="Send no metadata (EXIF, GPS, XMP), without re-encoding JPEG.",
+        examples=[True],
+    )
 
 
 class When(Table):

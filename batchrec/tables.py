@@ -134,6 +134,8 @@ def show_plan(plan: Plan) -> None:
         f"{plan.to_repair:,} to repair",
         markup=False,
     )
+    if plan.outside:
+        console.print(f"{plan.outside:,} inputs lie outside the job's folder", markup=False)
     rows = (
         (
             step.step,

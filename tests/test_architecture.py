@@ -45,7 +45,7 @@ FLOORS = (
 PLUGINS = {
     "sources": {"file": set(), "folder": {"walk"}, "glob": {"walk"}, "manifest": set()},
     "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}},
-    "images": {"judge": set(), "apart": {"judge"}, "repair": {"judge", "apart"}},
+    "images": {"strip": {"judge", "repair"}, "judge": set(), "apart": {"judge"}, "repair": {"judge", "apart"}},
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
 

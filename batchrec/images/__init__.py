@@ -41,6 +41,7 @@ from .judge import (
     within,
 )
 from .repair import mend, mend_here, one_huge_at_a_time
+from .strip import stripped
 
 __all__ = [
     "MAX_DECODED_PIXELS",
@@ -164,16 +165,21 @@ def encode(data: bytes | memoryview) -> bytes:
     return pybase64.b64encode(data)
 
 
-def prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> Prepared | Failure:
+def prepare(
+    data: bytes, limits: ImageLimits, *, repair: bool, upright: bool, strip: bool = False
+) -> Prepared | Failure:
     """What to send for these bytes, or why nothing can be.
 
     `repair` allows to convert, shrink and re-encode; without it, whatever the service is known to refuse is refused
     here, and what it may take (CMYK, alpha, 16 bit) is sent as it is. `upright`, for services that return boxes,
     also turns a picture the way its EXIF orientation says. Elsewhere pixels stay as they lie, and a re-encoded
     picture keeps its orientation tag, so that they agree as before. The same bytes prepared again come back as they
-    are, with nothing repaired.
+    are, with nothing repaired. `strip` removes the metadata of what is sent; the pixels stay.
     """
-    return _sparing(data, lambda: _prepare(data, limits, repair=repair, upright=upright))
+    prepared = _sparing(data, lambda: _prepare(data, limits, repair=repair, upright=upright))
+    if not strip or isinstance(prepared, Failure):
+        return prepared
+    return _sparing(prepared.data, lambda: _without_metadata(prepared))
 
 
 def mended_here(data: bytes, limits: ImageLimits, upright: bool) -> Prepared | Failure:
@@ -206,11 +212,24 @@ def _sparing(data: bytes, work: Callable[[], _T]) -> _T | Failure:
         return refuse("torn", f"the picture ends early or is damaged{_words_of(error)}")
 
 
-def as_it_is(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | None:
+def _without_metadata(prepared: Prepared) -> Prepared | Failure:
+    picture = look(prepared.data)
+    return picture if isinstance(picture, Failure) else prepared._replace(data=stripped(picture))
+
+
+def as_it_is(data: bytes, limits: ImageLimits, *, upright: bool, strip: bool = False) -> Prepared | None:
     """The bytes unchanged where they are small and usual, after a look of some 25 µs; None where `prepare` must judge.
 
-    For the event loop, which a decode would hold up: `prepare` belongs in a thread.
+    For the event loop, which a decode would hold up: `prepare` belongs in a thread. `strip`: without their metadata.
     """
+    usual = _usual(data, limits, upright=upright)
+    if usual is None or not strip:
+        return usual
+    clean = _sparing(data, lambda: _without_metadata(usual))
+    return None if isinstance(clean, Failure) else clean
+
+
+def _usual(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | None:
     if not data.startswith(_SEEN_AT_A_GLANCE):
         return None
     if data.startswith(_JPEG) and (size := plain_jpeg(data, turned=not upright)) is not None:

@@ -194,7 +194,7 @@ def _encode(
     image.info = {}
     kept = profile if profile and _fits(profile, image.mode) else None
     subsampling = "4:4:4" if quality >= _FULL_COLOUR_FROM else "4:2:0"
-    tag = _tag(orientation)
+    tag = orientation_tag(orientation)
     save = partial(image.save, format=form, quality=quality, subsampling=subsampling, icc_profile=kept, exif=tag)
     return _from_file(save, most) if form == "JPEG" and hasattr(os, "memfd_create") else _from_memory(save, most)
 
@@ -247,7 +247,7 @@ def _fits(profile: bytes, mode: str) -> bool:
     return len(profile) <= _MAX_PROFILE_BYTES and profile[16:20] == _PROFILE_OF.get(mode)
 
 
-def _tag(orientation: int) -> bytes:
+def orientation_tag(orientation: int) -> bytes:
     """EXIF that holds the orientation and nothing else; empty where the picture is upright."""
     if orientation == 1:
         return b""

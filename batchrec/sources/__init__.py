@@ -14,22 +14,31 @@ from .folder import Folder
 from .glob import Glob
 from .keys import is_pattern, normal, quoted
 from .manifest import READERS, Manifest, kind
-from .scope import Scope, irregular, reason
+from .scope import OUTSIDE, Boundary, Scope, irregular, reason
 
-__all__ = ["File", "Folder", "Glob", "Manifest", "Scope", "open_sources"]
+__all__ = ["OUTSIDE", "Boundary", "File", "Folder", "Glob", "Manifest", "Scope", "open_sources"]
 
 
 def open_sources(
-    paths: Sequence[str], manifest: str | None, column: str, exclude: Sequence[str], base: Path, output: Path
+    paths: Sequence[str],
+    manifest: str | None,
+    column: str,
+    exclude: Sequence[str],
+    base: Path,
+    output: Path,
+    within: str | None = None,
 ) -> Iterator[Found | Ignored | Notice]:
     """Every input of a job, in no order, read from the disk as it is iterated and never held.
 
-    `base` is the job file's folder and `output` the output directory, both absolute. Raises JobError at once, with
-    every complaint, where something that the job names does not exist; while iterated, where a manifest is wrong.
+    `base` is the job file's folder and `output` the output directory, both absolute; `within` the folder in which all
+    inputs are to lie, relative to `base`. Raises JobError at once, with every complaint, where something that the job
+    names does not exist; while iterated, where a manifest is wrong.
     """
-    scope = Scope(base, output, exclude)
+    scope = Scope(base, output, exclude, within)
     sources: list[Source] = []
     complaints: list[str] = []
+    if within is not None and not os.path.isdir(scope.full(within)):
+        complaints.append(f"input.within: {quoted(within)} is no folder; expected a folder, relative to the job file")
     for index, given in enumerate(paths):
         try:
             sources.append(_named(given, index, scope))
@@ -62,6 +71,9 @@ def _complaints(manifest: str, scope: Scope) -> Iterator[str]:
         yield f"input.manifest: {quoted(manifest)} is of no known kind; expected one of {kinds}"
         return
     expected = f"expected a file ({kinds}), relative to the job file"
+    if scope.is_outside(scope.full(normal(manifest))):
+        yield f"input.manifest: {quoted(manifest)} lies outside of input.within; expected a file in that folder"
+        return
     try:
         # A pipe would be waited for without end, and can be read only once.
         if problem := irregular(_status(manifest, scope).st_mode):

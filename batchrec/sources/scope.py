@@ -18,15 +18,48 @@ _LATEST = 2**63 - 1
 """Nanoseconds; SQLite holds no more, and a file system may say a time after the year 2262."""
 
 
-class Scope:
-    """What all sources of a job share. `base` is the job file's folder, `output` its output directory."""
+OUTSIDE = "its real path lies outside of input.within"
+"""The `problem` of an input that is not to be read, whatever it holds."""
 
-    def __init__(self, base: Path, output: Path, exclude: Sequence[str]) -> None:
+
+class Outside(OSError):
+    """A link to a folder that leads out of `input.within`: it is not followed."""
+
+
+class Boundary:
+    """A folder in which files are to lie by their real paths, that is with all links followed.
+
+    `remembered`: the real path of a folder is looked up once, which is quick and blind to later changes.
+    """
+
+    def __init__(self, folder: str | Path, *, remembered: bool) -> None:
+        self._folder = os.path.realpath(folder)
+        self._real = lru_cache(maxsize=1024)(os.path.realpath) if remembered else os.path.realpath
+
+    def excludes(self, path: str) -> bool:
+        """Whether what stands at a path, if anything does, lies elsewhere."""
+        try:
+            if os.path.islink(path):
+                return not _within(os.path.realpath(path), self._folder)
+            folder, name = os.path.split(path)
+            return not _within(os.path.join(self._real(folder), name), self._folder)
+        except (OSError, ValueError):  # no file can have such a name
+            return False
+
+
+class Scope:
+    """What all sources of a job share. `base` is the job file's folder, `output` its output directory.
+
+    `within`: the folder in which all inputs are to lie, relative to `base`.
+    """
+
+    def __init__(self, base: Path, output: Path, exclude: Sequence[str], within: str | None = None) -> None:
         self._base = str(base)
         self._output = os.path.normpath(output)
         patterns = [normal_pattern(pattern) for pattern in exclude]
         self._excluded = _any_of(patterns)
         self._emptied = _any_of([pattern[:-2] for pattern in patterns if f"/{pattern}".endswith("/**")])
+        self._boundary = None if within is None else Boundary(base / within, remembered=True)
         # A manifest names the same few folders again and again.
         self.in_output = lru_cache(maxsize=1024)(self._in_output)
 
@@ -51,6 +84,10 @@ class Scope:
         """Whether this folder is the output directory, by whatever name it was reached."""
         return folder == identity(self._output)
 
+    def is_outside(self, full: str) -> bool:
+        """Whether it lies outside of the folder in which all inputs are to lie."""
+        return self._boundary is not None and self._boundary.excludes(full)
+
     def examine(self, key: str, source: int, position: int = 0) -> Found | None:
         """A path that somebody wrote down; None where it is no input."""
         full = self.full(key)
@@ -63,6 +100,8 @@ class Scope:
         if self.excludes(key):
             return None
         name, problem = printable(key)
+        if self.is_outside(full):
+            return Found(name, source, position, -1, 0, OUTSIDE)
         try:
             status = os.lstat(full)
             if S_ISREG(status.st_mode):
@@ -94,7 +133,8 @@ class Scope:
 
 def unreadable(folder: str, source: int, error: OSError) -> Found:
     """The folder in place of the images in it that nobody can know of."""
-    return Found(printable(folder)[0], source, 0, -1, 0, f"the folder cannot be read: {reason(error)}")
+    problem = OUTSIDE if isinstance(error, Outside) else f"the folder cannot be read: {reason(error)}"
+    return Found(printable(folder)[0], source, 0, -1, 0, problem)
 
 
 def identity(path: str | Path) -> Identity | None:

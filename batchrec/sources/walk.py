@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from .keys import prefix
-from .scope import Identity, Scope, is_folder
+from .scope import Identity, Outside, Scope, is_folder
 
 
 def walk(scope: Scope, top: str, hidden: bool) -> Iterator[tuple[str, os.DirEntry[str] | OSError]]:
@@ -13,6 +13,7 @@ def walk(scope: Scope, top: str, hidden: bool) -> Iterator[tuple[str, os.DirEntr
 
     Every folder is read once: real folders first, then links to folders that were not read yet, so loops end and
     an image goes by its real name where it has one. `hidden`: folders whose name starts with a dot are read too.
+    A link that leads out of `input.within` is not followed: its names would end up among the failures.
     """
     seen: set[Identity] = set()
     folders: list[str] = []
@@ -21,6 +22,9 @@ def walk(scope: Scope, top: str, hidden: bool) -> Iterator[tuple[str, os.DirEntr
         folder, linked = (folders.pop(), False) if folders else (links.popleft(), True)
         start = prefix(folder)
         if scope.empties(start):
+            continue
+        if linked and folder != top and scope.is_outside(scope.full(folder)):
+            yield folder, Outside()
             continue
         try:
             if not _is_new(scope, scope.full(folder), linked, seen):
