@@ -3,8 +3,9 @@
 import base64
 import io
 import json
+import shutil
 
-from harness import Place, calls_of, images_of, picture
+from harness import Place, calls_of, images_of, picture, until
 from PIL import ExifTags, Image
 from stranger import Said, Stranger, reply, strange
 
@@ -96,3 +97,21 @@ def test_strip_sends_no_metadata(apart: Place) -> None:
             return image.tobytes(), image.getexif().get(ExifTags.Base.Orientation, 1)
 
     assert sorted(map(seen, heaps[True])) == sorted(map(seen, heaps[False]))
+
+
+def test_1_a_folder_that_becomes_a_link_while_the_run_goes_on(place: Place, emulator: Emulator) -> None:
+    """What was listed inside and lies outside when its turn comes is not read, however long that takes."""
+    place.pictures(1, "a")
+    place.pictures(30, "b", start=50)
+    outside = place.root.parent / f"{place.root.name}-outside"
+    shutil.copytree(place.root / "b", outside)
+    place.job(input={"paths": ["a", "b"], "within": "."}, limits={"qps": 4})
+    running = place.start_run()
+    until(lambda: place.row_count() >= 1)
+    shutil.rmtree(place.root / "b")
+    (place.root / "b").symlink_to(outside)
+    assert running.wait().code == 1
+    assert place.failures()
+    assert {row["code"] for row in place.failures()} <= {"outside", "unreadable"}
+    assert [row for row in place.failures() if row["code"] == "outside"]
+    assert len(place.rows()) + len(place.failures()) == 31
