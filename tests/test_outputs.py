@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import os
+import re
 import zlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,17 @@ def test_csv_line_without_labels():
     assert text == b"photos/a.jpg,food,dish,,,,,,,,,,,,2026-01-02T03:04:05Z\r\n"
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+SIGNS = "=+-@＝＋－＠"
+
+
+def guarded(text: str) -> str:
+    """Text as the contract wants it in a cell, said in another way than in the program."""
+    starts = text[:1] in {*SIGNS, *"\t\r\n\0"}
+    inner = "".join(f"{a}'" if a in ";\t" and b in SIGNS else a for a, b in pairwise(f"{text} "))
+    return f"'{inner}" if starts or inner != text else text
+
+
+@pytest.mark.parametrize("start", [*SIGNS, "\t", "\r", "\n", "\0"])
 def test_csv_formulas(start):
     """Text that a spreadsheet would take for a formula gets an apostrophe, in any text cell; numbers do not."""
     label = {"name": f"{start}1", "root": f"{start}2", "year": f"{start}3", "score": -0.5, "box": BOX | {"left": -7}}
@@ -81,7 +93,35 @@ def test_csv_formulas(start):
     assert cells[0][4:9] == [f"'{start}1", "-0.5", f"'{start}2", "", f"'{start}3"]
 
 
-@pytest.mark.parametrize("name", ["a=b", "'x", " =x", "１+１", ""])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a;=1", "'a;'=1"),
+        ("a\t@x", "'a\t'@x"),
+        ("=1;+2\t＝3", "'=1;'+2\t'＝3"),
+        (";;－1", "';;'－1"),
+        ("\n=1", "'\n=1"),
+        ("\t=1", "'\t'=1"),
+    ],
+)
+def test_csv_formulas_inside_a_text(name, expected):
+    """Where Excel separates at ; or tab, the rest of a text is a cell: a sign there is guarded as well."""
+    assert read(CsvOutput().encode(row({"name": name, "score": 1.0})))[0][4] == expected
+    (cells,) = read(CsvOutput().encode(row(response={"log_id": [name]})))
+    assert cells[-2] == guarded(str([name]))
+
+
+@given(st.text(st.sampled_from("=+-@＝＋－＠;\t\r\n\0\",'a食 ")), st.text(st.sampled_from("=;\t+a＠")))
+@settings(max_examples=300)
+def test_csv_guard_is_the_contracts(image, name):
+    """Every text is guarded as the contract says, and no more; no piece between ; and tab begins like a formula."""
+    (cells,) = read(CsvOutput().encode(row({"name": name, "score": -0.5}, image=image)))
+    assert [cells[0], cells[4], cells[5]] == [guarded(image), guarded(name), "-0.5"]
+    pieces = [piece for cell in (cells[0], cells[4]) for piece in re.split("[;\t]", cell)]
+    assert not [piece for piece in pieces if piece.startswith(tuple(SIGNS))]
+
+
+@pytest.mark.parametrize("name", ["a=b", "'x", " =x", "１+１", "", "a; =1", "x;y\tz", ";", "a\0=", "a－b"])
 def test_csv_text_that_is_no_formula(name):
     """Other text stays as it is."""
     assert read(CsvOutput().encode(row({"name": name, "score": 1.0})))[0][4] == name
@@ -99,9 +139,8 @@ def test_csv_log_id_of_any_kind(log_id):
 @settings(max_examples=200)
 def test_csv_quoting(image, name):
     """Whatever stands in a name, a CSV reader finds it again, and one line."""
-    guarded = [f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text for text in (image, name)]
     (cells,) = read(CsvOutput().encode(row({"name": name, "score": 0.5}, image=image)))
-    assert [cells[0], cells[4]] == guarded
+    assert [cells[0], cells[4]] == [guarded(image), guarded(name)]
     assert len(cells) == len(COLUMNS)
 
 

@@ -18,9 +18,14 @@ _NO_LABEL = "," * 9
 _NO_BOX = ",,,"
 _MOST_KEPT, _LONG = 4096, 100
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_SIGNS = r"=+\-@＝＋－＠"
+"""Signs that begin a formula, in a character class; Excel takes the full-width ones for the others."""
+
+_FORMULA = re.compile(rf"[{_SIGNS}\t\r\n\0]|.*[;\t][{_SIGNS}]", re.DOTALL).match
+_INNER = re.compile(rf"(?<=[;\t])(?=[{_SIGNS}])")
+_NUMBERS = (float, int, bool)
 _QUOTED = re.compile('[",\r\n]')
-_PLAIN = re.compile(r'[^=+\-@\t\r\n",][^\r\n",]*').fullmatch
+_PLAIN = re.compile(rf'[^{_SIGNS}\t\r\n\0",;][^\t\r\n",;]*').fullmatch
 
 
 class CsvOutput:
@@ -76,12 +81,16 @@ def _cells(*values: object) -> str:
 
 
 def _cell(value: object) -> str:
-    """A value as RFC 4180 has it. Text that a spreadsheet would take for a formula is quoted with an apostrophe."""
+    """A value as RFC 4180 has it. Text that a spreadsheet would take for a formula is quoted with an apostrophe.
+
+    Excel separates at `;` where the decimal sign is a comma, and at tabs when text is pasted: what follows one of
+    these inside a text may become a cell too, so a sign that begins a formula there gets its own apostrophe.
+    """
     if value is None:
         return ""
     text = str(value)
-    if type(value) is float or _PLAIN(text):
+    if type(value) in _NUMBERS or _PLAIN(text):
         return text
-    if isinstance(value, str) and text.startswith(_FORMULA):
-        text = f"'{text}"
+    if _FORMULA(text):
+        text = "'" + _INNER.sub("'", text)
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
