@@ -14,7 +14,7 @@ from .exact_json import dumps, loads
 from .interfaces import Transport
 from .model import Answer, Authorization, Failure, Kind, Reply
 from .redact import redact
-from .services import OptionValue, Reading, Service, read_labels
+from .services import MOST_LABELS, OptionValue, Reading, Service, read_labels
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +104,9 @@ def judge(reply: Reply, reading: Reading, latency_ms: float = 0.0) -> Answer | F
             labels = read_labels(reading, content)
             if labels is None:
                 return Failure(Kind.TRANSIENT, "no_result", f"the reply has no {reading.key} that can be read")
+            if len(labels) > MOST_LABELS:
+                told = f"the reply has {len(labels):,} labels; at most {MOST_LABELS:,} are taken"
+                return Failure(Kind.TRANSIENT, "no_result", told)
             return Answer(content, labels, latency_ms)
     if reply.status >= 300:
         return Failure(kind_of_status(reply.status), f"http_{reply.status}", f"HTTP {reply.status}")

@@ -134,7 +134,7 @@ WORDS: dict[str, Word] = {
         Word("tls", Kind.TRANSIENT, "the server's certificate was not accepted"),
         Word("disconnected", Kind.TRANSIENT, "the connection broke before the answer was whole"),
         Word("not_json", Kind.TRANSIENT, "the reply is not the service's JSON"),
-        Word("no_result", Kind.TRANSIENT, "the reply lacks the service's result"),
+        Word("no_result", Kind.TRANSIENT, "the reply lacks the service's result, or has more than 1,000 labels"),
         Word("invalid_client", Kind.REFUSED, "the service does not know the key"),
         Word("http_429", Kind.THROTTLED, "a gateway refused the call: too many"),
         Word("http_413", Kind.IMAGE, "a gateway refused the request as too large"),

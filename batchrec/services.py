@@ -235,6 +235,10 @@ SERVICES: dict[str, Service] = {
 }
 
 
+MOST_LABELS = 1_000
+"""A reply with more labels is none of the service's: no service has been seen to give more than some dozen."""
+
+
 def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...] | None:
     """The labels of a reply, best first; empty where it saw nothing; None without a result.
 

@@ -166,6 +166,19 @@ def test_reply_that_is_no_answer(status: int, body: bytes, kind: Kind, code: int
     assert (kind, code, True) == (verdict.kind, verdict.code, verdict.counted)
 
 
+@pytest.mark.parametrize("number", [1_000, 1_001])
+def test_more_than_a_thousand_labels_are_no_result(number: int) -> None:
+    """A thousand labels are an answer; one more, and the call counts as one without a result."""
+    body = b'{"result":[' + b",".join([b'{"keyword":"cat","score":0.5}'] * number) + b"]}"
+    verdict = judge(Reply(200, body), GENERAL)
+    if number == 1_000:
+        assert isinstance(verdict, Answer)
+        assert len(verdict.labels) == number
+    else:
+        told = "the reply has 1,001 labels; at most 1,000 are taken"
+        assert verdict == Failure(Kind.TRANSIENT, "no_result", told)
+
+
 @pytest.mark.parametrize("body", [ANSWER, b'{"result":[],"error_code":0}', b'{"error_code":"0","result":[]}'])
 def test_code_nought_is_no_error(body: bytes) -> None:
     """An answer is one without a code, or with 0."""

@@ -92,6 +92,21 @@ def test_replies_that_swell_when_read_are_small(apart: Place) -> None:
     assert peak_mib(apart.root / "peak") < 500
 
 
+def test_a_reply_of_too_many_labels_is_asked_again(apart: Place) -> None:
+    """More than 1,000 labels are no result of the service: none of them is written, and the image is asked again."""
+    keys = apart.pictures(2)
+    many = http(json.dumps({"result": [{"keyword": "x", "score": 0.5, "root": ""}] * 1_001}).encode())
+    with rogue(lambda number: says(many if number == 1 else GOOD)) as server:
+        apart.endpoint = server.url
+        apart.job(limits={"concurrency": 1})
+        done = apart.run("--log-level", "info")
+    assert done.code == 0
+    assert "1,001 labels; at most 1,000 are taken (no_result)" in done.err
+    assert images_of(apart.rows()) == keys
+    assert [len(row["labels"]) for row in apart.rows()] == [1, 1]
+    assert server.calls == 3
+
+
 def test_interim_replies_without_end_time_out(apart: Place) -> None:
     """A server that says "100 Continue" for ever holds the run up for limits.timeout, and fills no memory."""
     keys = apart.pictures(2)
