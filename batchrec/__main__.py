@@ -21,7 +21,7 @@ def main() -> None:
         from .progress import say
         from .redact import redact
 
-        say(redact(traceback.format_exc()))
+        say(*redact(traceback.format_exc()).rstrip().split("\n"))
         say("This is a defect in batchrec. Please report the lines above.")
         sys.exit(70)
 

@@ -157,7 +157,7 @@ def _run_to_its_end(job: Any, options: Any) -> NoReturn:
         with suppress(typer.Exit), _printing():  # a reader that has gone does not change how the run ended
             show_answers(job.directory, [step.name for step in job.recognize])
     if options.progress != Progress.NONE:
-        _err(_ended(summary, job.directory))
+        _err(*_ended(summary, job.directory))
     raise typer.Exit(summary.exit_code)
 
 
@@ -401,9 +401,9 @@ def _emulate(values: dict[str, object], host: str, port: int, faults: Path | Non
                 _err(line)
             _run(lambda: serve_forever(settings, host, port, plan, announce, answers, allowed))
         except FaultPlanError as exc:
-            raise JobError(str(exc)) from exc
+            raise JobError(*str(exc).split("\n")) from exc
         except SettingsError as exc:
-            raise JobError("\n".join(f"emulator: {line}" for line in str(exc).splitlines())) from exc
+            raise JobError(*(f"emulator: {line}" for line in str(exc).splitlines())) from exc
         except HostError as exc:
             raise JobError(f"--allow-host: {exc}") from exc
         except OSError as exc:
@@ -521,13 +521,14 @@ for _name, _does in LATER.items():
 @contextmanager
 def _told() -> Iterator[None]:
     """What batchrec has to say to the user goes to standard error, and its exit code to the shell."""
-    from .errors import BatchrecError
+    from .errors import BatchrecError, JobError
     from .redact import redact
 
     try:
         yield
     except BatchrecError as error:
-        _err(redact(str(error)))
+        lines = error.complaints if isinstance(error, JobError) else (str(error),)
+        _err(*map(redact, lines))
         raise typer.Exit(error.exit_code) from None
     except (KeyboardInterrupt, typer.Abort):  # Abort: at a prompt
         raise typer.Exit(130) from None
@@ -549,10 +550,10 @@ def _printing() -> Iterator[None]:
         raise OutputFailed(f"standard output: cannot be written: {exc.strerror}") from exc
 
 
-def _err(text: str) -> None:
+def _err(*lines: str) -> None:
     from .progress import say
 
-    say(text)
+    say(*lines)
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
@@ -583,7 +584,7 @@ def _log_to_stderr(level: LogLevel) -> None:
         """Looks standard error up anew each time: a live progress display replaces it."""
 
         def emit(self, record: logging.LogRecord) -> None:
-            _err(self.format(record))
+            _err(*self.format(record).split("\n"))
 
     handler = ToStderr()
     handler.setFormatter(RedactingFormatter("%(levelname)s %(message)s"))
@@ -615,14 +616,14 @@ def _pair(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _ended(summary: Any, directory: Path) -> str:
+def _ended(summary: Any, directory: Path) -> tuple[str, str]:
     parts = [f"{summary.images:,} images: {summary.answered:,} answered, {summary.failed:,} failed"]
     parts.append(f"{summary.calls:,} calls in {summary.seconds:.1f} s")
     if summary.stopped_by:
         parts.append(f"stopped by {summary.stopped_by}")
     if summary.resume_at:
         parts.append(f"run again after {summary.resume_at}")
-    return "; ".join(parts) + f"\n{directory}"
+    return "; ".join(parts), str(directory)
 
 
 @contextmanager

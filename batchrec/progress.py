@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
+from .redact import visible
+
 Style = Literal["auto", "rich", "plain", "none"]
 
 PLAIN_SECONDS = 10.0
@@ -17,10 +19,6 @@ PLAIN_SECONDS = 10.0
 
 _RICH_SECONDS = 0.2
 _WINDOW_SECONDS = 15.0
-
-_STEERING = (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-"""Control characters of both kinds but for tab and line end, and those that turn the direction of writing."""
-_SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _STEERING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +55,14 @@ class Meter:
         return (answered - before) / (now - then) if now > then else 0.0
 
 
-def visible(text: str) -> str:
-    """The text as a terminal may have it: what would steer one stands there in letters, such as `\\x1b`."""
-    return text.translate(_SHOWN)
-
-
-def say(text: str) -> None:
-    """A line to standard error, with nothing in it that a terminal obeys.
+def say(*lines: str) -> None:
+    """Write each text as one line to standard error, made `visible`.
 
     That nobody reads it any more is no reason to end a run, or to change its exit code.
     """
     try:
         if sys.stderr is not None:
-            print(visible(text), file=sys.stderr, flush=True)
+            print(*map(visible, lines), sep="\n", file=sys.stderr, flush=True)
     except OSError:
         discard(sys.stderr)
 

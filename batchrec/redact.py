@@ -1,4 +1,4 @@
-"""Keys, secrets and tokens never reach a log, a file or an error: whoever holds one remembers it here.
+"""Text that leaves batchrec: without keys, secrets and tokens, and unable to steer a terminal or forge a line.
 
 Text is searched for every spelling of a remembered secret: as it is, percent-encoded and JSON-escaped, in whole or in
 part, also twice over. Lines of results are searched on the hot path, so that they are looked at closely only where they
@@ -7,7 +7,9 @@ hold a secret as it is, or a `%` or `\\` that may spell one.
 
 import logging
 import re
+import textwrap
 from functools import lru_cache
+from types import TracebackType
 from urllib.parse import quote
 
 import orjson
@@ -18,6 +20,15 @@ _SHORTEST = 6
 _PERCENT_ASCII = re.compile(rb"%[2-7]")  # not of Chinese in an address, which begins with %E4 to %E9
 _RARE = re.compile(rb"[A-SU-Y]")  # T and Z are in every line: in its time
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_STEERING = (
+    *range(0x09),
+    *range(0x0A, 0x20),
+    *range(0x7F, 0xA0),
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+)
+"""Control characters of both kinds but for the tab, ends of lines and paragraphs, and turns of writing direction."""
+_SHOWN = {code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _STEERING}
 _secrets: set[str] = set()
 _in_lines: dict[bytes, bytes] = {}
 """The secrets as they stand in a line of JSON, each with the one of its bytes that few lines hold, or else itself."""
@@ -88,9 +99,28 @@ def _spelt(character: str) -> str:
     return rf"(?:{plain}|(?i:{percent})|\\{{1,4}}(?i:{escaped}))"
 
 
+def visible(text: str) -> str:
+    """The text as one line that a terminal only shows: line ends and control characters are escaped, as `\\x1b`.
+
+    Names of files and messages of servers would else write lines of their own into a log. Tabs stay.
+    """
+    return text.translate(_SHOWN)
+
+
 class RedactingFormatter(logging.Formatter):
-    """Formats log records, tracebacks too, and masks secrets in the result."""
+    """Formats a log record as one line, with its traceback indented below it, and masks secrets in both."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The masked line."""
+        """The masked text."""
         return redact(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line itself, which is always one."""
+        return visible(super().formatMessage(record))
+
+    def formatException(
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
+    ) -> str:
+        """The traceback, indented: a line of an exception's text is not taken for one of the log."""
+        return textwrap.indent("\n".join(map(visible, super().formatException(ei).split("\n"))), "  ")

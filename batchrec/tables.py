@@ -14,8 +14,9 @@ from .model import Row
 from .outputs.csv import CsvOutput
 from .outputs.jsonl import JsonlOutput
 from .plan import Plan
-from .progress import duration, visible
+from .progress import duration
 from .quota import Usage, iso_beijing
+from .redact import visible
 from .retry import ACTIONS, PERMISSION_DENIED, Action
 from .services import SERVICES, Service
 from .status import Status
@@ -107,7 +108,7 @@ def show_findings(findings: Findings) -> None:
     """What `verify` found wrong, a line each, and how the job stands."""
     console, counts = _console(), findings.counts
     for problem in findings.told:
-        console.print(problem, markup=False)
+        console.print(visible(problem), markup=False)
     if (more := findings.problems - len(findings.told)) > 0:
         console.print(f"... and {more:,} more", markup=False)
     console.print(

@@ -77,7 +77,8 @@ def test_the_last_line_tells_why_it_stopped_and_when_to_go_on(tmp_path):
     )
     assert cli._ended(summary, tmp_path) == (
         "1,200 images: 1,000 answered, 0 failed; 1,000 calls in 60.0 s; stopped by daily_limit; "
-        f"run again after 2026-11-24T00:00:00+08:00\n{tmp_path}"
+        "run again after 2026-11-24T00:00:00+08:00",
+        str(tmp_path),
     )
 
 

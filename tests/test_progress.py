@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from batchrec import progress
-from batchrec.progress import Meter, Snapshot, chosen, duration, line, say, shown, visible
+from batchrec.progress import Meter, Snapshot, chosen, duration, line, say, shown
+from batchrec.redact import visible
 
 HALF = Snapshot(done=1500, total=3000, failed=2, answered=1498, allowed=10.0)
 
@@ -88,7 +89,8 @@ async def test_a_short_run_has_its_line_too(capsys):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("家居/cat.jpg\n\tand more", "家居/cat.jpg\n\tand more"),
+        ("家居/cat.jpg\tand more", "家居/cat.jpg\tand more"),
+        ("a\nb\vc\fd\u2028e\u2029f", r"a\x0ab\x0bc\x0cd\u2028e\u2029f"),
         ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
         ("\x1b[2J\x9b31m", r"\x1b[2J\x9b31m"),
         ("100 of 100\rdone\x08", r"100 of 100\x0ddone\x08"),
@@ -97,10 +99,10 @@ async def test_a_short_run_has_its_line_too(capsys):
     ],
 )
 def test_nothing_said_steers_a_terminal(capsys, text, expected):
-    """Control characters and turns of direction stand there in letters; line ends, tabs and all else as they are."""
+    """Line ends, control characters and turns of direction stand there in letters; tabs and all else as they are."""
     assert visible(text) == expected
-    say(text)
-    assert capsys.readouterr().err == expected + "\n"
+    say(text, "and more")
+    assert capsys.readouterr().err == f"{expected}\nand more\n"
 
 
 def test_saying_something_to_nobody(monkeypatch):

@@ -114,6 +114,20 @@ def test_long_texts_take_time_in_proportion(piece: str) -> None:
     assert min(seconds(400_000) for _ in range(3)) < 10 * min(seconds(100_000) for _ in range(3)) + 0.05
 
 
+def test_log_lines_are_not_forged() -> None:
+    """A record is one line, whatever its arguments hold; its traceback is indented, whatever the exception says."""
+    forged = "a\nERROR b\rERROR c\vERROR d\x85ERROR e\u2028ERROR f\u2029ERROR g\x1b[1GERROR h"
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        record = logging.LogRecord("name", logging.ERROR, __file__, 1, "x: %s", (forged,), sys.exc_info())
+    first, *others = RedactingFormatter("%(levelname)s %(message)s").format(record).splitlines()
+    escaped = r"\x0dERROR c\x0bERROR d\x85ERROR e\u2028ERROR f\u2029ERROR g\x1b[1GERROR h"
+    assert first == rf"ERROR x: a\x0aERROR b{escaped}"
+    assert others[-2:] == ["  ValueError: a", f"  ERROR b{escaped}"]
+    assert all(line.startswith("  ") for line in others)
+
+
 def test_log_lines_and_tracebacks_are_masked() -> None:
     """Arguments and exceptions too."""
     redact.remember("s3cret")

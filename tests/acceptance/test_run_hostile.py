@@ -24,7 +24,7 @@ from terminal import on_terminal
 
 MIB = 1 << 20
 
-STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What a terminal obeys, but for tab and line end."""
 
 # -- replies
@@ -495,6 +495,32 @@ def test_no_name_and_no_word_steers_a_terminal(apart: Place) -> None:
     assert {label["name"] for row in shown + apart.rows() for label in row["labels"]} == {EVIL, "=1+1"}
     (failure,) = apart.failures()
     assert failure["image"] == "gbk-\\xb2\\xcb\x1b[2J.png"
+
+
+ENDS = ("\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", "\x1b[1G")
+
+
+def test_no_name_and_no_word_forges_a_line(apart: Place) -> None:
+    """However lines end in a name or in what the service says: every line of log and progress is batchrec's own."""
+    for number, end in enumerate(ENDS):
+        apart.put(f"{number}{end}ERROR forged by a name", picture(number))
+    apart.put("bad\nERROR forged by a name", b"no picture")
+    evil = "new" + "ERROR forged by a word".join(("", *ENDS, ""))
+    codes = {1: 424242, 2: 216201, 3: 216630}
+    told = {number: json.dumps({"error_code": code, "error_msg": evil}) for number, code in codes.items()}
+    with rogue(lambda number: says(http(told[number].encode()) if number in told else GOOD)) as server:
+        apart.endpoint = server.url
+        apart.job(input={"paths": ["[0-9]*"]}, limits={"concurrency": 1})
+        assert apart.run("--log-level", "debug").code == 1
+        assert apart.batchrec("recognize", "bad*", "--endpoint", server.url).code == 1
+    said = [(apart.root / f"log-{number}.err").read_bytes().decode() for number in (1, 2)]
+    assert "forged by a word" in said[0]
+    assert "forged by a name" in said[0]
+    assert [line for text in said for line in text.splitlines() if not OWN.match(line)] == []
+
+
+OWN = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR) (?!forged)|[\d,]+ of |[\d,]+ images: |/|bad\\x0aERROR forged")
+"""How lines of batchrec begin: of the log, of the progress, of the end, and of `recognize` about a file."""
 
 
 def test_no_name_is_a_formula(apart: Place) -> None:
