@@ -694,6 +694,21 @@ def test_manifest_rows_that_are_no_files_are_problems(home: Path) -> None:
     }
 
 
+def test_manifest_paths_of_more_than_4096_bytes_are_problems(home: Path) -> None:
+    """They fail their row at once, whatever they are made of; the longest that may be is looked for."""
+    put(home, "a.jpg")
+    longest = "d/" * 2046 + "食d"
+    too_long = ["d/" * 2047 + "食", "x" * 4097, "d/" * 32_000 + "a.jpg", "食" * 1366, "./" * 2048 + "a.jpg"]
+    write(home, "m.txt", "\n".join([*too_long, longest, "a.jpg"]))
+    start = time.monotonic()
+    got = problems(home, manifest="m.txt")
+    assert time.monotonic() - start < 1
+    assert got == dict.fromkeys(too_long, "the path has more than 4,096 bytes") | {
+        longest: "cannot be read: file name too long",
+        "a.jpg": None,
+    }
+
+
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("last", [True, False])

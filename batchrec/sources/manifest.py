@@ -11,11 +11,14 @@ from typing import BinaryIO
 
 from ..errors import JobError
 from ..model import Found
-from .keys import normal, quoted
+from .keys import normal, printable, quoted
 from .scope import Scope, reason
 
 MAX_ROW = 1 << 16
 """The longest row, in bytes; no path is nearly as long, and a file without line ends must not fill the memory."""
+
+MAX_PATH = 4096
+"""The longest path, in bytes: Linux takes no more, and to look at each of a longer one's folders takes seconds."""
 
 _BUFFER = 1 << 20
 _BOM = b"\xef\xbb\xbf"
@@ -42,7 +45,12 @@ class Manifest:
 
     def _found(self, path: str, position: int) -> Found | None:
         # NUL is taken out first: early 3.11 releases cut a path short there, and another file would be meant.
-        key = normal(os.path.join(os.path.dirname(self.given), path.replace("\0", r"\x00")))
+        written = os.path.join(os.path.dirname(self.given), path.replace("\0", r"\x00"))
+        key = normal(written)
+        if _is_too_long(path):
+            # Not the key of another row, if the path is long by its detours alone.
+            name, _ = printable(key if _is_too_long(key) else written)
+            return Found(name, self.source, position, -1, 0, f"the path has more than {MAX_PATH:,} bytes")
         found = self.scope.examine(key, self.source, position)
         if found and "\0" in path:
             return found._replace(size=-1, mtime_ns=0, problem="the name holds a NUL byte")
@@ -100,6 +108,10 @@ class Lines:
         # Where the file has ended, no row starts any more; the last line is the place then.
         line = max(1, min(self._first, self._number))
         return JobError(f"input.manifest: {quoted(self._name)}, line {line}: {complaint}")
+
+
+def _is_too_long(path: str) -> bool:
+    return 4 * len(path) > MAX_PATH and len(path.encode("utf-8", "surrogatepass")) > MAX_PATH
 
 
 def kind(name: str) -> str:

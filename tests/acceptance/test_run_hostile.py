@@ -416,6 +416,7 @@ def test_a_manifest_names_files_and_nothing_else(apart: Place) -> None:
     bad = ["../../secret.txt", str(apart.root / "secret.txt"), "secret.jpg", "/etc/passwd", "~root/x.png", "nul\0.png"]
     bad += ["pipe.jpg", "zero.jpg", "loop.jpg", "http://169.254.169.254/a.png", "file:///etc/passwd", ".", "|id", "-rf"]
     bad += ["../" * 40 + "etc/shadow", "x" * 5_000, "$(id).png", "C:\\x.png", "/proc/self/mem", "/dev/stdin"]
+    bad.append("d/" * 30_000 + "x.png")
     lines = [json.dumps(path) for path in (*good, *bad)]
     (job.root / "m.jsonl").write_text("".join(f'{{"path": {line}}}\n' for line in lines), encoding="utf-8")
     (job.root / "m.csv").write_bytes(b"path\r\n" + "".join(f'"{path}"\r\n' for path in (*good, *bad)).encode())
@@ -429,6 +430,7 @@ def test_a_manifest_names_files_and_nothing_else(apart: Place) -> None:
             assert len(codes) == len(bad)
             assert {codes["../../secret.txt"], codes["secret.jpg"]} == {"not_an_image"}
             assert codes["nul\\x00.png"] == "unreadable"
+            assert codes["x" * 5_000] == codes["d/" * 30_000 + "x.png"] == "unreadable"
     assert len(stranger.calls) == 3  # the picture outside has two names, and all are known the second time
 
 
