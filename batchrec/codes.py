@@ -125,7 +125,11 @@ WORDS: dict[str, Word] = {
             "the content is no picture, whatever the name says (an HTML page, text ...)",
         ),
         Word("torn", Kind.IMAGE, "the picture ends early or is damaged"),
-        Word("unsupported", Kind.IMAGE, "a format the service does not take, and input.repair is off"),
+        Word(
+            "unsupported",
+            Kind.IMAGE,
+            "a format the service does not take, and input.repair is off; or a JPEG of more than 100 scans",
+        ),
         Word("too_small", Kind.IMAGE, "a side is under the service's minimum; batchrec never enlarges"),
         Word("too_long", Kind.IMAGE, "longer than 3:1; batchrec never crops or pads"),
         Word("too_large", Kind.IMAGE, "too many pixels or bytes to send, or to decode safely"),

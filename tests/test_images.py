@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -256,6 +257,44 @@ def test_a_progressive_jpeg_is_sent_as_it_is() -> None:
     """Progressive is usual enough."""
     data = saved(photo(), "JPEG", progressive=True)
     assert mended(data).data is data
+
+
+def scanned(scans: int, *, progressive: bool = True) -> bytes:
+    """A JPEG in which the last scan is repeated, so that there are so many."""
+    data = saved(photo(), "JPEG", progressive=progressive)
+    last = data.rfind(b"\xff\xda")
+    return data[:last] + data[last:-2] * (scans - data.count(b"\xff\xda") + 1) + data[-2:]
+
+
+ENDLESS = ("unsupported", "a JPEG of more than 100 scans, which would take too long to decode")
+
+
+@pytest.mark.parametrize("repair", [True, False])
+@pytest.mark.parametrize("tail", [b"", b"junk"])
+def test_a_progressive_jpeg_of_more_than_a_hundred_scans_is_unsupported(repair: bool, tail: bytes) -> None:
+    """Each scan may be some bytes and takes as long as all the pixels; a hundred are ten times what is usual."""
+    data = scanned(101) + tail
+    assert refused(data, repair=repair) == ENDLESS
+    assert images.as_it_is(data, LIMITS_2024, upright=False) is None
+    assert images.foresee(data, LIMITS_2024, repair=repair, upright=False) == "unsupported"
+    hundred = scanned(100)
+    assert mended(hundred, repair=repair) == images.as_it_is(hundred, LIMITS_2024, upright=False) == Prepared(hundred)
+
+
+def test_a_sequential_jpeg_of_more_than_a_hundred_scans_is_not_decoded() -> None:
+    """It is sent where nothing has to be decoded for that, which is not looked for in every usual picture."""
+    data = scanned(101, progressive=False)
+    assert mended(data) == images.as_it_is(data, LIMITS_2024, upright=False) == Prepared(data)
+    assert refused(data + b"junk") == ENDLESS
+    assert refused(data, replace(LIMITS_2024, max_side=32)) == ENDLESS
+
+
+def test_scans_of_a_thumbnail_do_not_count() -> None:
+    """What looks like a scan in a comment, a thumbnail or behind the picture is none."""
+    data = scanned(90)
+    comment = b"\xff\xfe" + struct.pack(">H", 402) + b"\xff\xda" * 200
+    for odd in (data[:2] + comment + data[2:], data + data):
+        assert mended(odd) == images.as_it_is(odd, LIMITS_2024, upright=False) == Prepared(odd)
 
 
 def test_an_animated_png_is_sent_as_it_is() -> None:

@@ -253,8 +253,7 @@ def _prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -
     picture, to_mend = judged
     if to_mend:
         return mend(picture, limits, upright=upright)
-    verify(picture)
-    return Prepared(data)
+    return verify(picture) or Prepared(data)
 
 
 def _mended(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:

@@ -15,6 +15,7 @@ import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from PIL import (
     AvifImagePlugin,
@@ -39,6 +40,9 @@ MAX_DECODED_PIXELS = 100_000_000
 MAX_SEQUENTIAL_PIXELS = 4 * MAX_DECODED_PIXELS
 """The same for sequential JPEGs (200 megapixel phones), since these can be decoded straight to a half or less.
 A progressive JPEG needs all its coefficients at once, so it counts like any other format."""
+
+MAX_SCANS = 100
+"""A JPEG with more scans is not decoded: each may be a few bytes, and takes as long as all the pixels. Usual are 10."""
 
 PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 """Pillow's names for black and white, grey, palette and colour of 8 bits: what every service decodes."""
@@ -240,15 +244,42 @@ def _is_text(head: bytes) -> bool:
 
 
 def hopeless(picture: Picture, limits: ImageLimits) -> Failure | None:
-    """Why no repair can help, from the header alone: what would need enlarging, cropping or too much memory."""
-    sequential = picture.format is _JPEG and not picture.image.info.get("progressive")
+    """Why no repair can help, undecoded: what would need enlarging, cropping or too much memory or time."""
+    progressive = "progressive" in picture.image.info
+    sequential = picture.format is _JPEG and not progressive
     most = MAX_SEQUENTIAL_PIXELS if sequential else MAX_DECODED_PIXELS
-    return misshapen(picture.size, limits) or overwhelming(picture.size, most)
+    failure = misshapen(picture.size, limits) or overwhelming(picture.size, most)
+    return failure or (endless(picture) if progressive else None)
+
+
+def endless(picture: Picture) -> Failure | None:
+    """Why a picture is not decoded that would take minutes; for JPEGs that are decoded, and all progressive ones."""
+    if picture.format is _JPEG and _many_scans(picture.data):
+        return refuse("unsupported", f"a JPEG of more than {MAX_SCANS} scans, which would take too long to decode")
+    return None
+
+
+_SCAN_MARKER = re.compile(b"\xff\xda")
+_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+_END = 0xD9
+
+
+def _many_scans(data: bytes) -> bool:
+    """Whether a JPEG has more than MAX_SCANS scans. 0.3 us/KB where nothing looks like it."""
+    if sum(1 for _ in islice(_SCAN_MARKER.finditer(data), MAX_SCANS + 1)) <= MAX_SCANS:
+        return False
+    # Thumbnails and colour profiles may hold the marker's two bytes as well: only what stands between segments counts.
+    scans, at = 0, 2
+    while scans <= MAX_SCANS and (marker := _MARKER.search(data, at)) is not None and marker[1][0] != _END:
+        scans += marker[1][0] == _SCAN
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    return scans > MAX_SCANS
 
 
 _SEGMENT = struct.Struct(">BBH")
 _FRAME = struct.Struct(">BHHB")
-_FRAMES = frozenset((0xC0, 0xC1, 0xC2))
+_PROGRESSIVE = 0xC2
+_FRAMES = frozenset((0xC0, 0xC1, _PROGRESSIVE))
 _TABLES, _TABLE_BYTES = 0xDB, 65
 _SCAN = 0xDA
 _APP0, _EXIF = 0xE0, 0xE1
@@ -261,19 +292,19 @@ def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
     None for whatever is less plain: `look` judges that, at five times the cost. `turned`: whether it may hold EXIF,
     which can say that the picture is to be turned.
     """
-    size, at = None, 2
+    size, at, progressive = None, 2, False
     try:
         while True:
             start, marker, length = _SEGMENT.unpack_from(data, at)
             if start != 0xFF or length < 2:
                 return None
             if marker == _SCAN:
-                return size if at + 2 + length <= len(data) else None
+                return size if at + 2 + length <= len(data) and not (progressive and _many_scans(data)) else None
             if marker in _FRAMES and size is None:
                 bits, height, width, channels = _FRAME.unpack_from(data, at + 4)
                 if bits != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
                     return None
-                size = width, height
+                size, progressive = (width, height), marker == _PROGRESSIVE
             elif marker == _TABLES:
                 if not _plain_tables(data, at + 4, length - 2):
                     return None
@@ -338,12 +369,15 @@ def within(size: Size, data: bytes, limits: ImageLimits) -> bool:
     )
 
 
-def verify(picture: Picture) -> None:
-    """Decode a picture whose end is not where it should be; raises where it is torn."""
-    if not picture.format.ended(picture):
+def verify(picture: Picture) -> Failure | None:
+    """Decode a picture whose end is not where it should be, or why not; raises where it is torn."""
+    if picture.format.ended(picture):
+        return None
+    if (failure := endless(picture)) is None:
         # Every byte of a JPEG is read at an eighth of its size as well, with less work and memory.
         picture.image.draft(None, (1, 1))
         picture.image.load()
+    return failure
 
 
 def base64_length(data: bytes) -> int:

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageCms
 from ..model import Failure, Prepared
 from ..services import ImageLimits
 from .apart import mend_apart
-from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
+from .judge import PLAIN_MODES, Picture, Size, endless, misshapen, most_bytes, overwhelming, refuse
 
 _QUALITIES = (95, 90, 85, 75)
 _FULL_COLOUR_FROM = 90  # finer colour than this is kept at full resolution: logos have thin coloured lines
@@ -97,7 +97,7 @@ def _decode(picture: Picture, limits: ImageLimits) -> Size | Failure:
     full, image = picture.size, picture.image
     image.draft(None, _fitted(full, limits.max_side))
     drafted = image.size != full
-    if (failure := overwhelming(image.size)) is not None:
+    if (failure := overwhelming(image.size) or endless(picture)) is not None:
         return failure
     image.load()
     if drafted:
