@@ -45,11 +45,17 @@ FLOORS = (
 PLUGINS = {
     "sources": {"file": set(), "folder": {"walk"}, "glob": {"walk"}, "manifest": set()},
     "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}},
-    "images": {"strip": {"judge", "repair"}, "judge": set(), "apart": {"judge"}, "repair": {"judge", "apart"}},
+    "images": {
+        "memory": set(),
+        "judge": set(),
+        "apart": {"judge"},
+        "repair": {"judge", "apart"},
+        "strip": {"judge", "repair"},
+    },
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
 
-SHARED = {"sources": {"scope", "keys"}, "outputs": set(), "images": set()}
+SHARED = {"sources": {"scope", "keys"}, "outputs": set(), "images": {"memory"}}
 
 EMBEDDED = {"assembly", "cli"}
 """Who may know that there is an emulator."""

@@ -11,11 +11,11 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,8 @@ from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 from batchrec import images
 from batchrec.codes import WORDS
 from batchrec.images import repair as repairing
+from batchrec.images.judge import Picture, look
+from batchrec.images.memory import MemoryBudget
 from batchrec.model import Box, Failure, Kind, Prepared
 from batchrec.services import LIMITS_2024, ImageLimits
 
@@ -259,9 +261,9 @@ def test_a_progressive_jpeg_is_sent_as_it_is() -> None:
     assert mended(data).data is data
 
 
-def scanned(scans: int, *, progressive: bool = True) -> bytes:
-    """A JPEG in which the last scan is repeated, so that there are so many."""
-    data = saved(photo(), "JPEG", progressive=progressive)
+def scanned(scans: int, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A progressive JPEG in which the last scan is repeated, so that there are so many."""
+    data = saved(photo(size), "JPEG", progressive=True)
     last = data.rfind(b"\xff\xda")
     return data[:last] + data[last:-2] * (scans - data.count(b"\xff\xda") + 1) + data[-2:]
 
@@ -281,12 +283,24 @@ def test_a_progressive_jpeg_of_more_than_a_hundred_scans_is_unsupported(repair: 
     assert mended(hundred, repair=repair) == images.as_it_is(hundred, LIMITS_2024, upright=False) == Prepared(hundred)
 
 
-def test_a_sequential_jpeg_of_more_than_a_hundred_scans_is_not_decoded() -> None:
-    """It is sent where nothing has to be decoded for that, which is not looked for in every usual picture."""
-    data = scanned(101, progressive=False)
-    assert mended(data) == images.as_it_is(data, LIMITS_2024, upright=False) == Prepared(data)
-    assert refused(data + b"junk") == ENDLESS
-    assert refused(data, replace(LIMITS_2024, max_side=32)) == ENDLESS
+def one_by_one(scans: int, size: tuple[int, int] = (64, 48)) -> bytes:
+    """A sequential JPEG whose channels come one after the other, again and again."""
+    data = saved(photo(size, "L"), "JPEG")
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    channels = b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
+    head = data[:frame] + b"\xff\xc0\0\x11" + data[frame + 4 : frame + 9] + b"\3" + channels + data[frame + 13 : scan]
+    turns = [data[scan : scan + 5] + bytes((number % 3 + 1,)) + data[scan + 6 : -2] for number in range(scans)]
+    return head + b"".join(turns) + data[-2:]
+
+
+def test_a_sequential_jpeg_of_more_than_a_hundred_scans_is_unsupported() -> None:
+    """Where channels come one by one, decoders go over all pixels in scans, as in progressive pictures."""
+    assert opened(one_by_one(3)).getbands() == ("R", "G", "B")
+    assert mended(one_by_one(99)) == images.as_it_is(one_by_one(99), LIMITS_2024, upright=True)
+    for data in (one_by_one(101), one_by_one(101) + b"junk"):
+        assert refused(data) == ENDLESS
+        assert images.as_it_is(data, LIMITS_2024, upright=False) is None
+        assert images.foresee(data, LIMITS_2024, repair=True, upright=False) == "unsupported"
 
 
 def test_scans_of_a_thumbnail_do_not_count() -> None:
@@ -648,6 +662,70 @@ def test_a_bomb_in_the_text_of_a_png_is_refused() -> None:
     text = PngImagePlugin.PngInfo()
     text.add_itxt("note", "0" * 3_000_000, zip=True)
     assert refused(saved(photo(), "PNG", pnginfo=text))[0] == "torn"
+
+
+def ico(entry: bytes) -> bytes:
+    """An icon of one entry, which the list says has 256 pixels a side."""
+    return b"\0\0\1\0\1\0" + struct.pack("<BBBBHHII", 0, 0, 0, 0, 1, 32, len(entry), 22) + entry
+
+
+def test_an_icon_has_the_size_of_its_entry() -> None:
+    """Whatever its list says: nothing is decoded that is too large, and what is not is shrunk as any other picture."""
+    bitmap = struct.pack("<IiiHHI", 40, 12_000, 24_000, 1, 32, 0) + bytes(24)
+    for entry in (claimed_png(12_000, 12_000), bitmap):
+        word, message = refused(ico(entry))
+        assert (word, "bomb?" in message) == ("too_large", True)
+        assert images.foresee(ico(entry), LIMITS_2024, repair=True, upright=False) == "too_large"
+    assert refused(ico(claimed_png(700, 200)))[0] == "too_long"
+    shrunk = mended(ico(saved(photo((300, 200)), "PNG")), SMALL)
+    assert shrunk.repaired[0] == "shrunk 300x200 to 120x80"
+
+
+@pytest.mark.parametrize(
+    ("data", "least", "most"),
+    [
+        (lambda: saved(photo((400, 300)), "JPEG2000"), 20, 20),
+        (lambda: saved(photo((400, 300), "L"), "PNG"), 4, 4),
+        (lambda: saved(photo((400, 300), "RGBA"), "PNG"), 16, 16),
+        (lambda: saved(photo((400, 300)), "JPEG"), 12, 12),
+        (lambda: ico(saved(photo((400, 300), "RGBA"), "PNG")), 16, 16),
+        (lambda: claimed_jpeg(4_000, 3_000), 12, 12),
+        (lambda: claimed_jpeg(16_384, 12_288), 0.7, 0.8),  # decoded at a quarter
+        (
+            lambda: claimed_jpeg(8_192, 6_144, progressive=True),
+            7,
+            7,
+        ),  # 6 for its coefficients, and a quarter of the pixels
+        (lambda: one_by_one(3, (400, 300)), 12, 12),
+    ],
+)
+def test_the_memory_that_a_picture_takes_is_known(data: Callable[[], bytes], least: float, most: float) -> None:
+    """Bytes a pixel of the whole picture, by what its decoder and the conversions hold at once."""
+    picture = look(data())
+    assert isinstance(picture, Picture)
+    width, height = picture.size
+    share = max(1, max(picture.size) / 4096)
+    assert least <= picture.footprint((int(width / share), int(height / share))) / (width * height) <= most
+
+
+def test_pictures_share_one_budget_of_memory() -> None:
+    """No more is held at once than there is; who asks first is served first; what is too much gets all, alone."""
+    budget, lock, held, most, order = MemoryBudget(100), threading.Lock(), 0, 0, []
+
+    def one(number: int) -> None:
+        nonlocal held, most
+        size = (40, 70, 1_000, 30)[number % 4]
+        with budget.hold(size), lock:
+            held += min(size, 100)
+            most = max(most, held)
+            order.append(number)
+        with lock:
+            held -= min(size, 100)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(200)))
+    assert sorted(order) == list(range(200))
+    assert budget._left == 100
 
 
 def test_running_out_of_memory_is_the_images_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,8 @@ from .judge import (
     verify,
     within,
 )
-from .repair import mend, mend_here, one_huge_at_a_time
+from .memory import decoding
+from .repair import mend, mend_here
 from .strip import stripped
 
 __all__ = [
@@ -66,7 +67,8 @@ REPAIR = "repair"
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Larger files are refused without reading them: no picture worth 4 MB of base64 is this heavy."""
 
-_HEAVY_BYTES = 32 * 1024 * 1024  # a PNG that is nothing but text takes four times as much to be looked at
+_HEAVY_BYTES = 32 * 1024 * 1024
+_LOOKED_AT = 4  # times its size takes a PNG that is nothing but text to be looked at
 
 _READING = reduce(
     or_, (getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")), os.O_RDONLY
@@ -199,13 +201,12 @@ def foresee(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) ->
 
 
 def _sparing(data: bytes, work: Callable[[], _T]) -> _T | Failure:
-    """What the work on these bytes comes to, one heavy file at a time; a Failure for whatever Pillow raises."""
+    """What the work on these bytes comes to; a Failure for whatever Pillow raises."""
     if not data:
         return _empty()
     quiet()
     try:
-        with one_huge_at_a_time if len(data) > _HEAVY_BYTES else contextlib.nullcontext():
-            return work()
+        return work()
     except (MemoryError, Image.DecompressionBombError):
         return refuse("too_large", "it needs more memory than there is to decode: a decompression bomb?")
     except _DAMAGED as error:
@@ -253,7 +254,8 @@ def _prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -
     picture, to_mend = judged
     if to_mend:
         return mend(picture, limits, upright=upright)
-    return verify(picture) or Prepared(data)
+    verify(picture)
+    return Prepared(data)
 
 
 def _mended(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
@@ -263,7 +265,8 @@ def _mended(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | Fa
 
 def _judged(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> tuple[Picture, bool] | Failure:
     """The picture and whether it is to be mended, or why it is refused; nothing is decoded yet."""
-    picture = look(data)
+    with decoding.hold(_LOOKED_AT * len(data)) if len(data) > _HEAVY_BYTES else contextlib.nullcontext():
+        picture = look(data)
     if isinstance(picture, Failure):
         return picture
     if (failure := hopeless(picture, limits)) is not None:

@@ -13,7 +13,7 @@ import logging
 import re
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -22,6 +22,7 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     IcoImagePlugin,
+    Image,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
@@ -33,6 +34,7 @@ from PIL.ImageFile import ImageFile
 
 from ..model import Failure, Kind
 from ..services import ImageLimits
+from .memory import decoding
 
 MAX_DECODED_PIXELS = 100_000_000
 """Larger pictures are not decoded. One of this size takes 400 MB, and 1.3 GB for the moment of flattening its alpha."""
@@ -48,6 +50,11 @@ PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 """Pillow's names for black and white, grey, palette and colour of 8 bits: what every service decodes."""
 
 Size = tuple[int, int]
+
+_FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "WEBP": 24}
+_MODE_BYTES = {"L": 4, "1": 5, "I": 9, "F": 9, "P": 12, "RGB": 12, "I;16": 12, "I;16B": 12}
+_MOST_BYTES = 16
+"""Bytes a pixel at the peak of a repair: of formats whose decoders hold more than one copy, else of Pillow's modes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,29 @@ class Picture:
     def size(self) -> Size:
         """Width and height in pixels, as the header has them."""
         return self.image.size
+
+    @property
+    def buffered(self) -> bool:
+        """Whether it is a JPEG whose decoder holds the coefficients of all its pixels, and goes over them in scans.
+
+        So it does where the picture is progressive, and where the first scan lacks a channel.
+        """
+        if self.format is not _JPEG:
+            return False
+        return "progressive" in self.image.info or _first_scan(self.data) < len(self.image.getbands())
+
+    def footprint(self, wanted: Size) -> int:
+        """The most bytes that decoding and converting it takes, where it is wanted with so many pixels or more.
+
+        Measured with Pillow 13 as the peak of repairing 13 megapixels, by format and mode.
+        """
+        pixels, image = self.size[0] * self.size[1], self.image
+        shrunk = pixels // _draft_scale(self.size, wanted) ** 2 if self.format is _JPEG else pixels
+        each = _FORMAT_BYTES.get(self.format.name) or _MODE_BYTES.get(image.mode, _MOST_BYTES)
+        if image.has_transparency_data:
+            each = max(each, _MOST_BYTES)
+        coefficients = 2 * len(image.getbands()) * pixels if self.buffered else 0
+        return max(each * shrunk, coefficients + 4 * shrunk)
 
     @property
     def deep(self) -> bool:
@@ -160,6 +190,27 @@ def _bmp_ended(picture: Picture) -> bool:
     return offset + stride * picture.size[1] <= len(picture.data)
 
 
+def _icon(file: io.BytesIO) -> ImageFile:
+    """The entry of an icon that Pillow takes, by the entry's own header: a list of icons says 256 px at most.
+
+    A PNG may have any size, so it is opened by itself. A bitmap is decoded at once, as Pillow does with either.
+    """
+    offset = IcoImagePlugin.IcoFile(file).entry[0].offset
+    file.seek(offset)
+    png = file.read(4) == b"\x89PNG"
+    file.seek(offset)
+    if png:
+        return PngImagePlugin.PngImageFile(file)
+    width, height = BmpImagePlugin.DibImageFile(file).size
+    if width * height // 2 > _ICON_PIXELS:  # the other half is the mask
+        raise Image.DecompressionBombError
+    file.seek(0)
+    return IcoImagePlugin.IcoImageFile(file)
+
+
+_ICON_PIXELS = 1_000_000
+"""No list of icons can speak of a bitmap of more than 65,536 pixels."""
+
 _JPEG = Format(
     "JPEG",
     re.compile(rb"\xff\xd8\xff"),
@@ -198,7 +249,7 @@ FORMATS = (
     _WEBP,
     _TIFF,
     Format("AVIF", re.compile(rb".{4}ftypavi[fs]", re.DOTALL), AvifImagePlugin.AvifImageFile, lossless=False),
-    Format("ICO", re.compile(rb"\x00\x00\x01\x00"), IcoImagePlugin.IcoImageFile),
+    Format("ICO", re.compile(rb"\x00\x00\x01\x00"), _icon),
     _JPEG2000,
 )
 
@@ -243,18 +294,19 @@ def _is_text(head: bytes) -> bool:
     return False
 
 
+def _draft_scale(size: Size, wanted: Size) -> int:
+    """By how much Pillow shrinks a JPEG of that size while decoding it, so that both sides have what is wanted."""
+    room = min(size[0] // wanted[0], size[1] // wanted[1])
+    return next((scale for scale in (8, 4, 2) if scale <= room), 1)
+
+
 def hopeless(picture: Picture, limits: ImageLimits) -> Failure | None:
     """Why no repair can help, undecoded: what would need enlarging, cropping or too much memory or time."""
-    progressive = "progressive" in picture.image.info
-    sequential = picture.format is _JPEG and not progressive
-    most = MAX_SEQUENTIAL_PIXELS if sequential else MAX_DECODED_PIXELS
-    failure = misshapen(picture.size, limits) or overwhelming(picture.size, most)
-    return failure or (endless(picture) if progressive else None)
-
-
-def endless(picture: Picture) -> Failure | None:
-    """Why a picture is not decoded that would take minutes; for JPEGs that are decoded, and all progressive ones."""
-    if picture.format is _JPEG and _many_scans(picture.data):
+    buffered = picture.buffered
+    most = MAX_SEQUENTIAL_PIXELS if picture.format is _JPEG and not buffered else MAX_DECODED_PIXELS
+    if (failure := misshapen(picture.size, limits) or overwhelming(picture.size, most)) is not None:
+        return failure
+    if buffered and _many_scans(picture.data):
         return refuse("unsupported", f"a JPEG of more than {MAX_SCANS} scans, which would take too long to decode")
     return None
 
@@ -269,11 +321,22 @@ def _many_scans(data: bytes) -> bool:
     if sum(1 for _ in islice(_SCAN_MARKER.finditer(data), MAX_SCANS + 1)) <= MAX_SCANS:
         return False
     # Thumbnails and colour profiles may hold the marker's two bytes as well: only what stands between segments counts.
-    scans, at = 0, 2
-    while scans <= MAX_SCANS and (marker := _MARKER.search(data, at)) is not None and marker[1][0] != _END:
-        scans += marker[1][0] == _SCAN
+    return sum(1 for _ in islice(_scans(data), MAX_SCANS + 1)) > MAX_SCANS
+
+
+def _first_scan(data: bytes) -> int:
+    """How many channels the first scan of a JPEG has; 0 where there is no scan."""
+    at = next(_scans(data), None)
+    return data[at] if at is not None and at < len(data) else 0
+
+
+def _scans(data: bytes) -> Iterator[int]:
+    """Where each scan's number of channels stands in a JPEG."""
+    at = 2
+    while (marker := _MARKER.search(data, at)) is not None and marker[1][0] != _END:
+        if marker[1][0] == _SCAN:
+            yield marker.end() + 2
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-    return scans > MAX_SCANS
 
 
 _SEGMENT = struct.Struct(">BBH")
@@ -292,14 +355,16 @@ def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
     None for whatever is less plain: `look` judges that, at five times the cost. `turned`: whether it may hold EXIF,
     which can say that the picture is to be turned.
     """
-    size, at, progressive = None, 2, False
+    size, at, channels, progressive = None, 2, 0, False
     try:
         while True:
             start, marker, length = _SEGMENT.unpack_from(data, at)
             if start != 0xFF or length < 2:
                 return None
             if marker == _SCAN:
-                return size if at + 2 + length <= len(data) and not (progressive and _many_scans(data)) else None
+                if at + 2 + length > len(data):
+                    return None
+                return None if (progressive or data[at + 4] < channels) and _many_scans(data) else size
             if marker in _FRAMES and size is None:
                 bits, height, width, channels = _FRAME.unpack_from(data, at + 4)
                 if bits != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
@@ -369,15 +434,13 @@ def within(size: Size, data: bytes, limits: ImageLimits) -> bool:
     )
 
 
-def verify(picture: Picture) -> Failure | None:
-    """Decode a picture whose end is not where it should be, or why not; raises where it is torn."""
-    if picture.format.ended(picture):
-        return None
-    if (failure := endless(picture)) is None:
-        # Every byte of a JPEG is read at an eighth of its size as well, with less work and memory.
-        picture.image.draft(None, (1, 1))
-        picture.image.load()
-    return failure
+def verify(picture: Picture) -> None:
+    """Decode a picture whose end is not where it should be; raises where it is torn."""
+    if not picture.format.ended(picture):
+        with decoding.hold(picture.footprint((1, 1))):
+            # Every byte of a JPEG is read at an eighth of its size as well, with less work and memory.
+            picture.image.draft(None, (1, 1))
+            picture.image.load()
 
 
 def base64_length(data: bytes) -> int:

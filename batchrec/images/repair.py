@@ -9,7 +9,6 @@ import ctypes
 import functools
 import io
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +19,8 @@ from PIL import ExifTags, Image, ImageCms
 from ..model import Failure, Prepared
 from ..services import ImageLimits
 from .apart import mend_apart
-from .judge import PLAIN_MODES, Picture, Size, endless, misshapen, most_bytes, overwhelming, refuse
+from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
+from .memory import decoding
 
 _QUALITIES = (95, 90, 85, 75)
 _FULL_COLOUR_FROM = 90  # finer colour than this is kept at full resolution: logos have thin coloured lines
@@ -38,12 +38,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-_HUGE_PIXELS = 25_000_000
 _M_MMAP_THRESHOLD = -3
 _KEPT_BYTES = 8 * 1024 * 1024
-
-one_huge_at_a_time = threading.RLock()
-"""Huge pictures in every thread at once would need more memory than any one of them."""
 
 
 def mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
@@ -52,9 +48,9 @@ def mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | 
     The picture is closed afterwards.
     """
     _give_back()
-    huge = picture.size[0] * picture.size[1] > _HUGE_PIXELS
-    # Closed while the lock is held: the next one would decode beside it.
-    with one_huge_at_a_time if huge else contextlib.nullcontext(), contextlib.closing(picture.image):
+    # Closed while the memory is held: the next one would decode beside it.
+    wanted = _fitted(picture.size, limits.max_side)
+    with decoding.hold(picture.footprint(wanted)), contextlib.closing(picture.image):
         outcome = mend_apart((picture.data, limits, upright)) if picture.holds_lock else None
         return outcome or mend_here(picture, limits, upright=upright)
 
@@ -97,7 +93,7 @@ def _decode(picture: Picture, limits: ImageLimits) -> Size | Failure:
     full, image = picture.size, picture.image
     image.draft(None, _fitted(full, limits.max_side))
     drafted = image.size != full
-    if (failure := overwhelming(image.size) or endless(picture)) is not None:
+    if (failure := overwhelming(image.size)) is not None:
         return failure
     image.load()
     if drafted:

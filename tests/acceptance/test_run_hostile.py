@@ -1,5 +1,6 @@
 """Servers, proxies, pictures, manifests and names that mean harm: bounded memory, no leak, and the run goes on."""
 
+import io
 import json
 import os
 import re
@@ -12,12 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from harness import KEY, SECRET, Place, dead_endpoint, images_of, picture
+from PIL import Image
 from rogue import GOOD, Proxy, drips, floods, http, listening, metered, peak_mib, proxy_that_says, rogue, says, swollen
 from stranger import AUTHORITY, TOKEN, Said, Stranger, certified, reply, strange
 from terminal import on_terminal
@@ -350,14 +353,39 @@ def png(width: int, height: int, *extra: bytes, alpha: bool = False) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+def icon(entry: bytes) -> bytes:
+    """An icon of that one entry, which its list says has 256 pixels a side."""
+    return b"\0\0\1\0\1\0" + struct.pack("<BBBBHHII", 0, 0, 0, 0, 1, 32, len(entry), 22) + entry
+
+
+def scans(number: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated, so that it has so many."""
+    data = saved(Image.radial_gradient("L").resize((2_000, 1_500)), progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * number + data[-2:]
+
+
+def saved(image: Image.Image, **options: Any) -> bytes:
+    """The picture as a JPEG."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", **options)
+    return file.getvalue()
+
+
 def test_decompression_bombs_stay_closed(apart: Place) -> None:
-    """Too many pixels are refused by the header, as are texts and profiles that swell; large pictures go one by one."""
+    """Too many pixels are refused by the header, as are texts and profiles that swell; large pictures go one by one.
+
+    An icon has the size of its entry, whatever its list says.
+    """
     keys = apart.pictures(2)
     apart.put("家居/pixels.png", png(12_000, 12_000))
+    apart.put("家居/icon.png", icon(png(12_000, 12_000)))
+    apart.put("家居/scans.jpg", scans(1_000))
     for name, head in {"zTXt": b"k\0\0", "iTXt": b"k\0\1\0\0\0", "iCCP": b"k\0\0"}.items():
         apart.put(f"家居/{name}.png", png(32, 32, chunk(name.encode(), head + swollen(b"", blocks=64))))
     large = [
-        apart.put(f"家居/large{n}.png", png(6_000, 6_000, chunk(b"tEXt", b"n\0%d" % n), alpha=True)) for n in range(4)
+        apart.put(f"家居/large{n}.png", wrap(png(6_000, 6_000, chunk(b"tEXt", b"n\0%d" % n), alpha=True)))
+        for n, wrap in enumerate((bytes, bytes, icon, icon))
     ]
     with rogue(lambda number: says(GOOD)) as server:
         apart.endpoint = server.url
@@ -368,6 +396,8 @@ def test_decompression_bombs_stay_closed(apart: Place) -> None:
     codes = {failure["image"]: failure["code"] for failure in apart.failures()}
     assert codes == {
         "家居/pixels.png": "too_large",
+        "家居/icon.png": "too_large",
+        "家居/scans.jpg": "unsupported",
         **{f"家居/{name}.png": "torn" for name in ("zTXt", "iTXt", "iCCP")},
     }
     assert peak_mib(apart.root / "peak") < 800
