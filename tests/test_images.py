@@ -16,6 +16,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,13 +27,17 @@ from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
 from batchrec import images
 from batchrec.codes import WORDS
+from batchrec.images import apart
 from batchrec.images import repair as repairing
+from batchrec.images.apart import Work, mend_apart
 from batchrec.images.judge import Picture, look
 from batchrec.images.memory import MemoryBudget
 from batchrec.model import Box, Failure, Kind, Prepared
 from batchrec.services import LIMITS_2024, ImageLimits
 
 T = TypeVar("T")
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, or sets limits that other systems lack")
 
 SMALL = ImageLimits(base64_bytes=6_000, min_side=15, max_side=120)
 """Limits that small pictures run into, so that tests are quick."""
@@ -827,6 +832,72 @@ def test_a_picture_that_kills_its_process_is_a_failed_image(
     assert failed_word == word
     assert reason in message
     assert mended(data).repaired[0] == "jpeg2000 to jpeg"
+
+
+@linux
+def test_the_process_knows_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its environment is PATH, PYTHONPATH and LANG, whatever else there is."""
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    for name in ("BAIDU_API_KEY", "BAIDU_SECRET_KEY", "BCE_SECRET_ACCESS_KEY", "LD_PRELOAD_", "PYTHONSTARTUP", "HOME"):
+        monkeypatch.setenv(name, "hunter2")
+    monkeypatch.setattr(sys, "executable", python_that(tmp_path / "python", f"cat /proc/$$/environ >{tmp_path}/env"))
+    refused(saved(noise((300, 200)), "JPEG2000"))
+    environment = (tmp_path / "env").read_text()
+    assert "hunter2" not in environment
+    assert {line.partition("=")[0] for line in environment.split("\0") if line} == {"PATH", "PYTHONPATH", "LANG"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\x80\x04N.",
+        b"[]\n",
+        b'{"word": "hunter2", "message": ""}\n',
+        b'{"word": "timeout", "message": ""}\n',
+        b'{"word": "torn", "message": 1}\n',
+        b'{"word": ["torn"], "message": ""}\n',
+        b'{"repaired": [], "scale_x": 1.0, "scale_y": 1.0}\n',
+        b'{"repaired": [], "scale_x": 1.0, "scale_y": 1.0}',
+        b'{"repaired": [], "scale_x": 0.0, "scale_y": 1.0}\nx',
+        b'{"repaired": [], "scale_x": "1", "scale_y": 1.0}\nx',
+        b'{"repaired": 1, "scale_x": 1.0, "scale_y": 1.0}\nx',
+        b'{"repaired": [], "scale_x": 1.0, "scale_y": 1.0, "more": 1}\nx',
+        b'{"repaired": [], "scale_x": 1.0, "scale_y": 1.0}\n' + bytes(3_000_001),
+        b"x" * 4_000_000,
+    ],
+)
+def test_what_the_process_says_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    """A decoder that was taken over has no more to say than the picture or a word for it; nothing it says is run."""
+    (tmp_path / "said").write_bytes(said)
+    script = f"cat {tmp_path}/said"
+    monkeypatch.setattr(sys, "executable", python_that(tmp_path / "python", script))
+    word, message = refused(saved(noise((300, 200)), "JPEG2000"))
+    assert word == "torn"
+    assert message in ("the process that decoded it failed", "the process that decoded it crashed") or len(said) > 10**6
+
+
+@linux
+@pytest.mark.parametrize(
+    ("limit", "words"), [({"memory": 20_000_000}, {"too_large", "torn"}), ({"seconds": 1}, {"too_large"})]
+)
+def test_the_process_has_its_limits(limit: dict[str, int], words: set[str]) -> None:
+    """More memory or processor time than is allowed, and the picture has failed; some decoders call both damage."""
+    data = saved(Image.effect_noise((3_000, 2_000), 60).convert("RGB"), "JPEG2000")
+    work = replace(Work(LIMITS_2024, upright=False, memory=2_000_000_000, seconds=100), **limit)
+    outcome = mend_apart(data, work)
+    assert isinstance(outcome, Failure)
+    assert outcome.code in words
+    assert "seconds" not in limit or outcome.message == "it takes more than 1 s to decode"
+
+
+def test_a_process_that_sleeps_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that uses no processor time has ten times as long."""
+    monkeypatch.setattr(sys, "executable", python_that(tmp_path / "python", "exec sleep 1000"))
+    monkeypatch.setattr(apart, "_PATIENCE", 0.5)
+    outcome = mend_apart(b"x", Work(LIMITS_2024, upright=False, memory=2_000_000_000, seconds=1))
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.message) == ("too_large", "it takes more than 1 s to decode")
 
 
 def test_a_process_that_cannot_be_started_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,10 @@
 """The process that `apart` starts for one picture: work on standard input, what came of it on standard output."""
 
-import pickle
 import sys
 
 from . import mended_here
-from .apart import received
+from .apart import received, told
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(pickle.dumps(mended_here(*received(sys.stdin.buffer))))
+    data, work = received(sys.stdin.buffer)
+    sys.stdout.buffer.write(told(mended_here(data, work.limits, work.upright)))

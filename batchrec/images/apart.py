@@ -2,36 +2,79 @@
 
 One process a picture, so nothing is left over, and it is clear whose fault it was when one is killed. Not
 multiprocessing: that imports the caller's main module once more, and runs it where it has no guard.
+
+The decoder is C code that reads what strangers made, so the process gets no key: its environment is PATH, PYTHONPATH
+and LANG. It has a limit of memory and one of time. Either side writes a line of JSON and then a picture's bytes, and
+what the process says is checked and never run, as a pickle would be.
 """
 
 import contextlib
 import ctypes
+import math
 import os
-import pickle
+import signal
 import subprocess
 import sys
-from typing import BinaryIO, cast
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import IO, Any, BinaryIO
 
-from ..model import Failure, Prepared
+import orjson
+
+from ..codes import WORDS
+from ..model import Failure, Kind, Prepared
 from ..services import ImageLimits
-from .judge import refuse
-
-Work = tuple[bytes, ImageLimits, bool]
-"""The picture's bytes, what the service takes, and whether the picture has to be upright."""
+from .judge import most_bytes, refuse
 
 _PR_SET_PDEATHSIG = 1
 _NICE = 10
 _KILLED = -9  # by SIGKILL, for which Windows has no name
+_OUT_OF_TIME = -getattr(signal, "SIGXCPU", 0)
+_PATIENCE = 10
+"""A second of work may take so many on a machine where everything else comes first."""
+
+_HEAD_BYTES = 4096
+_ENVIRONMENT = ("PATH", "LANG")
 
 
-def mend_apart(work: Work) -> Prepared | Failure | None:
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the process is to do with a picture: `memory` in bytes beyond its own, `seconds` of processor time."""
+
+    limits: ImageLimits
+    upright: bool
+    memory: int
+    seconds: int
+
+
+def mend_apart(data: bytes, work: Work) -> Prepared | Failure | None:
     """What the process makes of the picture, a Failure where it does not survive; None where none can be started."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path)}
+    most = most_bytes(work.limits)
+    began = time.monotonic()
+    ended = _spoken(orjson.dumps(asdict(work)) + b"\n", data, _HEAD_BYTES + most, _PATIENCE * work.seconds)
+    if ended is None:
+        return None
+    code, output = ended
+    if code == 0 or len(output) > _HEAD_BYTES + most:
+        return _understood(output, most) or refuse("torn", "the process that decoded it failed")
+    if code == _OUT_OF_TIME or time.monotonic() - began >= _PATIENCE * work.seconds:
+        return refuse("too_large", f"it takes more than {work.seconds} s to decode")
+    if code == _KILLED:
+        return refuse("too_large", "the process that decoded it was killed: it may need more memory than there is")
+    return refuse("torn", "the process that decoded it crashed")
+
+
+def _spoken(head: bytes, data: bytes, most: int, seconds: float) -> tuple[int, bytes] | None:
+    """The exit code of a process and what it said, at most so many bytes; it is killed after so many seconds."""
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     try:
-        ended = subprocess.run(
+        process = subprocess.Popen(
             # Out of reach of Ctrl-C, which goes to all of a terminal's group, and of modules in the current folder.
             [sys.executable, "-P", "-m", __package__],
-            input=pickle.dumps(work),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
@@ -39,19 +82,95 @@ def mend_apart(work: Work) -> Prepared | Failure | None:
         )
     except OSError:
         return None
-    if ended.returncode == 0:
-        return cast("Prepared | Failure", pickle.loads(ended.stdout))
-    if ended.returncode == _KILLED:
-        return refuse("too_large", "the process that decoded it was killed: it may need more memory than there is")
-    return refuse("torn", "the process that decoded it crashed")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    timer = threading.Timer(seconds, process.kill)
+    # In a thread of its own: a process that speaks before it listens would be waited for.
+    feeder = threading.Thread(target=_feed, args=(process.stdin, (head, data)))
+    try:
+        timer.start()
+        feeder.start()
+        with process.stdout:
+            output = process.stdout.read(most + 1)
+        if len(output) > most:
+            process.kill()
+        return process.wait(), output
+    finally:
+        timer.cancel()
+        process.kill()
+        process.wait()
+        feeder.join()
 
 
-def received(stream: BinaryIO) -> Work:
-    """In the process: what is to be done. It comes after everything else on this machine, and dies with its parent."""
+def _feed(stream: IO[bytes], said: Sequence[bytes]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the process has died; its exit code says more
+        stream.writelines(said)
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()
+
+
+def _understood(output: bytes, most: int) -> Prepared | Failure | None:
+    """What the process said, None where that is not what it was to say."""
+    head, end, data = output.partition(b"\n")
+    try:
+        said = orjson.loads(head)
+        if "word" in said:
+            return _failure(**said)
+        return _prepared(data, **said) if end and 0 < len(data) <= most else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _failure(word: str, message: str) -> Failure | None:
+    known = WORDS.get(word)
+    if known is None or known.kind is not Kind.IMAGE or not isinstance(message, str):
+        return None
+    return refuse(word, message[:_HEAD_BYTES])
+
+
+def _prepared(data: bytes, repaired: list[Any], scale_x: float, scale_y: float) -> Prepared | None:
+    scales = (scale_x, scale_y)
+    if not all(isinstance(scale, float) and math.isfinite(scale) and scale > 0 for scale in scales):
+        return None
+    return Prepared(data, tuple(map(str, repaired)), *scales)
+
+
+def received(stream: BinaryIO) -> tuple[bytes, Work]:
+    """In the process: the picture and what is to be done, under its limits from the picture's first byte on.
+
+    It comes after everything else on this machine, and dies with its parent.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, -_KILLED)
         with open("/proc/self/oom_score_adj", "w") as score:
             score.write("1000")
     if hasattr(os, "nice"):
         os.nice(_NICE)
-    return cast("Work", pickle.load(stream))
+    said = orjson.loads(stream.readline())
+    limits = said["limits"] | {"formats": tuple(said["limits"]["formats"])}
+    work = Work(**said | {"limits": ImageLimits(**limits)})
+    _confine(work)
+    return stream.read(), work
+
+
+def told(outcome: Prepared | Failure) -> bytes:
+    """In the process: what came of the picture, as `mend_apart` understands it."""
+    if isinstance(outcome, Failure):
+        return orjson.dumps({"word": outcome.code, "message": outcome.message}) + b"\n"
+    data, repaired, scale_x, scale_y = outcome
+    head = {"repaired": repaired, "scale_x": float(scale_x), "scale_y": float(scale_y)}
+    return orjson.dumps(head) + b"\n" + data
+
+
+def _confine(work: Work) -> None:
+    """Set the limits, as far as the system has them: Windows has none, macOS none of memory."""
+    try:
+        import resource
+    except ImportError:
+        return
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CPU, (work.seconds, work.seconds + 1))
+        with open("/proc/self/statm") as pages:
+            own = int(pages.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (own + work.memory, own + work.memory))

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageCms
 
 from ..model import Failure, Prepared
 from ..services import ImageLimits
-from .apart import mend_apart
+from .apart import Work, mend_apart
 from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
 from .memory import decoding
 
@@ -38,6 +38,10 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_SECONDS, _PIXELS_A_SECOND = 20, 1_000_000
+_MEMORY, _SPARE = 256_000_000, 2
+"""Limits of a decoder's process: a fifth of the speed and twice the memory that JPEG 2000 was measured with."""
+
 _M_MMAP_THRESHOLD = -3
 _KEPT_BYTES = 8 * 1024 * 1024
 
@@ -50,9 +54,14 @@ def mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | 
     _give_back()
     # Closed while the memory is held: the next one would decode beside it.
     wanted = _fitted(picture.size, limits.max_side)
-    with decoding.hold(picture.footprint(wanted)), contextlib.closing(picture.image):
-        outcome = mend_apart((picture.data, limits, upright)) if picture.holds_lock else None
-        return outcome or mend_here(picture, limits, upright=upright)
+    memory = picture.footprint(wanted)
+    with decoding.hold(memory), contextlib.closing(picture.image):
+        if picture.holds_lock:
+            seconds = _SECONDS + picture.size[0] * picture.size[1] // _PIXELS_A_SECOND
+            work = Work(limits, upright, _MEMORY + _SPARE * memory + 2 * len(picture.data), seconds)
+            if (outcome := mend_apart(picture.data, work)) is not None:
+                return outcome
+        return mend_here(picture, limits, upright=upright)
 
 
 @functools.cache
