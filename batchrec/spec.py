@@ -5,12 +5,10 @@ keys (a step's options and its service, say) is judged by `loading.py` on what w
 """
 
 import difflib
-import functools
 import hashlib
 import json
 import os
 import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
+from . import patterns
 from .endpoint import LIVE, normal_endpoint
 from .model import AUTO, Label
 from .services import SERVICES, Option
@@ -80,19 +79,16 @@ def _model(text: str) -> str:
     return text
 
 
-@functools.lru_cache
-def _pattern(text: str) -> re.Pattern[str]:
-    with warnings.catch_warnings():
-        # "[[" works as it reads; Python only announces that it may mean more one day.
-        warnings.simplefilter("ignore")
-        return re.compile(text)
-
-
 def _regex(text: str) -> str:
     try:
-        _pattern(text)
+        patterns.compiled(text)
     except (re.error, OverflowError, RecursionError) as exc:
         raise ValueError(f"is not a regular expression ({exc})") from None
+    if patterns.explodes(text):
+        raise ValueError(
+            "is a regular expression that takes seconds or years for a short text; avoid repetitions of what is itself "
+            'repeated, such as "(a+)+": "a+" finds the same'
+        )
     return text
 
 
@@ -212,7 +208,7 @@ class When(Table):
     )
     label: Annotated[str, AfterValidator(_regex)] = Field(
         default="",
-        description="A regular expression, searched in a label's name and root; empty: any label.",
+        description="A regular expression, searched in a label's name and root (200 characters); empty: any label.",
         examples=["食|菜|餐"],
         json_schema_extra={"format": "regex"},
     )
@@ -226,7 +222,7 @@ class When(Table):
 
     def _speaks_of(self, label: Label) -> bool:
         texts = [text for text in (label.name, label.root) if text is not None]
-        return not self.label or any(_pattern(self.label).search(text) for text in texts)
+        return not self.label or any(patterns.found(self.label, text) for text in texts)
 
 
 class Step(Table):

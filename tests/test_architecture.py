@@ -36,6 +36,7 @@ FLOORS = (
         "directory",
         "redact",
         "endpoint",
+        "patterns",
     ),
     ("interfaces",),
     ("model", "errors", "__init__"),

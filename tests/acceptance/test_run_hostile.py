@@ -110,6 +110,22 @@ def test_a_reply_of_too_many_labels_is_asked_again(apart: Place) -> None:
     assert server.calls == 3
 
 
+def test_2_a_pattern_that_would_not_end(apart: Place) -> None:
+    """A pattern of a strange job file that takes 2**n steps for n letters is refused before anything is sent."""
+    apart.pictures(1)
+    with rogue(lambda number: says(GOOD)) as server:
+        apart.endpoint = server.url
+        steps = [
+            {"service": "advanced_general"},
+            {"service": "dish", "when": {"step": "advanced_general", "label": "(好+)+x"}},
+        ]
+        apart.job(steps=steps)
+        done = apart.run()
+    assert done.code == 2
+    assert "recognize[1].when.label" in done.err
+    assert server.calls == 0
+
+
 def test_interim_replies_without_end_time_out(apart: Place) -> None:
     """A server that says "100 Continue" for ever holds the run up for limits.timeout, and fills no memory."""
     keys = apart.pictures(2)
