@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from batchrec.errors import JobError
 from batchrec.model import Found, Ignored, Notice
 from batchrec.sources import open_sources
-from batchrec.sources.keys import compiled
+from batchrec.sources.keys import _Positions, compiled
 
 linux = pytest.mark.skipif(os.uname().sysname != "Linux", reason="other systems refuse such names")
 
@@ -616,6 +616,7 @@ def test_pattern_means_what_the_reference_says(pattern: str, key: str, hidden: b
     """The regular expression agrees with a matcher that shares nothing with it."""
     expected = matches(tokens(pattern), key, hidden)
     assert expected == (compiled(pattern, hidden).fullmatch(key) is not None)
+    assert expected == (_Positions(pattern, hidden).fullmatch(key) is not None)
 
 
 @settings(max_examples=400, deadline=None)
@@ -634,6 +635,29 @@ def test_pattern_of_any_text_compiles(pattern: str, key: str) -> None:
     """No text is a broken pattern."""
     compiled(pattern, False).fullmatch(key)
     compiled(pattern, True).fullmatch(key)
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+@pytest.mark.parametrize("part", ["**/", "**/d/", "**/*d*/", "**d", "d**/", "**/?/", "**[d]"])
+def test_pattern_of_many_folder_wildcards_is_quick(part: str, hidden: bool) -> None:
+    """The longest path that just fails to match costs no more for ten of them than its characters ten times."""
+    key = "d/" * 1_000 + "y.jpg"
+    start = time.monotonic()
+    assert compiled(part * 10 + "x.jpg", hidden).fullmatch(key) is None
+    assert compiled(part * 10 + "**y.jpg", hidden).fullmatch(key) is not None
+    assert time.monotonic() - start < 2
+
+
+def test_glob_and_exclude_of_many_folder_wildcards(home: Path) -> None:
+    """Files are found and left out as with few of them, sixty folders deep."""
+    folder = "d/" * 60
+    put(home, f"{folder}a.jpg", f"{folder}b.jpg", f"{folder}.c.jpg")
+    deep = "**/d/" * 12
+    start = time.monotonic()
+    assert keys(home, f"{deep}*.jpg") == [f"{folder}a.jpg", f"{folder}b.jpg"]
+    assert keys(home, f"{deep}*.jpg", exclude=[f"{deep}b*", "**/x"]) == [f"{folder}a.jpg"]
+    assert keys(home, f"{deep}x.jpg") == []
+    assert time.monotonic() - start < 2
 
 
 @pytest.mark.parametrize("hidden", [True, False])

@@ -14,7 +14,9 @@ An unclosed bracket stands for itself, and so does every other character.
 import json
 import os
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 NOT_UTF8 = "the name is not UTF-8"
 
@@ -66,10 +68,93 @@ def is_pattern(text: str) -> bool:
     return any(sign in text for sign in "*?[")
 
 
+class Matcher(Protocol):
+    """A pattern that can be held against a key; a compiled regular expression is one."""
+
+    def fullmatch(self, key: str, /) -> object | None:
+        """Anything where the whole key matches, else None."""
+        ...
+
+
 @lru_cache(maxsize=256)
-def compiled(pattern: str, hidden: bool) -> re.Pattern[str]:
-    """The pattern as a regular expression for `fullmatch`. `hidden`: wildcards match a leading dot too."""
-    return re.compile(translated(pattern, hidden))
+def compiled(pattern: str, hidden: bool) -> Matcher:
+    """The pattern for `fullmatch`. `hidden`: wildcards match a leading dot too."""
+    return any_of([pattern], hidden)
+
+
+def any_of(patterns: Sequence[str], hidden: bool) -> Matcher:
+    """A matcher of keys that one of the patterns matches."""
+    quick = [pattern for pattern in patterns if _folder_wildcards(pattern) <= _MOST_QUICK]
+    slow = [_Positions(pattern, hidden) for pattern in patterns if _folder_wildcards(pattern) > _MOST_QUICK]
+    expression = re.compile("|".join(f"(?:{translated(pattern, hidden)})" for pattern in quick) or r"(?!)")
+    return _AnyOf([expression, *slow]) if slow else expression
+
+
+_MOST_QUICK = 2
+
+
+def _folder_wildcards(pattern: str) -> int:
+    return sum(bool(token["folders"] or token["anything"]) for token in _TOKEN.finditer(pattern))
+
+
+class _AnyOf:
+    def __init__(self, matchers: Sequence[Matcher]) -> None:
+        self._matchers = matchers
+
+    def fullmatch(self, key: str) -> object | None:
+        return True if any(matcher.fullmatch(key) is not None for matcher in self._matchers) else None
+
+
+def _wildcard(token: re.Match[str]) -> str:
+    """The kind of wildcard that a token is; empty for text."""
+    return next((kind for kind in ("folders", "anything", "star", "one", "set") if token[kind] is not None), "")
+
+
+class _Positions:
+    """A pattern as the positions of a key that each of its parts leads to from those of the part before.
+
+    A regular expression tries every division of the key among its wildcards: of `**/a/**/b/**/c/**/d` as many as the
+    fourth power of its folders. Here the steps are the parts times the characters, each of them slower.
+    """
+
+    def __init__(self, pattern: str, hidden: bool) -> None:
+        self._hidden = hidden
+        self._parts = [(_wildcard(token), re.compile(_regex(token, True))) for token in _TOKEN.finditer(pattern)]
+
+    def fullmatch(self, key: str) -> object | None:
+        """True where the whole key matches, else None."""
+        reached = {0}
+        for wildcard, expression in self._parts:
+            if wildcard in ("folders", "anything", "star"):
+                reached = set(self._passed(key, wildcard, reached))
+            else:
+                free = [at for at in reached if not (wildcard and self._is_hidden(key, at))]
+                reached = {at + 1 for at in free if expression.match(key, at)}
+            if not reached:
+                return None
+        return True if len(key) in reached else None
+
+    def _passed(self, key: str, wildcard: str, starts: set[int]) -> Iterator[int]:
+        """Where a wildcard may end that starts at one of these positions."""
+        inside = False
+        for at in range(min(starts), len(key) + 1):
+            dot = self._is_hidden(key, at)
+            if wildcard == "folders":
+                if at in starts:
+                    inside = True
+                if inside and (at in starts or key[at - 1] == "/"):
+                    yield at
+                empty = at < len(key) and key[at] == "/" and (at == 0 or key[at - 1] == "/")
+                inside = inside and not dot and (self._hidden or not empty)
+            else:
+                inside = (inside or at in starts) and not dot
+                if inside:
+                    yield at
+                inside = inside and (wildcard == "anything" or key[at : at + 1] != "/")
+
+    def _is_hidden(self, key: str, at: int) -> bool:
+        """Whether a name with a leading dot starts here that wildcards do not match."""
+        return not self._hidden and key[at : at + 1] == "." and (at == 0 or key[at - 1] == "/")
 
 
 def translated(pattern: str, hidden: bool) -> str:

@@ -1,14 +1,13 @@
 """What is an input at all: where keys start from, what is excluded, and that the output directory never is one."""
 
 import os
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from ..model import Found
-from .keys import normal_pattern, printable, translated
+from .keys import Matcher, any_of, normal_pattern, printable
 
 Identity = tuple[int, int]
 """Device and inode: what two names of one folder have in common."""
@@ -166,10 +165,8 @@ def irregular(mode: int) -> str | None:
     return "is a folder" if S_ISDIR(mode) else "is not a regular file"
 
 
-def _any_of(patterns: list[str]) -> re.Pattern[str] | None:
-    if not patterns:
-        return None
-    return re.compile("|".join(f"(?:{translated(pattern, hidden=True)})" for pattern in patterns))
+def _any_of(patterns: list[str]) -> Matcher | None:
+    return any_of(patterns, hidden=True) if patterns else None
 
 
 def _within(path: str, folder: str) -> bool:
