@@ -321,8 +321,10 @@ def assert_table(data: bytes, row: dict[str, Any], number: object) -> None:
     assert [len(cells) for cells in lines] == [len(COLUMNS)] * max(1, len(row["labels"])), number
     for label, cells in zip(row["labels"], lines, strict=False):
         name, shown = label.get("name") or "", cells[COLUMNS.index("name")]
-        assert shown == ("'" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else "") + name, number
-    assert not any(cell.startswith(("=", "@", "\t", "\r")) for cells in lines for cell in cells), number
+        inner = re.sub("(?<=[;\t])(?=[=+@＝＋－＠-])", "'", name)
+        assert shown == ("'" if inner != name or name[:1] in {*"=+-@＝＋－＠\t\r\n\0"} else "") + inner, number
+    pieces = [piece for cells in lines for cell in cells for piece in re.split("[;\t]", cell)]
+    assert not any(piece.startswith(("=", "@", "＝", "＋", "－", "＠", "\r")) for piece in pieces), number
 
 
 JSON = st.recursive(
