@@ -25,10 +25,10 @@ from filelock import FileLock, Timeout
 from .endpoint import EMBEDDED, LIVE, normal_endpoint
 from .errors import CredentialsRefused, JobError, ServiceUnavailable, WrongEndpoint
 from .interfaces import Transport
-from .model import Authorization, Failure, Kind, Reply
 from .redact import redact, remember
 from .retry import Breaker
 from .state import config_directory, write_private
+from .values import Authorization, Failure, Kind, Reply
 
 _log = logging.getLogger(__name__)
 

@@ -27,12 +27,11 @@ from .interfaces import Transport
 from .journal import Counts, Journal
 from .known import KnownAnswers
 from .looks import Looks
-from .model import AUTO, Found, Ignored, Notice, Summary
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles, writing
 from .pacer import Paces
 from .progress import Snapshot, Style, say, shown
-from .quota import Quota, iso_beijing
+from .quota import Quota
 from .record import Asked
 from .redact import remember
 from .resume import Opened, Wishes, open_directory
@@ -42,6 +41,8 @@ from .sources import open_sources
 from .spec import Job
 from .spec import Step as JobStep
 from .state import state_directory
+from .times import iso_beijing
+from .values import AUTO, Found, Ignored, Notice, Summary
 
 _log = logging.getLogger(__name__)
 

@@ -593,7 +593,7 @@ def _log_to_stderr(level: LogLevel) -> None:
 
 def _kinds(words: list[str] | None) -> tuple[str, ...] | None:
     from .errors import JobError
-    from .model import Kind
+    from .values import Kind
 
     wrong = [word for word in words or () if word not in list(Kind)]
     if wrong:

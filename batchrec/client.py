@@ -12,9 +12,9 @@ from . import images
 from .codes import kind_of, kind_of_status
 from .exact_json import dumps, loads
 from .interfaces import Transport
-from .model import Answer, Authorization, Failure, Kind, Reply
 from .redact import redact
 from .services import MOST_LABELS, OptionValue, Reading, Service, read_labels
+from .values import Answer, Authorization, Failure, Kind, Reply
 
 _log = logging.getLogger(__name__)
 

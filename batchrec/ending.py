@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from signal import Signals
 
 from .errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
-from .quota import DAILY, TOTAL, Closure, iso_beijing
+from .quota import DAILY, TOTAL, Closure
+from .times import iso_beijing
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,20 +13,19 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from . import images
-from .batch import Turns
-from .budget import Budget
 from .client import Client, Request
+from .concurrency import Budget, Turns
 from .errors import BatchrecError
 from .follow import Conditions, asked, labels_of
 from .gate import Gate, GateClosed, Ticket
 from .journal import Journal
 from .known import KnownAnswers, Question
-from .model import Answer, Failure, Kind, Prepared, Task
 from .outputs.files import ResultFiles
-from .quota import iso_utc
 from .record import Asked, Outcome, Recorded, Recorder, answered, copied, failed, reused
 from .retry import Action, Tries, backoff, decide
 from .sources import OUTSIDE, Boundary
+from .times import iso_utc
+from .values import Answer, Failure, Kind, Prepared, Task
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")

@@ -1,8 +1,6 @@
 """The gate before one service at one account: rate, health, counts. A call leaves when all three say so."""
 
 import asyncio
-import heapq
-import itertools
 import logging
 import math
 import random
@@ -10,14 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .batch import Batch
+from .concurrency import Batch, PriorityLock
 from .errors import CredentialsRefused, ServiceUnavailable
 from .interfaces import Account, Ledger
-from .model import Authorization, Charge, Failure, Kind
 from .pacer import Pacer, Paces
 from .pacing import Slot
-from .quota import Closure, Quota, iso_beijing
+from .quota import Closure, Quota
 from .retry import PERMISSION_DENIED, Breaker, counts
+from .times import iso_beijing
+from .values import Authorization, Charge, Failure, Kind
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ class Gate:
         self._settled = asyncio.Event()
         self._full = False
         self._departures = Batch(self._book, self._unbook)
-        self._line = _Line()
+        self._line = PriorityLock()
         quota.note_caps(payer, service, caps.daily, caps.total)
         self._remembered = quota.closure(payer, service)
         self._remembered_at = -math.inf
@@ -352,32 +351,3 @@ class Gate:
 
 def _told(failure: Failure) -> str:
     return f"{failure.message} ({failure.code})" if failure.message else f"error {failure.code}"
-
-
-class _Line:
-    """A lock whose waiters are served in the order of their coming, those who ask to be first before the others."""
-
-    def __init__(self) -> None:
-        self._busy = False
-        self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
-        self._count = itertools.count()
-
-    async def acquire(self, *, first: bool) -> None:
-        if self._busy:
-            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (not first, next(self._count), place))
-            try:
-                await place
-            except asyncio.CancelledError:
-                if place.done() and not place.cancelled():
-                    self.release()
-                raise
-        self._busy = True
-
-    def release(self) -> None:
-        while self._waiting:
-            _, _, place = heapq.heappop(self._waiting)
-            if not place.done():
-                place.set_result(None)  # stays busy: the place is handed over
-                return
-        self._busy = False

@@ -17,7 +17,7 @@ from yarl import URL
 
 from . import __version__
 from .errors import JobError
-from .model import Failure, Kind, Reply
+from .values import Failure, Kind, Reply
 
 MAX_REPLY = 2 * 1024 * 1024
 """Bytes of a reply that are read at most. Those with encyclopaedia text are some 50 KB, and JSON of nothing but empty

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from .model import Authorization, Charge, Failure, Found, Ignored, Notice, Reply, Row
+from .values import Authorization, Charge, Failure, Found, Ignored, Notice, Reply, Row
 
 
 class Source(Protocol):

@@ -18,10 +18,10 @@ from pathlib import Path
 import orjson
 
 from .exact_json import loads
-from .model import Row
 from .seen import Seen
 from .services import Service
 from .state import make_way, open_database
+from .values import Row
 
 _log = logging.getLogger(__name__)
 

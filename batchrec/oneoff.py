@@ -15,8 +15,8 @@ from .directory import FAILURES
 from .errors import BatchrecError, JobError
 from .exact_json import loads
 from .loading import build_job
-from .model import Row, Summary
 from .services import OptionValue
+from .values import Row, Summary
 
 _JOB_FILE = Path("recognize.toml")
 _ARGUMENT, _VARIABLE = "argument", "BATCHREC_ENDPOINT"

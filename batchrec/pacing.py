@@ -22,7 +22,7 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .model import AUTO
+from .values import AUTO
 
 SLOWEST = 1 / 3
 """The smallest share of a set rate that refusals can bring about."""

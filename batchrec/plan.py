@@ -27,17 +27,18 @@ from .gate import Caps
 from .journal import Journal, Pending, copy_journal
 from .known import KnownAnswers
 from .looks import Key, Looks, Way, of_content, of_file
-from .model import AUTO, Charge, Failure, Found
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles
 from .pacer import Paces
 from .progress import Snapshot, Style, shown
-from .quota import Quota, beijing_day, iso_beijing, next_reset
+from .quota import Quota
 from .resume import Opened, Wishes, judge, listed, take_inputs, take_steps
 from .services import SERVICES
 from .sources import Boundary
 from .spec import Job, Step
 from .state import state_directory
+from .times import beijing_day, iso_beijing, next_reset
+from .values import AUTO, Charge, Failure, Found
 
 _BATCH = 500
 _DAY = 86_400

@@ -10,16 +10,13 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 from .durable import boot_id
 from .errors import OutputFailed
-from .model import Charge
 from .state import open_database
-
-BEIJING = timezone(timedelta(hours=8))
-"""The service's day is assumed to begin at 00:00 here: no page says so, but arrears are reckoned in this time."""
+from .times import beijing_day, end_of_day, next_reset
+from .values import Charge
 
 DAILY, TOTAL = 17, 19
 """The service's codes for a used-up day and a used-up pack."""
@@ -65,31 +62,6 @@ class Usage:
     left_today: int | None
     left: int | None
     closure: Closure | None
-
-
-def beijing_day(now: float) -> str:
-    """The service's calendar day at a Unix time, as YYYY-MM-DD."""
-    return datetime.fromtimestamp(now, BEIJING).date().isoformat()
-
-
-def next_reset(now: float) -> float:
-    """The Unix time at which the service's next day begins."""
-    return _end_of(beijing_day(now))
-
-
-def _end_of(day: str) -> float:
-    midnight = datetime.fromisoformat(day).replace(tzinfo=BEIJING)
-    return (midnight + timedelta(days=1)).timestamp()
-
-
-def iso_beijing(moment: float) -> str:
-    """A Unix time as ISO 8601 with the service's offset."""
-    return datetime.fromtimestamp(moment, BEIJING).isoformat(timespec="seconds")
-
-
-def iso_utc(moment: float) -> str:
-    """A Unix time as ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
 
 
 class Quota:
@@ -151,7 +123,7 @@ class Quota:
 
     def shut(self, account: str, service: str, code: int, day: str) -> Closure:
         """Remember that the service said 17 or 19 to a call that left on that Beijing day."""
-        closure = Closure(code, _end_of(day) if code == DAILY else None)
+        closure = Closure(code, end_of_day(day) if code == DAILY else None)
         with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO closed VALUES (?, ?, ?, ?)", (account, service, code, closure.until)

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from .journal import Finished, Journal, Known
-from .model import Answer, Failure, Label, Prepared, Row, Task
 from .outputs.files import Line, ResultFiles, Texts, writing
 from .services import Service
+from .values import Answer, Failure, Label, Prepared, Row, Task
 
 GROUP_SECONDS = 0.15
 """How long an answer waits for company, at most. With the commit itself it stays under the promised quarter second."""

@@ -17,11 +17,11 @@ from .follow import asked, follow_ups, labels_of
 from .journal import Changed, Journal, StepRecord
 from .known import KnownAnswers
 from .looks import Looks, of_file
-from .model import Failure, Found, Ignored, Notice, Row
 from .outputs.files import ResultFiles
 from .record import GROUP_MOST
 from .services import SERVICES
 from .spec import Job
+from .values import Failure, Found, Ignored, Notice, Row
 
 
 @dataclass(slots=True)

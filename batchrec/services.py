@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .model import Box, Label
+from .values import Box, ImageLimits, Label
 
 OptionValue = bool | int | float | str
 
@@ -28,17 +28,6 @@ class Option:
         if self.type is float:
             return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         return type(value) is self.type
-
-
-@dataclass(frozen=True, slots=True)
-class ImageLimits:
-    """What images a service takes. Sides in pixels, `base64_bytes` of base64 text, `formats` in Pillow's names."""
-
-    base64_bytes: int = 4_000_000
-    min_side: int = 15
-    max_side: int = 4096
-    max_ratio: float = 3.0
-    formats: tuple[str, ...] = ("JPEG", "PNG", "BMP")
 
 
 LIMITS_2024 = ImageLimits()

@@ -18,8 +18,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from . import patterns
 from .endpoint import LIVE, normal_endpoint
-from .model import AUTO, Label
 from .services import SERVICES, Option
+from .values import AUTO, Label
 
 SCHEMA_FILE = Path(__file__).with_name("job.schema.json")
 TEMPLATE_FILE = Path(__file__).with_name("template.toml")

@@ -10,7 +10,7 @@ import orjson
 from .directory import SUMMARY
 from .errors import JobError
 from .journal import reading
-from .quota import iso_utc
+from .times import iso_utc
 
 _LATELY = 60.0
 

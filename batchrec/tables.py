@@ -10,16 +10,17 @@ from rich.table import Table
 
 from .codes import CODES, WORDS, kind_of
 from .errors import JobError
-from .model import Row
 from .outputs.csv import CsvOutput
 from .outputs.jsonl import JsonlOutput
 from .plan import Plan
 from .progress import duration
-from .quota import Usage, iso_beijing
+from .quota import Usage
 from .redact import visible
 from .retry import ACTIONS, PERMISSION_DENIED, Action
 from .services import SERVICES, Service
 from .status import Status
+from .times import iso_beijing
+from .values import Row
 from .verify import Findings
 
 _NARROWEST = 100

@@ -21,10 +21,10 @@ from .errors import JobError
 from .exact_json import dumps
 from .follow import Conditions, asked, labels_of
 from .journal import AnswerPlace, Counts, Reader, reading
-from .model import Charge, Failure, Row
 from .outputs import CsvOutput, JsonlOutput
 from .outputs.files import read_row
 from .spec import When
+from .values import Charge, Failure, Row
 
 MOST_TOLD = 50
 """Problems that are told; of the others only the number."""

@@ -12,8 +12,8 @@ import orjson
 from .directory import FAILURES, NEW, SUMMARY, create_own
 from .durable import sync_file
 from .exact_json import dumps
-from .model import Row, Summary
 from .outputs.files import writing
+from .values import Row, Summary
 
 
 def write_failures(directory: Path, failures: Iterable[Row]) -> None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchrec.gate import Caps, Gate
-from batchrec.model import Authorization, Charge, Failure, Kind
 from batchrec.pacer import Paces
-from batchrec.quota import Quota, beijing_day
+from batchrec.quota import Quota
+from batchrec.times import beijing_day
+from batchrec.values import Authorization, Charge, Failure, Kind
 
 from . import virtual_time
 from .simulation import Counter, Service

@@ -150,8 +150,8 @@ def _without_drafts() -> None:
 
 def _measure(data: bytes, seconds: float, threads: int) -> dict[str, Any]:
     from batchrec import images
-    from batchrec.model import Failure, Prepared
     from batchrec.services import SERVICES
+    from batchrec.values import Failure, Prepared
 
     limits = SERVICES["advanced_general"].limits
 

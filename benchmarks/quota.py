@@ -26,8 +26,8 @@ import uvloop
 from aiolimiter import AsyncLimiter
 
 from batchrec.gate import Caps, Gate
-from batchrec.model import AUTO
 from batchrec.pacer import Pacer, Paces
+from batchrec.values import AUTO
 
 from . import virtual_time
 from .gates import a_gate, days_of, through_gates

@@ -13,7 +13,7 @@ from filelock import FileLock
 from batchrec import redact
 from batchrec.account import BearerAccount, Credentials, TokenAccount, load_credentials
 from batchrec.errors import CredentialsRefused, JobError, ServiceUnavailable
-from batchrec.model import Authorization, Failure, Kind, Reply
+from batchrec.values import Authorization, Failure, Kind, Reply
 from benchmarks.virtual_time import virtual
 
 DAY = 86_400

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from batchrec.batch import Batch, Turns
+from batchrec.concurrency import Batch, Turns
 
 
 class Work:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrec.budget import Budget
+from batchrec.concurrency import Budget
 from benchmarks.virtual_time import run
 
 

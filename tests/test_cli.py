@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from batchrec import __main__, cli
 from batchrec.errors import JobError, OutputFailed
-from batchrec.model import Summary
 from batchrec.redact import remember
+from batchrec.values import Summary
 
 HEAVY = {
     "PIL",

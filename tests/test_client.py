@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from batchrec import redact
 from batchrec.client import Client, judge, make_request
-from batchrec.model import Answer, Authorization, Failure, Kind, Reply
 from batchrec.services import SERVICES
+from batchrec.values import Answer, Authorization, Failure, Kind, Reply
 
 GENERAL = SERVICES["advanced_general"].reading
 

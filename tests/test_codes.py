@@ -3,7 +3,7 @@
 import pytest
 
 from batchrec.codes import CODES, WORDS, kind_of, kind_of_status
-from batchrec.model import Kind
+from batchrec.values import Kind
 
 CONTRACT = {
     Kind.THROTTLED: [18, 4],

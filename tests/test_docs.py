@@ -24,10 +24,10 @@ from batchrec.codes import CODES, WORDS
 from batchrec.emulator.faults import KEYS, Fault, FaultPlan
 from batchrec.emulator.settings import Settings
 from batchrec.loading import build_job
-from batchrec.model import Kind
 from batchrec.outputs.csv import COLUMNS
 from batchrec.services import SERVICES
 from batchrec.spec import job_schema
+from batchrec.values import Kind
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")

@@ -4,7 +4,7 @@ import pytest
 
 from batchrec.follow import asked, follow_ups, labels_of
 from batchrec.loading import build_job
-from batchrec.model import Label
+from batchrec.values import Label
 
 NUMBERS = {"general": 10, "food": 20, "fruit": 30, "calories": 40}
 STEPS = [

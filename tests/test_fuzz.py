@@ -31,14 +31,14 @@ from batchrec.codes import WORDS
 from batchrec.errors import CredentialsRefused, JobError
 from batchrec.exact_json import loads
 from batchrec.images.judge import FORMATS
-from batchrec.model import Answer, Failure, Found, Kind, Prepared, Reply, Task
 from batchrec.outputs.csv import COLUMNS, CsvOutput
 from batchrec.outputs.jsonl import JsonlOutput
 from batchrec.record import Asked, answered
-from batchrec.services import LIMITS_2024, SERVICES, ImageLimits, Service
+from batchrec.services import LIMITS_2024, SERVICES, Service
 from batchrec.sources import open_sources
 from batchrec.sources.keys import normal, printable
 from batchrec.sources.manifest import READERS, Lines
+from batchrec.values import Answer, Failure, Found, ImageLimits, Kind, Prepared, Reply, Task
 
 SCALE = float(os.environ.get("BATCHREC_FUZZ", "1"))
 

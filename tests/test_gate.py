@@ -19,10 +19,11 @@ from batchrec.codes import kind_of
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
 from batchrec.gate import Caps, Gate, GateClosed
-from batchrec.model import Authorization, Charge, Failure, Kind
 from batchrec.pacer import Paces
-from batchrec.quota import BEIJING, Quota
+from batchrec.quota import Quota
 from batchrec.retry import Action, Tries, backoff, counts, decide
+from batchrec.times import BEIJING
+from batchrec.values import Authorization, Charge, Failure, Kind
 from benchmarks.gates import through_gates
 from benchmarks.simulation import Service as ServiceModel
 from benchmarks.virtual_time import START, run, virtual

@@ -16,7 +16,7 @@ import trustme
 
 from batchrec.errors import JobError
 from batchrec.http import MAX_REPLY, open_transport, proxy_for
-from batchrec.model import Failure, Kind, Reply
+from batchrec.values import Failure, Kind, Reply
 
 QUERY = "access_token=s3cret-token"
 PATIENT = 20.0

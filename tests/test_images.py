@@ -32,8 +32,8 @@ from batchrec.images import repair as repairing
 from batchrec.images.apart import Work, mend_apart
 from batchrec.images.judge import Picture, look
 from batchrec.images.memory import MemoryBudget
-from batchrec.model import Box, Failure, Kind, Prepared
-from batchrec.services import LIMITS_2024, ImageLimits
+from batchrec.services import LIMITS_2024
+from batchrec.values import Box, Failure, ImageLimits, Kind, Prepared
 
 T = TypeVar("T")
 

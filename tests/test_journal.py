@@ -12,7 +12,7 @@ import pytest
 
 from batchrec.errors import JobError, OutputFailed
 from batchrec.journal import Counts, Finished, Journal, StepRecord, reading
-from batchrec.model import Charge, Failure, Found, Kind, Task
+from batchrec.values import Charge, Failure, Found, Kind, Task
 
 EVERYTHING = 2**62
 CHARGE = Charge("me", "dish", "2026-11-23")

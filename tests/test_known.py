@@ -13,8 +13,8 @@ import pytest
 
 from batchrec.exact_json import dumps
 from batchrec.known import OLDEST_SECONDS, KnownAnswers
-from batchrec.quota import iso_utc
 from batchrec.services import SERVICES
+from batchrec.times import iso_utc
 
 DISH, LOGO, EASYDL = SERVICES["dish"], SERVICES["logo"], SERVICES["easydl_classification"]
 LIVE = "https://aip.baidubce.com"

@@ -4,8 +4,8 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass
 
 import pytest
 
-from batchrec import model
-from batchrec.model import Authorization, Box, Failure, Kind
+from batchrec import values as model
+from batchrec.values import Authorization, Box, Failure, Kind
 
 
 def test_boxes():

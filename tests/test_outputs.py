@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrec.errors import OutputFailed, ResultsDamaged
-from batchrec.model import Row
 from batchrec.outputs import OUTPUTS, CsvOutput, JsonlOutput
 from batchrec.outputs import csv as csv_output
 from batchrec.outputs.csv import COLUMNS
 from batchrec.outputs.files import Line, ResultFiles
+from batchrec.values import Row
 
 HEADER = "image,step,service,rank,name,score,root,calorie,year,left,top,width,height,log_id,answered_at"
 BOX = {"left": 1, "top": 2.5, "width": 3, "height": 4}

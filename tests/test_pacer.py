@@ -12,9 +12,9 @@ import pytest
 
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import OutputFailed
-from batchrec.model import AUTO
 from batchrec.pacer import Pacer, Paces
 from batchrec.pacing import Slot
+from batchrec.values import AUTO
 from benchmarks.virtual_time import run, virtual
 
 TRIP = 0.1

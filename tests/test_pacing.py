@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrec.emulator.counters import busiest_second
-from batchrec.model import AUTO
 from batchrec.pacing import Pace, Slot
+from batchrec.values import AUTO
 from benchmarks.simulation import Outcome, Service, Window, simulate
 
 RATES = [2, 10, 50, 200]

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from batchrec.errors import OutputFailed
-from batchrec.model import Charge
-from batchrec.quota import BEIJING, Closure, Quota, Usage, beijing_day, iso_beijing, iso_utc, next_reset
+from batchrec.quota import Closure, Quota, Usage
+from batchrec.times import BEIJING, beijing_day, iso_beijing, iso_utc, next_reset
+from batchrec.values import Charge
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=BEIJING).timestamp()
@@ -268,7 +269,7 @@ def test_folder_that_is_not_there(tmp_path: Path, clock: Clock) -> None:
 RESERVING = """
 import sys, time
 from pathlib import Path
-from batchrec.model import Charge
+from batchrec.values import Charge
 from batchrec.quota import Quota
 quota = Quota(Path(sys.argv[1]), time.time)
 cap = int(sys.argv[2]) or None

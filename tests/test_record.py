@@ -11,11 +11,11 @@ import pytest
 
 from batchrec.errors import OutputFailed
 from batchrec.journal import Journal, Known, StepRecord
-from batchrec.model import Answer, Box, Failure, Found, Kind, Label, Prepared, Task
 from batchrec.outputs import OUTPUTS
 from batchrec.outputs.files import ResultFiles
 from batchrec.record import GROUP_MOST, Asked, Outcome, Recorder, answered, copied, failed
 from batchrec.services import SERVICES
+from batchrec.values import Answer, Box, Failure, Found, Kind, Label, Prepared, Task
 
 KEYS = (
     *("image", "sha256", "step", "service", "model", "labels", "response", "attempts", "latency_ms", "repaired"),

@@ -19,13 +19,13 @@ from batchrec.errors import Interrupted, JobError, OutputFailed, ResultsDamaged
 from batchrec.follow import asked, follow_ups
 from batchrec.journal import Journal
 from batchrec.loading import build_job
-from batchrec.model import Answer, Charge, Failure, Found, Kind, Label, Prepared, Task
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
 from batchrec.record import Asked, Outcome, answered, copied, failed
 from batchrec.resume import Opened, Wishes, open_directory
 from batchrec.services import SERVICES
 from batchrec.sources import open_sources
+from batchrec.values import Answer, Charge, Failure, Found, Kind, Label, Prepared, Task
 
 GENERAL = {"service": "advanced_general"}
 DISH = {"service": "dish"}

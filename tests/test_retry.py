@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrec.codes import CODES, WORDS, kind_of, kind_of_status
-from batchrec.model import Failure, Kind
 from batchrec.retry import ACTIONS, MISCONFIGURED_AFTER, Action, Breaker, Tries, backoff, counts, decide
+from batchrec.values import Failure, Kind
 
 TABLE: dict[Kind, tuple[Action, list[int]]] = {
     Kind.THROTTLED: (Action.REPEAT, [4, 18]),

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrec.model import Answer, Box, Label, Prepared, Task
 from batchrec.record import Asked, answered
 from batchrec.services import SERVICES, Option, read_labels
+from batchrec.values import Answer, Box, Label, Prepared, Task
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

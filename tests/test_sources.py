@@ -17,9 +17,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchrec.errors import JobError
-from batchrec.model import Found, Ignored, Notice
 from batchrec.sources import open_sources
 from batchrec.sources.keys import _Positions, compiled
+from batchrec.values import Found, Ignored, Notice
 
 linux = pytest.mark.skipif(os.uname().sysname != "Linux", reason="other systems refuse such names")
 

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from batchrec.complaints import TABLES
 from batchrec.loading import load_job
-from batchrec.model import Label
 from batchrec.services import SERVICES
 from batchrec.spec import SCHEMA_FILE, Account, Job, Limits, Step, When, job_schema, template
+from batchrec.values import Label
 
 LEAST = {"input": {"paths": ["a"]}, "recognize": [{"service": "dish"}]}
 

@@ -10,9 +10,9 @@ import pytest
 
 from batchrec.errors import JobError
 from batchrec.journal import Finished, Journal, StepRecord
-from batchrec.model import Failure, Found, Kind
-from batchrec.quota import iso_utc
 from batchrec.status import StepStatus, status
+from batchrec.times import iso_utc
+from batchrec.values import Failure, Found, Kind
 
 NOW = 1_800_000_000.0
 

@@ -9,8 +9,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin
 
 from batchrec import images
-from batchrec.model import Prepared
-from batchrec.services import ImageLimits
+from batchrec.values import ImageLimits, Prepared
 
 SECRET = b"48.8584N-secret"
 LIMITS = ImageLimits()

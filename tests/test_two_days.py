@@ -15,8 +15,8 @@ import pytest
 from two_days import ANSWER_SECONDS, DAILY, NOON, OUTAGE, TOKEN_HOURS
 
 from batchrec.loading import load_job
-from batchrec.model import Charge
 from batchrec.quota import Quota
+from batchrec.values import Charge
 from batchrec.verify import verify
 
 IMAGES = 2 * DAILY + 300

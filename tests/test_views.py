@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from batchrec.errors import OutputFailed
-from batchrec.model import Summary
+from batchrec.values import Summary
 from batchrec.views import write_failures, write_summary
 
 SUMMARY = (

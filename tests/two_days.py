@@ -22,8 +22,9 @@ import batchrec.durable
 import batchrec.journal.writer as writer
 from batchrec.assembly import Options, World, run
 from batchrec.loading import load_job
-from batchrec.model import Failure, Reply
-from batchrec.quota import BEIJING, Quota, beijing_day
+from batchrec.quota import Quota
+from batchrec.times import BEIJING, beijing_day
+from batchrec.values import Failure, Reply
 from benchmarks import virtual_time
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()

@@ -23,8 +23,7 @@ from typing import TypeVar
 import pybase64
 from PIL import Image
 
-from ..model import Failure, Prepared
-from ..services import ImageLimits
+from ..values import Failure, ImageLimits, Prepared
 from .judge import (
     MAX_DECODED_PIXELS,
     Picture,

@@ -24,8 +24,7 @@ from typing import IO, Any, BinaryIO
 import orjson
 
 from ..codes import WORDS
-from ..model import Failure, Kind, Prepared
-from ..services import ImageLimits
+from ..values import Failure, ImageLimits, Kind, Prepared
 from .judge import most_bytes, refuse
 
 _PR_SET_PDEATHSIG = 1

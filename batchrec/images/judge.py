@@ -32,8 +32,7 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
-from ..model import Failure, Kind
-from ..services import ImageLimits
+from ..values import Failure, ImageLimits, Kind
 from .memory import decoding
 
 MAX_DECODED_PIXELS = 100_000_000

@@ -16,8 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from PIL import ExifTags, Image, ImageCms
 
-from ..model import Failure, Prepared
-from ..services import ImageLimits
+from ..values import Failure, ImageLimits, Prepared
 from .apart import Work, mend_apart
 from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
 from .memory import decoding

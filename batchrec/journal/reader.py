@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ..directory import JOURNAL, check_directory, check_unclaimed
 from ..errors import JobError, OutputFailed
-from ..model import Charge
+from ..values import Charge
 from .values import SCHEMA, SINCE, VERSION, Counts, StepCounts, current
 
 FAILED_NOW = (

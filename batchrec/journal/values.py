@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from ..model import Failure, Found, Task
+from ..values import Failure, Found, Task
 
 VERSION = 3
 

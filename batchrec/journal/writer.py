@@ -22,8 +22,8 @@ from typing import Any
 from ..directory import JOURNAL, open_own
 from ..durable import boot_id, sync_file
 from ..errors import JobError
-from ..model import Charge, Failure, Found, Kind, Row, Task
 from ..seen import Seen
+from ..values import Charge, Failure, Found, Kind, Row, Task
 from .reader import Reader, connect, current_copy, translated
 from .values import Changed, Finished, Known, Pending, State, StepRecord
 

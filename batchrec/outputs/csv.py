@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..directory import TABLE
-from ..model import Row
+from ..values import Row
 
 COLUMNS = (
     *("image", "step", "service", "rank", "name", "score", "root", "calorie", "year"),

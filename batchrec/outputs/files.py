@@ -20,8 +20,8 @@ from ..durable import sync_directory, sync_file
 from ..errors import OutputFailed, ResultsDamaged
 from ..exact_json import dumps, loads
 from ..interfaces import Output
-from ..model import Row
 from ..redact import may_hold_secret, redact_json
+from ..values import Row
 from .jsonl import JsonlOutput
 
 Place = tuple[int, int]

@@ -2,7 +2,7 @@
 
 from ..directory import RESULTS
 from ..exact_json import dumps
-from ..model import Row
+from ..values import Row
 
 
 class JsonlOutput:

@@ -8,7 +8,7 @@ from stat import S_ISDIR
 
 from ..errors import JobError
 from ..interfaces import Source
-from ..model import Found, Ignored, Notice
+from ..values import Found, Ignored, Notice
 from .file import File
 from .folder import Folder
 from .glob import Glob

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..model import Found
+from ..values import Found
 from .scope import Scope
 
 

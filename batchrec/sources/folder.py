@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..model import Found, Ignored
+from ..values import Found, Ignored
 from .scope import Scope, unreadable
 from .walk import walk
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from ..model import Found, Notice
+from ..values import Found, Notice
 from .keys import compiled, is_pattern, normal_pattern, prefix, quoted
 from .scope import Scope, is_folder, unreadable
 from .walk import walk

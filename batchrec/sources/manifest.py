@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import BinaryIO
 
 from ..errors import JobError
-from ..model import Found
+from ..values import Found
 from .keys import normal, printable, quoted
 from .scope import Scope, reason
 

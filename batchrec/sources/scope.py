@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
-from ..model import Found
+from ..values import Found
 from .keys import Matcher, any_of, normal_pattern, printable
 
 Identity = tuple[int, int]

@@ -8,7 +8,7 @@ import pytest
 from harness import Place, emulating
 
 from batchrec.emulator import Emulator
-from batchrec.quota import next_reset
+from batchrec.times import next_reset
 
 LONGEST = 120.0
 """Seconds that the longest of these tests takes on a busy machine."""

@@ -12,7 +12,7 @@ import pytest
 from harness import Place, calls_of, picture, until
 
 from batchrec.emulator import Emulator
-from batchrec.quota import beijing_day
+from batchrec.times import beijing_day
 
 SERVICE = "advanced_general"
 FOOD = {"service": "dish", "when": {"step": SERVICE, "label": "."}}

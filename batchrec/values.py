@@ -182,3 +182,14 @@ class Summary:
     stopped_by: str | None = None
     resume_at: str | None = None
     exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What images a service takes. Sides in pixels, `base64_bytes` of base64 text, `formats` in Pillow's names."""
+
+    base64_bytes: int = 4_000_000
+    min_side: int = 15
+    max_side: int = 4096
+    max_ratio: float = 3.0
+    formats: tuple[str, ...] = ("JPEG", "PNG", "BMP")

@@ -1,9 +1,8 @@
-"""What several tasks want done at once is done at once: one transaction for all that come in a turn of the event loop.
-
-At a few calls a second every batch holds one item; the busier the loop, the more share the price of a transaction.
-"""
+"""Concurrency primitives: micro-batching, turns on the event loop, a byte budget, a lock with priorities."""
 
 import asyncio
+import heapq
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -96,3 +95,73 @@ class Turns:
                 left -= 1
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._next)
+
+
+class Budget:
+    """So many bytes, lent out. One who asks for more than there is gets it all, once everything is back."""
+
+    def __init__(self, size: int) -> None:
+        self._size = self._left = size
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def take(self, size: int) -> int:
+        """Wait until so many bytes can be had. How many they are: what is to be given back."""
+        size = min(size, self._size)
+        if self._waiting or size > self._left:
+            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((size, place))
+            try:
+                await place
+            except asyncio.CancelledError:
+                if place.done() and not place.cancelled():
+                    self.give(size)
+                else:
+                    self._serve()
+                raise
+        else:
+            self._left -= size
+        return size
+
+    def give(self, size: int) -> None:
+        """These bytes are not needed any more."""
+        self._left += size
+        self._serve()
+
+    def _serve(self) -> None:
+        while self._waiting:
+            size, place = self._waiting[0]
+            if not place.done():
+                if size > self._left:
+                    return
+                self._left -= size
+                place.set_result(None)
+            self._waiting.popleft()
+
+
+class PriorityLock:
+    """A lock whose waiters are served in the order of their coming, those who ask to be first before the others."""
+
+    def __init__(self) -> None:
+        self._busy = False
+        self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
+        self._count = itertools.count()
+
+    async def acquire(self, *, first: bool) -> None:
+        if self._busy:
+            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (not first, next(self._count), place))
+            try:
+                await place
+            except asyncio.CancelledError:
+                if place.done() and not place.cancelled():
+                    self.release()
+                raise
+        self._busy = True
+
+    def release(self) -> None:
+        while self._waiting:
+            _, _, place = heapq.heappop(self._waiting)
+            if not place.done():
+                place.set_result(None)  # stays busy: the place is handed over
+                return
+        self._busy = False
