@@ -27,7 +27,7 @@ from .errors import CredentialsRefused, JobError, ServiceUnavailable, WrongEndpo
 from .interfaces import Transport
 from .redact import redact, remember
 from .retry import Breaker
-from .state import config_directory, write_private
+from .state.directory import config_directory, write_private
 from .values import Authorization, Failure, Kind, Reply
 
 _log = logging.getLogger(__name__)

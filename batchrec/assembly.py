@@ -16,7 +16,6 @@ from filelock import FileLock, Timeout
 from . import views
 from .account import BearerAccount, Credentials, TokenAccount, check_endpoint, load_credentials
 from .client import Client, make_request
-from .directory import LOCK, check_directory, check_unclaimed
 from .ending import Facts, ending
 from .endpoint import EMBEDDED, LIVE, normal_endpoint
 from .engine import MOST_WORKERS, PREPARING, Engine, Lane, Step, Tally
@@ -25,8 +24,6 @@ from .follow import Conditions, follow_ups
 from .gate import Caps, Gate
 from .interfaces import Transport
 from .journal import Counts, Journal
-from .known import KnownAnswers
-from .looks import Looks
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles, writing
 from .pacer import Paces
@@ -40,7 +37,10 @@ from .signals import Stopper
 from .sources import open_sources
 from .spec import Job
 from .spec import Step as JobStep
-from .state import state_directory
+from .state.answer_cache import KnownAnswers
+from .state.directory import state_directory
+from .state.inspection_cache import Looks
+from .state.output_directory import LOCK, check_directory, check_unclaimed
 from .times import iso_beijing
 from .values import AUTO, Found, Ignored, Notice, Summary
 
@@ -435,7 +435,7 @@ def _step(this: _Run, step: JobStep, follow: Conditions) -> Step:
         this.job.limits.attempts,
         this.job.input.repair,
         follow,
-        None if this.known is None else this.known.question(service, step.fingerprint),
+        None if this.known is None else this.known.question(step.fingerprint, personal=service.personal),
         options.reuse and (options.reuse_models or not service.custom),
         this.job.input.strip,
     )

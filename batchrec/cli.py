@@ -633,7 +633,7 @@ def _quota() -> Iterator[Any]:
     from contextlib import closing
 
     from .quota import Quota
-    from .state import state_directory
+    from .state.directory import state_directory
 
     with closing(Quota(state_directory(os.environ), time.time)) as counts:
         yield counts

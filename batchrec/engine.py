@@ -19,11 +19,11 @@ from .errors import BatchrecError
 from .follow import Conditions, asked, labels_of
 from .gate import Gate, GateClosed, Ticket
 from .journal import Journal
-from .known import KnownAnswers, Question
 from .outputs.files import ResultFiles
 from .record import Asked, Outcome, Recorded, Recorder, answered, copied, failed, reused
 from .retry import Action, Tries, backoff, decide
 from .sources import OUTSIDE, Boundary
+from .state.answer_cache import KnownAnswers, Question
 from .times import iso_utc
 from .values import Answer, Failure, Kind, Prepared, Task
 

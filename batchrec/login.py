@@ -18,7 +18,7 @@ from .endpoint import LIVE
 from .errors import JobError, OutputFailed
 from .http import open_transport
 from .redact import remember
-from .state import write_private
+from .state.directory import write_private
 
 _SECONDS = 30.0
 _WAKE_EVERY = 0.2

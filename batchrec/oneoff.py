@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 
 from .assembly import Options, run
-from .directory import FAILURES
 from .errors import BatchrecError, JobError
 from .exact_json import loads
 from .loading import build_job
 from .services import OptionValue
+from .state.output_directory import FAILURES
 from .values import Row, Summary
 
 _JOB_FILE = Path("recognize.toml")

@@ -19,10 +19,10 @@ from typing import Any
 import orjson
 from aiolimiter import AsyncLimiter
 
-from .durable import boot_id
 from .errors import OutputFailed
 from .pacing import AHEAD, Observed, Pace, Slot, State
-from .state import open_database
+from .state.database import open_database
+from .state.durable import boot_id
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pace (account TEXT, service TEXT, boot TEXT NOT NULL, state BLOB NOT NULL,

@@ -25,8 +25,6 @@ from .errors import JobError, WrongEndpoint
 from .follow import Conditions, asked, follow_ups, labels_of
 from .gate import Caps
 from .journal import Journal, Pending, copy_journal
-from .known import KnownAnswers
-from .looks import Key, Looks, Way, of_content, of_file
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles
 from .pacer import Paces
@@ -36,7 +34,9 @@ from .resume import Opened, Wishes, judge, listed, take_inputs, take_steps
 from .services import SERVICES
 from .sources import Boundary
 from .spec import Job, Step
-from .state import state_directory
+from .state.answer_cache import KnownAnswers
+from .state.directory import state_directory
+from .state.inspection_cache import Key, Looks, Way, of_content, of_file
 from .times import beijing_day, iso_beijing, next_reset
 from .values import AUTO, Charge, Failure, Found
 
@@ -302,7 +302,7 @@ class _Survey:
         way = self._ways.index(_way(self._job, step))
         question = None
         if earlier is not None and (self._reuse_models or not service.custom):
-            question = earlier.question(service, step.fingerprint)
+            question = earlier.question(step.fingerprint, personal=service.personal)
         for image, sha256, words in journal.looked(number, self._extra.get(number, ())):
             if not words or words[way] not in ("", images.REPAIR):
                 continue

@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .durable import boot_id
 from .errors import OutputFailed
-from .state import open_database
+from .state.database import open_database
+from .state.durable import boot_id
 from .times import beijing_day, end_of_day, next_reset
 from .values import Charge
 

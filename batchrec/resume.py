@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import images
-from .directory import check_unaccounted
-from .durable import sync_directory
 from .errors import Interrupted
 from .exact_json import dumps
 from .follow import asked, follow_ups, labels_of
 from .journal import Changed, Journal, StepRecord
-from .known import KnownAnswers
-from .looks import Looks, of_file
 from .outputs.files import ResultFiles
 from .record import GROUP_MOST
 from .services import SERVICES
 from .spec import Job
+from .state.answer_cache import KnownAnswers
+from .state.durable import sync_directory
+from .state.inspection_cache import Looks, of_file
+from .state.output_directory import check_unaccounted
 from .values import Failure, Found, Ignored, Notice, Row
 
 
@@ -131,7 +131,7 @@ def _hand_on(journal: Journal, files: ResultFiles, known: KnownAnswers, opened: 
     known.put(
         [
             (
-                known.question(SERVICES[row["service"]], asked),
+                known.question(asked, personal=SERVICES[row["service"]].personal),
                 bytes.fromhex(row["sha256"]),
                 row["answered_at"],
                 dumps(row),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import orjson
 
-from .directory import SUMMARY
 from .errors import JobError
 from .journal import reading
+from .state.output_directory import SUMMARY
 from .times import iso_utc
 
 _LATELY = 60.0

@@ -16,7 +16,6 @@ from typing import BinaryIO
 import orjson
 
 from . import images
-from .directory import FAILURES, SUMMARY
 from .errors import JobError
 from .exact_json import dumps
 from .follow import Conditions, asked, labels_of
@@ -24,6 +23,7 @@ from .journal import AnswerPlace, Counts, Reader, reading
 from .outputs import CsvOutput, JsonlOutput
 from .outputs.files import read_row
 from .spec import When
+from .state.output_directory import FAILURES, SUMMARY
 from .values import Charge, Failure, Row
 
 MOST_TOLD = 50

@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import orjson
 
-from .directory import FAILURES, NEW, SUMMARY, create_own
-from .durable import sync_file
 from .exact_json import dumps
 from .outputs.files import writing
+from .state.durable import sync_file
+from .state.output_directory import FAILURES, NEW, SUMMARY, create_own
 from .values import Row, Summary
 
 

@@ -28,7 +28,7 @@ OURS: dict[str, Places] = {
     "prepare: read": (("batchrec.images", "read"),),
     "prepare: hash": (("batchrec.images", "digest"),),
     "prepare: judge": (("batchrec.images", "as_it_is"), ("batchrec.images", "prepare")),
-    "known answers: get": (("batchrec.journal", "Journal.known"), ("batchrec.known", "KnownAnswers.get")),
+    "known answers: get": (("batchrec.journal", "Journal.known"), ("batchrec.state.answer_cache", "KnownAnswers.get")),
     "gate: line, health, token": (("batchrec.gate", "Gate.enter"), ("batchrec.gate", "Gate.settle")),
     "gate: pace": (
         ("batchrec.pacer", "Pacer.turn"),

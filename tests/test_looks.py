@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from batchrec.looks import Looks, Way, of_content, of_file
 from batchrec.services import LIMITS_2024
+from batchrec.state.inspection_cache import Looks, Way, of_content, of_file
 
 WAY = Way(LIMITS_2024, repair=True, upright=False)
 PHOTO = of_file("photos/a.jpg", 1000, 7)

@@ -5,7 +5,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrec.seen import Seen
+from batchrec.state.bloom import Seen
 
 DIGESTS = st.lists(st.binary(min_size=16, max_size=32), max_size=50)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from batchrec.errors import JobError
-from batchrec.state import config_directory, state_directory, write_private
+from batchrec.state.directory import config_directory, state_directory, write_private
 
 
 def mode(path: Path) -> int:

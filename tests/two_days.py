@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # it is a program of its own, for a process that can be killed
 
-import batchrec.durable
 import batchrec.journal.writer as writer
+import batchrec.state.durable
 from batchrec.assembly import Options, World, run
 from batchrec.loading import load_job
 from batchrec.quota import Quota

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..directory import JOURNAL, check_directory, check_unclaimed
 from ..errors import JobError, OutputFailed
+from ..state.output_directory import JOURNAL, check_directory, check_unclaimed
 from ..values import Charge
 from .values import SCHEMA, SINCE, VERSION, Counts, StepCounts, current
 

@@ -19,10 +19,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..directory import JOURNAL, open_own
-from ..durable import boot_id, sync_file
 from ..errors import JobError
-from ..seen import Seen
+from ..state.bloom import Seen
+from ..state.durable import boot_id, sync_file
+from ..state.output_directory import JOURNAL, open_own
 from ..values import Charge, Failure, Found, Kind, Row, Task
 from .reader import Reader, connect, current_copy, translated
 from .values import Changed, Finished, Known, Pending, State, StepRecord

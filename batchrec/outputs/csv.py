@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ..directory import TABLE
+from ..state.output_directory import TABLE
 from ..values import Row
 
 COLUMNS = (

@@ -15,12 +15,12 @@ from typing import Any, BinaryIO
 import aiofiles
 import orjson
 
-from ..directory import NEW, RESULTS, TABLE, create_own, open_own
-from ..durable import sync_directory, sync_file
 from ..errors import OutputFailed, ResultsDamaged
 from ..exact_json import dumps, loads
 from ..interfaces import Output
 from ..redact import may_hold_secret, redact_json
+from ..state.durable import sync_directory, sync_file
+from ..state.output_directory import NEW, RESULTS, TABLE, create_own, open_own
 from ..values import Row
 from .jsonl import JsonlOutput
 

@@ -1,7 +1,7 @@
 """results.jsonl: one JSON object a line, the truth from which every other result file can be made again."""
 
-from ..directory import RESULTS
 from ..exact_json import dumps
+from ..state.output_directory import RESULTS
 from ..values import Row
 
 

@@ -15,10 +15,10 @@ from batchrec.__main__ import main
 from batchrec.gate import Gate
 from batchrec.http import HttpTransport
 from batchrec.journal import Journal
-from batchrec.known import KnownAnswers
 from batchrec.outputs.files import ResultFiles
 from batchrec.quota import Quota
 from batchrec.record import Recorder
+from batchrec.state.answer_cache import KnownAnswers
 
 POINTS: dict[str, tuple[Any, str, str]] = {
     # a call

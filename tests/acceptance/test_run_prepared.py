@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from harness import Place, calls_of, images_of, until
 
-from batchrec.directory import JOURNAL, LOCK, NAMES, RESULT_FILES
 from batchrec.emulator import Emulator
+from batchrec.state.output_directory import JOURNAL, LOCK, NAMES, RESULT_FILES
 
 MINE = b"something that the user keeps\n"
 

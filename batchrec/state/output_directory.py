@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import JobError
+from ..errors import JobError
 
 LOCK = ".lock"
 JOURNAL = "journal.db"

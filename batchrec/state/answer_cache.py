@@ -17,11 +17,10 @@ from pathlib import Path
 
 import orjson
 
-from .exact_json import loads
-from .seen import Seen
-from .services import Service
-from .state import make_way, open_database
-from .values import Row
+from ..exact_json import loads
+from ..values import Row
+from .bloom import Seen
+from .database import make_way, open_database
 
 _log = logging.getLogger(__name__)
 
@@ -75,9 +74,9 @@ class KnownAnswers:
         """Let go of the file."""
         self._opened.close()
 
-    def question(self, service: Service, fingerprint: str) -> Question:
+    def question(self, fingerprint: str, *, personal: bool) -> Question:
         """What a step asks: the digest of its service, model and options, at this endpoint."""
-        account = self._account if service.personal else ""
+        account = self._account if personal else ""
         return hashlib.sha256(orjson.dumps([fingerprint, self._endpoint, account])).digest()
 
     def get(self, question: Question, sha256: bytes) -> Row | None:

@@ -13,8 +13,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .state import make_way, open_database
-from .values import ImageLimits
+from ..values import ImageLimits
+from .database import make_way, open_database
 
 _log = logging.getLogger(__name__)
 

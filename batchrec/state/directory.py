@@ -1,18 +1,15 @@
 """The state folder: where tokens, quota counts and known answers live, for nobody but their owner."""
 
 import os
-import sqlite3
 import stat
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack, closing
 from pathlib import Path
 from shlex import quote
 
 import platformdirs
-from filelock import FileLock
 
-from .errors import JobError
+from ..errors import JobError
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
@@ -63,45 +60,6 @@ def _exposed(path: Path) -> str:
 def config_directory(environ: Mapping[str, str]) -> Path:
     """Where credentials.toml is; it need not exist."""
     return Path(environ.get("BATCHREC_CONFIG_DIR") or platformdirs.user_config_dir("batchrec", appauthor=False))
-
-
-_BUSY_SECONDS = 30.0
-
-
-def open_database(path: Path, schema: str) -> sqlite3.Connection:
-    """A database that all processes of the machine share; made if need be, for its owner alone.
-
-    `schema` must bear being run again. Commits survive a SIGKILL; a power cut may take those since the last checkpoint.
-    The connection may be used in several threads, one at a time. Raises OSError and sqlite3.Error.
-    """
-    lock = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    # SQLite does not wait for its turn where two processes turn a new file into one with a write-ahead log.
-    with ExitStack() as opening, lock.acquire(timeout=_BUSY_SECONDS):
-        db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        opening.enter_context(closing(db))
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.executescript(schema)
-        opening.pop_all()
-    return db
-
-
-_TENTH = 10
-
-
-def make_way(db: sqlite3.Connection, table: str, by_age: str, most_bytes: int) -> None:
-    """Drop the oldest tenth of a table where the database has grown too large; its pages are used again."""
-    used, free, size = (
-        db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "freelist_count", "page_size")
-    )
-    if (used - free) * size > most_bytes:
-        (held,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
-        db.execute(
-            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY {by_age} LIMIT ?)",
-            (held // _TENTH + 1,),
-        )
 
 
 def write_private(path: Path, content: bytes) -> None:
