@@ -14,10 +14,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from . import views
-from .account import BearerAccount, Credentials, TokenAccount, check_endpoint, load_credentials
-from .client import Client, make_request
+from .api.account import BearerAccount, TokenAccount
+from .api.client import Client, make_request
+from .api.credentials import Credentials, check_endpoint, load_credentials
+from .api.endpoint import EMBEDDED, LIVE, normal_endpoint
+from .api.services import SERVICES
 from .ending import Facts, ending
-from .endpoint import EMBEDDED, LIVE, normal_endpoint
 from .engine import MOST_WORKERS, PREPARING, Engine, Lane, Step, Tally
 from .errors import DirectoryBusy, JobError
 from .follow import Conditions, follow_ups
@@ -32,7 +34,6 @@ from .quota import Quota
 from .record import Asked
 from .redact import remember
 from .resume import Opened, Wishes, open_directory
-from .services import SERVICES
 from .signals import Stopper
 from .sources import open_sources
 from .spec import Job
@@ -74,7 +75,7 @@ class Options:
 
 @asynccontextmanager
 async def _over_http(endpoint: str, call_seconds: float) -> AsyncIterator[Transport]:
-    from .http import open_transport
+    from .api.http import open_transport
 
     async with open_transport(endpoint, call_seconds) as transport:
         yield transport

@@ -148,8 +148,8 @@ def demo(
 
 def _run_to_its_end(job: Any, options: Any) -> NoReturn:
     """Run a job that is loaded, show what the embedded endpoint saw, say how it ended, and end with its code."""
+    from .api.endpoint import EMBEDDED
     from .assembly import run as run_job
-    from .endpoint import EMBEDDED
     from .tables import show_answers
 
     summary = _run(lambda: run_job(job, options))
@@ -288,8 +288,8 @@ def services(
     Example: `batchrec services dish`
     """
     with _told(), _printing():
+        from .api.services import SERVICES
         from .errors import JobError
-        from .services import SERVICES
         from .spec import did_you_mean
         from .tables import show_service, show_services
 
@@ -652,8 +652,8 @@ def _account(counts: Any, account: str | None) -> str:
 
 def _counted(counts: Any, service: str) -> str:
     """`service` as counts name it: an EasyDL service goes with its model, as in `easydl_detection/itcast_fruit`."""
+    from .api.services import SERVICES
     from .errors import JobError
-    from .services import SERVICES
 
     name, _, model = service.partition("/")
     if name not in SERVICES or SERVICES[name].custom != bool(model):

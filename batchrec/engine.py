@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from . import images
-from .client import Client, Request
+from .api.client import Client, Request
+from .api.retry import Action, Tries, backoff, decide
 from .concurrency import Budget, Turns
 from .errors import BatchrecError
 from .follow import Conditions, asked, labels_of
@@ -21,7 +22,6 @@ from .gate import Gate, GateClosed, Ticket
 from .journal import Journal
 from .outputs.files import ResultFiles
 from .record import Asked, Outcome, Recorded, Recorder, answered, copied, failed, reused
-from .retry import Action, Tries, backoff, decide
 from .sources import OUTSIDE, Boundary
 from .state.answer_cache import KnownAnswers, Question
 from .times import iso_utc

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .api.retry import PERMISSION_DENIED, Breaker, counts
 from .concurrency import Batch, PriorityLock
 from .errors import CredentialsRefused, ServiceUnavailable
 from .interfaces import Account, Ledger
 from .pacer import Pacer, Paces
 from .pacing import Slot
 from .quota import Closure, Quota
-from .retry import PERMISSION_DENIED, Breaker, counts
 from .times import iso_beijing
 from .values import Authorization, Charge, Failure, Kind
 

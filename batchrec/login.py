@@ -13,10 +13,11 @@ from pathlib import Path
 import typer
 from filelock import FileLock, Timeout
 
-from .account import Credentials, TokenAccount, credentials_file, read_profiles, real_endpoint
-from .endpoint import LIVE
+from .api.account import TokenAccount
+from .api.credentials import Credentials, credentials_file, read_profiles, real_endpoint
+from .api.endpoint import LIVE
+from .api.http import open_transport
 from .errors import JobError, OutputFailed
-from .http import open_transport
 from .redact import remember
 from .state.directory import write_private
 

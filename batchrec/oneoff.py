@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
+from .api.services import OptionValue
 from .assembly import Options, run
 from .errors import BatchrecError, JobError
 from .exact_json import loads
 from .loading import build_job
-from .services import OptionValue
 from .state.output_directory import FAILURES
 from .values import Row, Summary
 

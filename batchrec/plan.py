@@ -18,9 +18,10 @@ from itertools import islice
 from pathlib import Path
 
 from . import images
-from .account import Credentials
+from .api.credentials import Credentials
+from .api.endpoint import EMBEDDED
+from .api.services import SERVICES
 from .assembly import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
-from .endpoint import EMBEDDED
 from .errors import JobError, WrongEndpoint
 from .follow import Conditions, asked, follow_ups, labels_of
 from .gate import Caps
@@ -31,7 +32,6 @@ from .pacer import Paces
 from .progress import Snapshot, Style, shown
 from .quota import Quota
 from .resume import Opened, Wishes, judge, listed, take_inputs, take_steps
-from .services import SERVICES
 from .sources import Boundary
 from .spec import Job, Step
 from .state.answer_cache import KnownAnswers

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from .api.services import Service
 from .journal import Finished, Journal, Known
 from .outputs.files import Line, ResultFiles, Texts, writing
-from .services import Service
 from .values import Answer, Failure, Label, Prepared, Row, Task
 
 GROUP_SECONDS = 0.15

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import images
+from .api.services import SERVICES
 from .errors import Interrupted
 from .exact_json import dumps
 from .follow import asked, follow_ups, labels_of
 from .journal import Changed, Journal, StepRecord
 from .outputs.files import ResultFiles
 from .record import GROUP_MOST
-from .services import SERVICES
 from .spec import Job
 from .state.answer_cache import KnownAnswers
 from .state.durable import sync_directory

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
 from . import patterns
-from .endpoint import LIVE, normal_endpoint
-from .services import SERVICES, Option
+from .api.endpoint import LIVE, normal_endpoint
+from .api.services import SERVICES, Option
 from .values import AUTO, Label
 
 SCHEMA_FILE = Path(__file__).with_name("job.schema.json")

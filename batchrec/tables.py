@@ -8,7 +8,9 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from .codes import CODES, WORDS, kind_of
+from .api.codes import CODES, WORDS, kind_of
+from .api.retry import ACTIONS, PERMISSION_DENIED, Action
+from .api.services import SERVICES, Service
 from .errors import JobError
 from .outputs.csv import CsvOutput
 from .outputs.jsonl import JsonlOutput
@@ -16,8 +18,6 @@ from .plan import Plan
 from .progress import duration
 from .quota import Usage
 from .redact import visible
-from .retry import ACTIONS, PERMISSION_DENIED, Action
-from .services import SERVICES, Service
 from .status import Status
 from .times import iso_beijing
 from .values import Row

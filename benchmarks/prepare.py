@@ -150,7 +150,7 @@ def _without_drafts() -> None:
 
 def _measure(data: bytes, seconds: float, threads: int) -> dict[str, Any]:
     from batchrec import images
-    from batchrec.services import SERVICES
+    from batchrec.api.services import SERVICES
     from batchrec.values import Failure, Prepared
 
     limits = SERVICES["advanced_general"].limits

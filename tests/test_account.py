@@ -11,7 +11,8 @@ import pytest
 from filelock import FileLock
 
 from batchrec import redact
-from batchrec.account import BearerAccount, Credentials, TokenAccount, load_credentials
+from batchrec.api.account import BearerAccount, TokenAccount
+from batchrec.api.credentials import Credentials, load_credentials
 from batchrec.errors import CredentialsRefused, JobError, ServiceUnavailable
 from batchrec.values import Authorization, Failure, Kind, Reply
 from benchmarks.virtual_time import virtual

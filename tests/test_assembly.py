@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from batchrec import assembly
-from batchrec.account import Credentials
+from batchrec.api.credentials import Credentials
 from batchrec.errors import DirectoryBusy, JobError, OutputFailed
 from batchrec.loading import build_job
 

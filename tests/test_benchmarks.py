@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batchrec import images
-from batchrec.services import SERVICES
+from batchrec.api.services import SERVICES
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.against import interval
 from benchmarks.clients import CLIENTS

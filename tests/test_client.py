@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrec import redact
-from batchrec.client import Client, judge, make_request
-from batchrec.services import SERVICES
+from batchrec.api.client import Client, judge, make_request
+from batchrec.api.services import SERVICES
 from batchrec.values import Answer, Authorization, Failure, Kind, Reply
 
 GENERAL = SERVICES["advanced_general"].reading

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchrec.codes import CODES, WORDS, kind_of, kind_of_status
+from batchrec.api.codes import CODES, WORDS, kind_of, kind_of_status
 from batchrec.values import Kind
 
 CONTRACT = {

@@ -19,13 +19,13 @@ import typer
 
 import batchrec
 from batchrec import errors
+from batchrec.api.codes import CODES, WORDS
+from batchrec.api.services import SERVICES
 from batchrec.cli import LATER, app
-from batchrec.codes import CODES, WORDS
 from batchrec.emulator.faults import KEYS, Fault, FaultPlan
 from batchrec.emulator.settings import Settings
 from batchrec.loading import build_job
 from batchrec.outputs.csv import COLUMNS
-from batchrec.services import SERVICES
 from batchrec.spec import job_schema
 from batchrec.values import Kind
 

@@ -25,16 +25,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from batchrec import images
-from batchrec.account import read_token
-from batchrec.client import judge
-from batchrec.codes import WORDS
+from batchrec.api.account import read_token
+from batchrec.api.client import judge
+from batchrec.api.codes import WORDS
+from batchrec.api.services import LIMITS_2024, SERVICES, Service
 from batchrec.errors import CredentialsRefused, JobError
 from batchrec.exact_json import loads
 from batchrec.images.judge import FORMATS
 from batchrec.outputs.csv import COLUMNS, CsvOutput
 from batchrec.outputs.jsonl import JsonlOutput
 from batchrec.record import Asked, answered
-from batchrec.services import LIMITS_2024, SERVICES, Service
 from batchrec.sources import open_sources
 from batchrec.sources.keys import normal, printable
 from batchrec.sources.manifest import READERS, Lines

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchrec.codes import kind_of
+from batchrec.api.codes import kind_of
+from batchrec.api.retry import Action, Tries, backoff, counts, decide
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
 from batchrec.gate import Caps, Gate, GateClosed
 from batchrec.pacer import Paces
 from batchrec.quota import Quota
-from batchrec.retry import Action, Tries, backoff, counts, decide
 from batchrec.times import BEIJING
 from batchrec.values import Authorization, Charge, Failure, Kind
 from benchmarks.gates import through_gates

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from batchrec.api.http import MAX_REPLY, open_transport, proxy_for
 from batchrec.errors import JobError
-from batchrec.http import MAX_REPLY, open_transport, proxy_for
 from batchrec.values import Failure, Kind, Reply
 
 QUERY = "access_token=s3cret-token"

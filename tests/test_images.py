@@ -26,13 +26,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 
 from batchrec import images
-from batchrec.codes import WORDS
+from batchrec.api.codes import WORDS
+from batchrec.api.services import LIMITS_2024
 from batchrec.images import apart
 from batchrec.images import repair as repairing
 from batchrec.images.apart import Work, mend_apart
 from batchrec.images.judge import Picture, look
 from batchrec.images.memory import MemoryBudget
-from batchrec.services import LIMITS_2024
 from batchrec.values import Box, Failure, ImageLimits, Kind, Prepared
 
 T = TypeVar("T")
@@ -929,7 +929,7 @@ def test_the_process_dies_with_the_one_that_started_it(tmp_path: Path) -> None:
     (tmp_path / "a.jp2").write_bytes(saved(noise((1000, 800)), "JPEG2000"))
     (tmp_path / "sitecustomize.py").write_text(STOPPED_AT_ITS_END)
     code = (
-        "import sys; from batchrec import images; from batchrec.services import LIMITS_2024\n"
+        "import sys; from batchrec import images; from batchrec.api.services import LIMITS_2024\n"
         "images.prepare(open(sys.argv[1], 'rb').read(), LIMITS_2024, repair=True, upright=False)"
     )
     path = os.pathsep.join([str(tmp_path), *sys.path])

@@ -7,8 +7,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from batchrec.api.services import SERVICES
 from batchrec.loading import load_job
-from batchrec.services import SERVICES
 from batchrec.spec import job_schema
 
 JOBS = Path(__file__).parent.parent / "jobs"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from batchrec.api.services import SERVICES
 from batchrec.exact_json import dumps
-from batchrec.services import SERVICES
 from batchrec.state.answer_cache import OLDEST_SECONDS, KnownAnswers
 from batchrec.times import iso_utc
 

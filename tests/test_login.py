@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrec import redact
-from batchrec.account import load_credentials
+from batchrec.api.credentials import load_credentials
 from batchrec.emulator import FaultPlan, Settings, serve
 from batchrec.errors import CredentialsRefused, JobError, OutputFailed, ServiceUnavailable
 from batchrec.login import _toml, try_and_keep

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from batchrec.services import LIMITS_2024
+from batchrec.api.services import LIMITS_2024
 from batchrec.state.inspection_cache import Looks, Way, of_content, of_file
 
 WAY = Way(LIMITS_2024, repair=True, upright=False)

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from batchrec import images
+from batchrec.api.services import SERVICES
 from batchrec.journal import Journal
 from batchrec.loading import build_job
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
 from batchrec.record import Asked, Outcome, Recorder, answered, placed
 from batchrec.resume import Wishes, open_directory
-from batchrec.services import SERVICES
 from batchrec.values import Answer, Charge, Found, Label, Prepared
 from batchrec.verify import verify
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batchrec import images
+from batchrec.api.services import SERVICES
 from batchrec.errors import Interrupted, JobError, OutputFailed, ResultsDamaged
 from batchrec.follow import asked, follow_ups
 from batchrec.journal import Journal
@@ -23,7 +24,6 @@ from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
 from batchrec.record import Asked, Outcome, answered, copied, failed
 from batchrec.resume import Opened, Wishes, open_directory
-from batchrec.services import SERVICES
 from batchrec.sources import open_sources
 from batchrec.values import Answer, Charge, Failure, Found, Kind, Label, Prepared, Task
 

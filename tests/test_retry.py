@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrec.codes import CODES, WORDS, kind_of, kind_of_status
-from batchrec.retry import ACTIONS, MISCONFIGURED_AFTER, Action, Breaker, Tries, backoff, counts, decide
+from batchrec.api.codes import CODES, WORDS, kind_of, kind_of_status
+from batchrec.api.retry import ACTIONS, MISCONFIGURED_AFTER, Action, Breaker, Tries, backoff, counts, decide
 from batchrec.values import Failure, Kind
 
 TABLE: dict[Kind, tuple[Action, list[int]]] = {

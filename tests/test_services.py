@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchrec.api.labels import read_labels
+from batchrec.api.services import SERVICES, Option
 from batchrec.record import Asked, answered
-from batchrec.services import SERVICES, Option, read_labels
 from batchrec.values import Answer, Box, Label, Prepared, Task
 
 JSON = st.recursive(

@@ -7,9 +7,9 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
+from batchrec.api.services import SERVICES
 from batchrec.complaints import TABLES
 from batchrec.loading import load_job
-from batchrec.services import SERVICES
 from batchrec.spec import SCHEMA_FILE, Account, Job, Limits, Step, When, job_schema, template
 from batchrec.values import Label
 

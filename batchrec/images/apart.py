@@ -23,7 +23,7 @@ from typing import IO, Any, BinaryIO
 
 import orjson
 
-from ..codes import WORDS
+from ..api.codes import WORDS
 from ..values import Failure, ImageLimits, Kind, Prepared
 from .judge import most_bytes, refuse
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from batchrec import views
 from batchrec.__main__ import main
+from batchrec.api.http import HttpTransport
 from batchrec.gate import Gate
-from batchrec.http import HttpTransport
 from batchrec.journal import Journal
 from batchrec.outputs.files import ResultFiles
 from batchrec.quota import Quota

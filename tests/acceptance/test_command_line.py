@@ -10,10 +10,10 @@ from harness import KEY, SECRET, Place, calls_of, images_of, picture, until
 from terminal import on_terminal
 from typer.testing import CliRunner
 
+from batchrec.api.codes import CODES, WORDS
+from batchrec.api.services import SERVICES
 from batchrec.cli import app
-from batchrec.codes import CODES, WORDS
 from batchrec.emulator import Emulator, FaultPlan
-from batchrec.services import SERVICES
 
 COMMANDS = (
     *("run", "demo", "recognize", "services", "errors", "emulator", "login", "init"),

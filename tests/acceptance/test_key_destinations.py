@@ -19,7 +19,7 @@ from rogue import listening
 from stranger import Said, Stranger, reply, strange
 from terminal import on_terminal
 
-from batchrec.account import read_profiles
+from batchrec.api.credentials import read_profiles
 
 LIVE = "https://aip.baidubce.com"
 FOREIGN = "https://collector.example"

@@ -24,7 +24,7 @@ from batchrec import client
 from batchrec.__main__ import main
 async def post(self, url, body, headers):
     raise RuntimeError(f"cannot post to {url} with {headers}")
-from batchrec.http import HttpTransport
+from batchrec.api.http import HttpTransport
 real = HttpTransport.post
 async def first_the_token(self, url, body, headers):
     return await (real if "/oauth/" in url else post)(self, url, body, headers)

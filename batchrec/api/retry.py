@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from enum import Enum
 
-from .values import Failure, Kind
+from ..values import Failure, Kind
 
 PERMISSION_DENIED = 6
 """The one refusal that is about a service, not about the key."""

@@ -15,9 +15,9 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from . import __version__
-from .errors import JobError
-from .values import Failure, Kind, Reply
+from .. import __version__
+from ..errors import JobError
+from ..values import Failure, Kind, Reply
 
 MAX_REPLY = 2 * 1024 * 1024
 """Bytes of a reply that are read at most. Those with encyclopaedia text are some 50 KB, and JSON of nothing but empty

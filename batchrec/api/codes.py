@@ -6,7 +6,7 @@ error pages (2019-06 to 2024-12); `error_code` comes with HTTP status 200 in all
 
 from dataclasses import dataclass
 
-from .values import Kind
+from ..values import Kind
 
 
 @dataclass(frozen=True, slots=True)

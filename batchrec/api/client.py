@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from . import images
+import pybase64
+
+from ..exact_json import dumps, loads
+from ..interfaces import Transport
+from ..redact import redact
+from ..values import Answer, Authorization, Failure, Kind, Reply
 from .codes import kind_of, kind_of_status
-from .exact_json import dumps, loads
-from .interfaces import Transport
-from .redact import redact
-from .services import MOST_LABELS, OptionValue, Reading, Service, read_labels
-from .values import Answer, Authorization, Failure, Kind, Reply
+from .labels import read_labels
+from .services import MOST_LABELS, OptionValue, Reading, Service
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ class Request:
 
         Three replacements cost 150 us for 100 KB where urllib's quoting costs 3.7 ms.
         """
-        text = images.encode(piece)
+        text = pybase64.b64encode(piece)
         return text if self.json else text.replace(b"+", b"%2B").replace(b"/", b"%2F").replace(b"=", b"%3D")
 
 

@@ -1,0 +1,1 @@
+"""One call to the service: catalogue, error codes, credentials, transport and retries."""

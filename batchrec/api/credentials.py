@@ -1,0 +1,150 @@
+"""Credentials of a profile, from the environment or credentials.toml."""
+
+import hashlib
+import os
+import shlex
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import JobError, WrongEndpoint
+from ..state.directory import config_directory
+from .endpoint import EMBEDDED, LIVE, normal_endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """One profile: an API Key and Secret Key (OAuth), or a bearer API Key. `account` names who shares its counts.
+
+    `endpoint` is the only one they are sent to, in normal form. Those of the environment (`variables`) may also go
+    where the user's own hand sends them.
+    """
+
+    api_key: str = field(default="", repr=False)
+    secret_key: str = field(default="", repr=False)
+    bearer: str = field(default="", repr=False)
+    account: str = ""
+    endpoint: str = LIVE
+    variables: bool = field(default=False, compare=False)
+
+    @property
+    def identity(self) -> str:
+        """The account's name in quota counts: what the profile says, or a digest of its key."""
+        return self.account or key_digest(self.bearer or self.api_key)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written anywhere."""
+        return tuple(secret for secret in (self.api_key, self.secret_key, self.bearer) if secret)
+
+
+def credentials_file(environ: Mapping[str, str]) -> Path:
+    """Where profiles are kept; it need not exist."""
+    return config_directory(environ) / "credentials.toml"
+
+
+def load_credentials(profile: str, environ: Mapping[str, str]) -> Credentials:
+    """The credentials of a profile; for "default" the environment wins over the file. Raises JobError."""
+    key, secret = environ.get("BAIDU_API_KEY"), environ.get("BAIDU_SECRET_KEY")
+    if profile == "default" and (key or secret):
+        if not (key and secret):
+            raise JobError("BAIDU_API_KEY and BAIDU_SECRET_KEY: set both, or neither")
+        return Credentials(key, secret, variables=True)
+    path = credentials_file(environ)
+    profiles = read_profiles(path)
+    if profile not in profiles:
+        known = ", ".join(sorted(profiles)) or "none yet"
+        raise JobError(
+            f"{path}: there is no profile {profile!r} (there are: {known}). Run `batchrec login`, "
+            'set BAIDU_API_KEY and BAIDU_SECRET_KEY, or try the job with account.endpoint = "embedded"'
+        )
+    return _credentials(path, profile, profiles[profile])
+
+
+def check_endpoint(credentials: Credentials, profile: str, endpoint: str, *, by_hand: bool, origin: str) -> None:
+    """Raise WrongEndpoint where these credentials must not be sent to `endpoint` (in normal form).
+
+    A profile goes to its own endpoint only. Keys of the environment go to the service itself, or where the user's own
+    hand names the endpoint (`by_hand`), never to a host that only a job file names: job files are shared. `origin` says
+    where the endpoint was written.
+    """
+    if endpoint == credentials.endpoint or (credentials.variables and by_hand):
+        return
+    name = "NAME" if profile == "default" else shlex.quote(profile)
+    login = f"`batchrec login --endpoint {shlex.quote(endpoint)} --profile {name}`"
+    if profile == "default":
+        login += ' and account.profile = "NAME"'
+    if credentials.variables:
+        raise WrongEndpoint(
+            f'{origin}: account.endpoint: "{endpoint}" is named by a job file only, so BAIDU_API_KEY and '
+            f"BAIDU_SECRET_KEY are not sent there. If you trust it: set BATCHREC_ENDPOINT={shlex.quote(endpoint)}, or "
+            f"keep a key of its own with {login}"
+        )
+    raise WrongEndpoint(
+        f'{origin}: account.endpoint: "{endpoint}" is not the endpoint of profile {profile!r} '
+        f"({credentials.endpoint}), so its key is not sent there. If you trust it, keep a key of its own with {login}"
+    )
+
+
+def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a credentials file, empty where there is none. Raises JobError if it is not this user's alone."""
+    try:
+        with open(path, encoding="utf-8", opener=_open_at_once) as file:
+            if complaint := _not_private(os.fstat(file.fileno()), path):
+                raise JobError(f"{path}: {complaint}")
+            tables = tomllib.loads(file.read())
+    except FileNotFoundError:
+        return {}
+    except OSError as exc:
+        raise JobError(f"{path}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise JobError(f"{path}: is not TOML in UTF-8 (its content is not shown)") from None
+    return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe does not wait for its writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _not_private(status: os.stat_result, path: Path) -> str:
+    """Why an open file cannot be trusted with keys, and the remedy; empty where it can."""
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a regular file, but a pipe or a device"
+    if os.name == "nt":  # Windows has access lists instead, and shows every file as readable by all
+        return ""
+    if status.st_uid != os.geteuid():
+        return f"belongs to another user (uid {status.st_uid}); run: chown {os.geteuid()} {shlex.quote(str(path))}"
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return f"others can read it; run: chmod 600 {shlex.quote(str(path))}"
+    return ""
+
+
+def _credentials(path: Path, profile: str, table: Mapping[str, object]) -> Credentials:
+    known = {"api_key", "secret_key", "bearer", "account", "endpoint"}
+    wrong = [name for name, value in table.items() if name not in known or not isinstance(value, str)]
+    if wrong:
+        raise JobError(f"{path}: [{profile}] has {', '.join(wrong)}; expected text for {', '.join(sorted(known))}")
+    texts = {"endpoint": LIVE} | {name: str(value) for name, value in table.items()}
+    try:
+        endpoint = real_endpoint(texts.pop("endpoint"))
+    except ValueError as exc:
+        raise JobError(f"{path}: [{profile}] endpoint: {exc}") from None
+    credentials = Credentials(**texts, endpoint=endpoint, variables=False)
+    if not credentials.bearer and not (credentials.api_key and credentials.secret_key):
+        raise JobError(f"{path}: [{profile}] needs api_key and secret_key, or bearer")
+    return credentials
+
+
+def real_endpoint(text: str) -> str:
+    """The normal form of an endpoint that keys can belong to. Raises ValueError as `normal_endpoint` does."""
+    if text == EMBEDDED:
+        raise ValueError('is "embedded", which needs no key')
+    return normal_endpoint(text)
+
+
+def key_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
