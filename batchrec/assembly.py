@@ -23,14 +23,15 @@ from .ending import Facts, ending
 from .engine import MOST_WORKERS, PREPARING, Engine, Lane, Step, Tally
 from .errors import DirectoryBusy, JobError
 from .follow import Conditions, follow_ups
-from .gate import Caps, Gate
 from .interfaces import Transport
 from .journal import Counts, Journal
+from .limits.availability import Caps
+from .limits.gate import Gate
+from .limits.quota import Quota
+from .limits.shared_rate import Paces
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles, writing
-from .pacer import Paces
 from .progress import Snapshot, Style, say, shown
-from .quota import Quota
 from .record import Asked
 from .redact import remember
 from .resume import Opened, Wishes, open_directory

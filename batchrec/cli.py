@@ -632,7 +632,7 @@ def _quota() -> Iterator[Any]:
     import time
     from contextlib import closing
 
-    from .quota import Quota
+    from .limits.quota import Quota
     from .state.directory import state_directory
 
     with closing(Quota(state_directory(os.environ), time.time)) as counts:

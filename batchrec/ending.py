@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from signal import Signals
 
 from .errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
-from .quota import DAILY, TOTAL, Closure
+from .limits.quota import DAILY, TOTAL, Closure
 from .times import iso_beijing
 
 

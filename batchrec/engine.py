@@ -18,8 +18,8 @@ from .api.retry import Action, Tries, backoff, decide
 from .concurrency import Budget, Turns
 from .errors import BatchrecError
 from .follow import Conditions, asked, labels_of
-from .gate import Gate, GateClosed, Ticket
 from .journal import Journal
+from .limits.gate import Gate, GateClosed, Ticket
 from .outputs.files import ResultFiles
 from .record import Asked, Outcome, Recorded, Recorder, answered, copied, failed, reused
 from .sources import OUTSIDE, Boundary

@@ -24,13 +24,13 @@ from .api.services import SERVICES
 from .assembly import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
 from .errors import JobError, WrongEndpoint
 from .follow import Conditions, asked, follow_ups, labels_of
-from .gate import Caps
 from .journal import Journal, Pending, copy_journal
+from .limits.availability import Caps
+from .limits.quota import Quota
+from .limits.shared_rate import Paces
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles
-from .pacer import Paces
 from .progress import Snapshot, Style, shown
-from .quota import Quota
 from .resume import Opened, Wishes, judge, listed, take_inputs, take_steps
 from .sources import Boundary
 from .spec import Job, Step

@@ -12,9 +12,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batchrec.gate import Caps, Gate
-from batchrec.pacer import Paces
-from batchrec.quota import Quota
+from batchrec.limits.availability import Caps
+from batchrec.limits.gate import Gate
+from batchrec.limits.quota import Quota
+from batchrec.limits.shared_rate import Paces
 from batchrec.times import beijing_day
 from batchrec.values import Authorization, Charge, Failure, Kind
 

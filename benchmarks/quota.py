@@ -25,8 +25,9 @@ import orjson
 import uvloop
 from aiolimiter import AsyncLimiter
 
-from batchrec.gate import Caps, Gate
-from batchrec.pacer import Pacer, Paces
+from batchrec.limits.availability import Caps
+from batchrec.limits.gate import Gate
+from batchrec.limits.shared_rate import Pacer, Paces
 from batchrec.values import AUTO
 
 from . import virtual_time

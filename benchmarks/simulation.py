@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from batchrec.pacing import Pace, Slot
+from batchrec.limits.rate import Pace, Slot
 
 Window = Literal["fixed", "sliding"]
 START = 1_000.0

@@ -16,10 +16,10 @@ FLOORS = (
     ("oneoff", "plan"),
     ("assembly",),
     ("engine", "loading", "resume", "verify"),
-    ("complaints", "demo", "follow"),
-    ("ending", "gate", "images", "login", "record", "spec", "status", "views"),
-    ("api", "journal", "outputs", "pacer", "quota", "sources"),
-    ("interfaces", "pacing", "progress", "signals", "state"),
+    ("complaints", "demo", "ending", "follow"),
+    ("images", "limits", "login", "record", "spec", "status", "views"),
+    ("api", "journal", "outputs", "sources"),
+    ("interfaces", "progress", "signals", "state"),
     ("__init__", "concurrency", "errors", "exact_json", "patterns", "redact", "times", "values"),
 )
 """From the roof down. A module may import from lower floors, never from its own or a higher one."""

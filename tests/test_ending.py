@@ -8,7 +8,7 @@ import pytest
 
 from batchrec.ending import Ending, Facts, ending
 from batchrec.errors import CredentialsRefused, JobError, OutputFailed, ResultsDamaged, ServiceUnavailable
-from batchrec.quota import DAILY, TOTAL, Closure
+from batchrec.limits.quota import DAILY, TOTAL, Closure
 
 MIDNIGHT = 1_767_369_600.0
 """2026-01-03, 00:00 in Beijing."""

@@ -19,9 +19,10 @@ from batchrec.api.codes import kind_of
 from batchrec.api.retry import Action, Tries, backoff, counts, decide
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
-from batchrec.gate import Caps, Gate, GateClosed
-from batchrec.pacer import Paces
-from batchrec.quota import Quota
+from batchrec.limits.availability import Caps
+from batchrec.limits.gate import Gate, GateClosed
+from batchrec.limits.quota import Quota
+from batchrec.limits.shared_rate import Paces
 from batchrec.times import BEIJING
 from batchrec.values import Authorization, Charge, Failure, Kind
 from benchmarks.gates import through_gates

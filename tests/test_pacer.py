@@ -12,8 +12,8 @@ import pytest
 
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import OutputFailed
-from batchrec.pacer import Pacer, Paces
-from batchrec.pacing import Slot
+from batchrec.limits.rate import Slot
+from batchrec.limits.shared_rate import Pacer, Paces
 from batchrec.values import AUTO
 from benchmarks.virtual_time import run, virtual
 

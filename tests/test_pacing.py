@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrec.emulator.counters import busiest_second
-from batchrec.pacing import Pace, Slot
+from batchrec.limits.rate import Pace, Slot
 from batchrec.values import AUTO
 from benchmarks.simulation import Outcome, Service, Window, simulate
 

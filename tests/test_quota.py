@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from batchrec.errors import OutputFailed
-from batchrec.quota import Closure, Quota, Usage
+from batchrec.limits.quota import Closure, Quota, Usage
 from batchrec.times import BEIJING, beijing_day, iso_beijing, iso_utc, next_reset
 from batchrec.values import Charge
 
@@ -270,7 +270,7 @@ RESERVING = """
 import sys, time
 from pathlib import Path
 from batchrec.values import Charge
-from batchrec.quota import Quota
+from batchrec.limits.quota import Quota
 quota = Quota(Path(sys.argv[1]), time.time)
 cap = int(sys.argv[2]) or None
 while isinstance(quota.reserve("me", "dish", None, cap)[0], Charge):
@@ -373,7 +373,7 @@ def test_what_is_on_the_disk_bounds_what_was_sent(tmp_path: Path, clock: Clock) 
 OPENING = """
 import sys, time
 from pathlib import Path
-from batchrec.quota import Quota
+from batchrec.limits.quota import Quota
 while not Path(sys.argv[1], "go").exists():
     pass
 Quota(Path(sys.argv[1]), time.time).close()

@@ -7,7 +7,7 @@ import pytest
 from batchrec.api.codes import CODES, WORDS
 from batchrec.api.services import SERVICES
 from batchrec.errors import JobError
-from batchrec.quota import Closure, Usage
+from batchrec.limits.quota import Closure, Usage
 from batchrec.tables import show_answers, show_error, show_errors, show_quota, show_service, show_services
 
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # it is a program of its 
 import batchrec.journal.writer as writer
 import batchrec.state.durable
 from batchrec.assembly import Options, World, run
+from batchrec.limits.quota import Quota
 from batchrec.loading import load_job
-from batchrec.quota import Quota
 from batchrec.times import BEIJING, beijing_day
 from batchrec.values import Failure, Reply
 from benchmarks import virtual_time
@@ -130,7 +130,7 @@ def main() -> None:
     folder, how = Path(sys.argv[1]), sys.argv[4]
     begin, end = float(sys.argv[2]), float(sys.argv[3])
     boot = (folder / "boot").read_text()
-    writer.boot_id = batchrec.quota.boot_id = lambda: boot  # type: ignore[attr-defined]
+    writer.boot_id = batchrec.limits.quota.boot_id = lambda: boot  # type: ignore[attr-defined]
     if how == "power":
         keep_what_is_synced(folder)
     virtual_time.run(live(folder, begin, end, how))

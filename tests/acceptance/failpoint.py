@@ -13,10 +13,10 @@ from typing import Any
 from batchrec import views
 from batchrec.__main__ import main
 from batchrec.api.http import HttpTransport
-from batchrec.gate import Gate
 from batchrec.journal import Journal
+from batchrec.limits.gate import Gate
+from batchrec.limits.quota import Quota
 from batchrec.outputs.files import ResultFiles
-from batchrec.quota import Quota
 from batchrec.record import Recorder
 from batchrec.state.answer_cache import KnownAnswers
 

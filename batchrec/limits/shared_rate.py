@@ -19,10 +19,11 @@ from typing import Any
 import orjson
 from aiolimiter import AsyncLimiter
 
-from .errors import OutputFailed
-from .pacing import AHEAD, Observed, Pace, Slot, State
-from .state.database import open_database
-from .state.durable import boot_id
+from ..errors import OutputFailed
+from ..state.database import open_database
+from ..state.durable import boot_id
+from .rate import AHEAD, Pace, Slot, State
+from .round_trips import Observed
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pace (account TEXT, service TEXT, boot TEXT NOT NULL, state BLOB NOT NULL,

@@ -22,13 +22,12 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .values import AUTO
+from ..values import AUTO
+from .round_trips import FAR, Observed
 
 SLOWEST = 1 / 3
 """The smallest share of a set rate that refusals can bring about."""
 
-FAR = 1e12
-"""As good as infinite, but a number that JSON has."""
 
 AHEAD = 0.02
 """Seconds before its time in which a place can be had."""
@@ -65,17 +64,6 @@ _HOLDS = 2.0
 
 _PAUSE_FIRST = 0.25
 _PAUSE_MOST = 8.0
-
-
-@dataclass(slots=True)
-class Observed:
-    """Round trips of answered calls over a while, in seconds."""
-
-    since: float = -FAR
-    answers: int = 0
-    fastest: float = FAR
-    slowest: float = 0.0
-    total: float = 0.0
 
 
 @dataclass(slots=True)

@@ -12,11 +12,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import OutputFailed
-from .state.database import open_database
-from .state.durable import boot_id
-from .times import beijing_day, end_of_day, next_reset
-from .values import Charge
+from ..errors import OutputFailed
+from ..state.database import open_database
+from ..state.durable import boot_id
+from ..times import beijing_day, end_of_day, next_reset
+from ..values import Charge
 
 DAILY, TOTAL = 17, 19
 """The service's codes for a used-up day and a used-up pack."""

@@ -5,18 +5,18 @@ import logging
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from .api.retry import PERMISSION_DENIED, Breaker, counts
-from .concurrency import Batch, PriorityLock
-from .errors import CredentialsRefused, ServiceUnavailable
-from .interfaces import Account, Ledger
-from .pacer import Pacer, Paces
-from .pacing import Slot
+from ..api.retry import PERMISSION_DENIED, Breaker, counts
+from ..concurrency import Batch, PriorityLock
+from ..errors import CredentialsRefused, ServiceUnavailable
+from ..interfaces import Account, Ledger
+from ..times import iso_beijing
+from ..values import Authorization, Charge, Failure, Kind
+from .availability import Caps
 from .quota import Closure, Quota
-from .times import iso_beijing
-from .values import Authorization, Charge, Failure, Kind
+from .rate import Slot
+from .shared_rate import Pacer, Paces
 
 _log = logging.getLogger(__name__)
 
@@ -45,15 +45,6 @@ class Ticket(NamedTuple):
 
 _Booking = Charge | Closure | None
 """What a call is counted on, or why it must not leave after all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """What an account allows for a service: calls per second (or AUTO), per Beijing day, and in all."""
-
-    qps: float
-    daily: int | None = None
-    total: int | None = None
 
 
 class Gate:
