@@ -1,5 +1,5 @@
 from .assembly import run as run
-from .loading import load_job as load_job
+from .job.loading import load_job as load_job
 from .oneoff import ImagesFailed as ImagesFailed
 from .oneoff import recognize as recognize
 

@@ -22,8 +22,10 @@ from .api.services import SERVICES
 from .ending import Facts, ending
 from .engine import MOST_WORKERS, PREPARING, Engine, Lane, Step, Tally
 from .errors import DirectoryBusy, JobError
-from .follow import Conditions, follow_ups
 from .interfaces import Transport
+from .job.follow_ups import Conditions, follow_ups
+from .job.spec import Job
+from .job.spec import Step as JobStep
 from .journal import Counts, Journal
 from .limits.availability import Caps
 from .limits.gate import Gate
@@ -37,8 +39,6 @@ from .redact import remember
 from .resume import Opened, Wishes, open_directory
 from .signals import Stopper
 from .sources import open_sources
-from .spec import Job
-from .spec import Step as JobStep
 from .state.answer_cache import KnownAnswers
 from .state.directory import state_directory
 from .state.inspection_cache import Looks

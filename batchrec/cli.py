@@ -109,7 +109,7 @@ def run(
     """
     with _told():
         from .assembly import Options
-        from .loading import load_job
+        from .job.loading import load_job
         from .resume import Wishes
 
         _log_to_stderr(log_level)
@@ -136,7 +136,7 @@ def demo(
 
         from .assembly import Options
         from .demo import unpack
-        from .loading import load_job
+        from .job.loading import load_job
 
         _log_to_stderr(LogLevel.WARNING)
         job = unpack(folder)
@@ -180,7 +180,7 @@ def plan(
     Example: `batchrec plan jobs/demo.toml`
     """
     with _told():
-        from .loading import load_job
+        from .job.loading import load_job
         from .plan import payer_known
         from .plan import plan as plan_job
         from .tables import show_json, show_plan
@@ -290,7 +290,7 @@ def services(
     with _told(), _printing():
         from .api.services import SERVICES
         from .errors import JobError
-        from .spec import did_you_mean
+        from .job.spec import did_you_mean
         from .tables import show_service, show_services
 
         if name is None:
@@ -443,7 +443,7 @@ def init(job: Annotated[Path, typer.Argument(metavar="[JOB.toml]")] = Path("job.
     """
     with _told():
         from .errors import JobError
-        from .spec import template
+        from .job.spec import template
 
         try:
             with job.open("x", encoding="utf-8") as file:

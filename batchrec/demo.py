@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from .errors import JobError, OutputFailed
-from .spec import SCHEMA_FILE
+from .job.spec import SCHEMA_FILE
 
 JOB = "demo.toml"
 _PHOTOS = "photos"
-_SCHEMA = "../batchrec/job.schema.json"
+_SCHEMA = "../batchrec/job/job.schema.json"
 """As `jobs/demo.toml` names it, from its place in the repository."""
 
 

@@ -17,7 +17,7 @@ from .api.client import Client, Request
 from .api.retry import Action, Tries, backoff, decide
 from .concurrency import Budget, Turns
 from .errors import BatchrecError
-from .follow import Conditions, asked, labels_of
+from .job.follow_ups import Conditions, asked, labels_of
 from .journal import Journal
 from .limits.gate import Gate, GateClosed, Ticket
 from .outputs.files import ResultFiles

@@ -14,7 +14,7 @@ from .api.services import OptionValue
 from .assembly import Options, run
 from .errors import BatchrecError, JobError
 from .exact_json import loads
-from .loading import build_job
+from .job.loading import build_job
 from .state.output_directory import FAILURES
 from .values import Row, Summary
 

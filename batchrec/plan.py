@@ -23,7 +23,8 @@ from .api.endpoint import EMBEDDED
 from .api.services import SERVICES
 from .assembly import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
 from .errors import JobError, WrongEndpoint
-from .follow import Conditions, asked, follow_ups, labels_of
+from .job.follow_ups import Conditions, asked, follow_ups, labels_of
+from .job.spec import Job, Step
 from .journal import Journal, Pending, copy_journal
 from .limits.availability import Caps
 from .limits.quota import Quota
@@ -33,7 +34,6 @@ from .outputs.files import ResultFiles
 from .progress import Snapshot, Style, shown
 from .resume import Opened, Wishes, judge, listed, take_inputs, take_steps
 from .sources import Boundary
-from .spec import Job, Step
 from .state.answer_cache import KnownAnswers
 from .state.directory import state_directory
 from .state.inspection_cache import Key, Looks, Way, of_content, of_file

@@ -12,11 +12,11 @@ from . import images
 from .api.services import SERVICES
 from .errors import Interrupted
 from .exact_json import dumps
-from .follow import asked, follow_ups, labels_of
+from .job.follow_ups import asked, follow_ups, labels_of
+from .job.spec import Job
 from .journal import Changed, Journal, StepRecord
 from .outputs.files import ResultFiles
 from .record import GROUP_MOST
-from .spec import Job
 from .state.answer_cache import KnownAnswers
 from .state.durable import sync_directory
 from .state.inspection_cache import Looks, of_file

@@ -18,11 +18,11 @@ import orjson
 from . import images
 from .errors import JobError
 from .exact_json import dumps
-from .follow import Conditions, asked, labels_of
+from .job.follow_ups import Conditions, asked, labels_of
+from .job.spec import When
 from .journal import AnswerPlace, Counts, Reader, reading
 from .outputs import CsvOutput, JsonlOutput
 from .outputs.files import read_row
-from .spec import When
 from .state.output_directory import FAILURES, SUMMARY
 from .values import Charge, Failure, Row
 

@@ -8,7 +8,7 @@ import pytest
 from batchrec import assembly
 from batchrec.api.credentials import Credentials
 from batchrec.errors import DirectoryBusy, JobError, OutputFailed
-from batchrec.loading import build_job
+from batchrec.job.loading import build_job
 
 KEY = Credentials("a-key", "a-secret", account="ours")
 

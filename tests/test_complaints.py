@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrec.api.services import SERVICES
-from batchrec.complaints import TABLES, key_path, shown
 from batchrec.errors import JobError
-from batchrec.loading import build_job, load_job
+from batchrec.job.diagnostics import TABLES, key_path, shown
+from batchrec.job.loading import build_job, load_job
 
 SERVICE_LIST = ", ".join(SERVICES)
 SECRET = "never a key in a job file; `batchrec login` keeps it"

@@ -24,9 +24,9 @@ from batchrec.api.services import SERVICES
 from batchrec.cli import LATER, app
 from batchrec.emulator.faults import KEYS, Fault, FaultPlan
 from batchrec.emulator.settings import Settings
-from batchrec.loading import build_job
+from batchrec.job.loading import build_job
+from batchrec.job.spec import job_schema
 from batchrec.outputs.csv import COLUMNS
-from batchrec.spec import job_schema
 from batchrec.values import Kind
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ from batchrec import assembly
 from batchrec.emulator import Settings, Undecodable, advice, best
 from batchrec.emulator.answers.stand_in import StandIn
 from batchrec.errors import JobError
-from batchrec.loading import build_job
+from batchrec.job.loading import build_job
 
 installed = find_spec("onnxruntime") is not None
 

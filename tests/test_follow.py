@@ -2,8 +2,8 @@
 
 import pytest
 
-from batchrec.follow import asked, follow_ups, labels_of
-from batchrec.loading import build_job
+from batchrec.job.follow_ups import asked, follow_ups, labels_of
+from batchrec.job.loading import build_job
 from batchrec.values import Label
 
 NUMBERS = {"general": 10, "food": 20, "fruit": 30, "calories": 40}

@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 
 from batchrec.api.services import SERVICES
-from batchrec.loading import load_job
-from batchrec.spec import job_schema
+from batchrec.job.loading import load_job
+from batchrec.job.spec import job_schema
 
 JOBS = Path(__file__).parent.parent / "jobs"
 PHOTOS = JOBS / "photos"

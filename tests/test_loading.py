@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchrec.errors import JobError
-from batchrec.loading import build_job, load_job
+from batchrec.job.loading import build_job, load_job
 
 LEAST = '[input]\npaths = ["a"]\n[[recognize]]\nservice = "dish"\n'
 

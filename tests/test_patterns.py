@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from batchrec import patterns
 from batchrec.errors import JobError
-from batchrec.loading import build_job
-from batchrec.patterns import explodes, found
+from batchrec.job import patterns
+from batchrec.job.loading import build_job
+from batchrec.job.patterns import explodes, found
 
 EXPLODING = [
     r"(a+)+b",

@@ -13,8 +13,8 @@ import pytest
 
 from batchrec import images
 from batchrec.api.services import SERVICES
+from batchrec.job.loading import build_job
 from batchrec.journal import Journal
-from batchrec.loading import build_job
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
 from batchrec.record import Asked, Outcome, Recorder, answered, placed

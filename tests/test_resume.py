@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from batchrec import images
 from batchrec.api.services import SERVICES
 from batchrec.errors import Interrupted, JobError, OutputFailed, ResultsDamaged
-from batchrec.follow import asked, follow_ups
+from batchrec.job.follow_ups import asked, follow_ups
+from batchrec.job.loading import build_job
 from batchrec.journal import Journal
-from batchrec.loading import build_job
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
 from batchrec.record import Asked, Outcome, answered, copied, failed

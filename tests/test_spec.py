@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from batchrec.api.services import SERVICES
-from batchrec.complaints import TABLES
-from batchrec.loading import load_job
-from batchrec.spec import SCHEMA_FILE, Account, Job, Limits, Step, When, job_schema, template
+from batchrec.job.diagnostics import TABLES
+from batchrec.job.loading import load_job
+from batchrec.job.spec import SCHEMA_FILE, Account, Job, Limits, Step, When, job_schema, template
 from batchrec.values import Label
 
 LEAST = {"input": {"paths": ["a"]}, "recognize": [{"service": "dish"}]}
@@ -176,7 +176,7 @@ def test_endpoint_is_refused(given):
 def test_schema_file_is_the_models():
     """The shipped schema is the one the models make."""
     expected = json.dumps(job_schema(), ensure_ascii=False, indent=2) + "\n"
-    assert SCHEMA_FILE.read_text(encoding="utf-8") == expected, "write job_schema() to batchrec/job.schema.json"
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == expected, "write job_schema() to batchrec/job/job.schema.json"
 
 
 def test_schema_is_one():

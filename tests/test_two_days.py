@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from two_days import ANSWER_SECONDS, DAILY, NOON, OUTAGE, TOKEN_HOURS
 
+from batchrec.job.loading import load_job
 from batchrec.limits.quota import Quota
-from batchrec.loading import load_job
 from batchrec.values import Charge
 from batchrec.verify import verify
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # it is a program of its 
 import batchrec.journal.writer as writer
 import batchrec.state.durable
 from batchrec.assembly import Options, World, run
+from batchrec.job.loading import load_job
 from batchrec.limits.quota import Quota
-from batchrec.loading import load_job
 from batchrec.times import BEIJING, beijing_day
 from batchrec.values import Failure, Reply
 from benchmarks import virtual_time

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
+from ..api.endpoint import LIVE, normal_endpoint
+from ..api.services import SERVICES, Option
+from ..values import AUTO, Label
 from . import patterns
-from .api.endpoint import LIVE, normal_endpoint
-from .api.services import SERVICES, Option
-from .values import AUTO, Label
 
 SCHEMA_FILE = Path(__file__).with_name("job.schema.json")
 TEMPLATE_FILE = Path(__file__).with_name("template.toml")

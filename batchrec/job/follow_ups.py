@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from ..values import Label, Row
 from .spec import Job, When
-from .values import Label, Row
 
 Conditions = Sequence[tuple[When, int]]
 """What labels must be like, and the number of the step that is then asked."""

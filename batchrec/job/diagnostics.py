@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from .api.services import SERVICES, Option, Service
+from ..api.services import SERVICES, Option, Service
 from .spec import Account, Input, Job, Limits, OutputSpec, Step, Table, When, did_you_mean, nearest
 
 Loc = tuple[str | int, ...]

@@ -1,6 +1,6 @@
 """Reads a job file and tells everything that is wrong with it at once.
 
-    the TOML ─▶ --set ─▶ BATCHREC_ENDPOINT ─▶ the models of spec.py ─▶ complaints.py ─▶ Job or JobError
+    the TOML ─▶ --set ─▶ BATCHREC_ENDPOINT ─▶ the models of spec.py ─▶ diagnostics.py ─▶ Job or JobError
 
 A complaint reads `<where it was written>: <key path>: <what was given> <what would be right>`.
 """
@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .complaints import HIDDEN, Loc, Raw, find_faults, key_path, shown
-from .errors import JobError
+from ..errors import JobError
+from .diagnostics import HIDDEN, Loc, Raw, find_faults, key_path, shown
 from .spec import Job, Written
 
 _ENDPOINT: Loc = ("account", "endpoint")
