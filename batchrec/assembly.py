@@ -13,7 +13,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from . import views
 from .api.account import BearerAccount, TokenAccount
 from .api.client import Client, make_request
 from .api.credentials import Credentials, check_endpoint, load_credentials
@@ -33,6 +32,7 @@ from .limits.quota import Quota
 from .limits.shared_rate import Paces
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles, writing
+from .outputs.summary import write_failures, write_summary
 from .progress import Snapshot, Style, say, shown
 from .record import Asked
 from .redact import remember
@@ -473,7 +473,7 @@ def _waits_until(engine: Engine) -> str | None:
 def _conclude(this: _Run, opened: Opened, engine: Engine | None, refreshes: int, horizon: int) -> Summary:
     """Write the views of the journal, and say how it went."""
     directory, journal = this.job.directory, this.journal
-    views.write_failures(directory, journal.failures())
+    write_failures(directory, journal.failures())
     counts = journal.counts()
     tally = engine.tally if engine else Tally()
     end = ending(_facts(this, engine, counts, horizon))
@@ -495,7 +495,7 @@ def _conclude(this: _Run, opened: Opened, engine: Engine | None, refreshes: int,
         resume_at=end.resume_at,
         exit_code=end.exit_code,
     )
-    views.write_summary(directory, summary)
+    write_summary(directory, summary)
     journal.conclude(this.files.stamps())
     if this.known is not None:
         this.known.end_run(journal.note("run"))

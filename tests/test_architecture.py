@@ -16,7 +16,7 @@ FLOORS = (
     ("oneoff", "plan"),
     ("assembly",),
     ("demo", "ending", "engine", "resume", "verify"),
-    ("images", "job", "limits", "login", "record", "status", "views"),
+    ("images", "job", "limits", "login", "record", "status"),
     ("api", "journal", "outputs", "sources"),
     ("interfaces", "progress", "signals", "state"),
     ("__init__", "concurrency", "errors", "exact_json", "redact", "times", "values"),
@@ -25,12 +25,12 @@ FLOORS = (
 
 PLUGINS = {
     "sources": {"file": set(), "folder": {"walk"}, "glob": {"walk"}, "manifest": set()},
-    "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}},
+    "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}, "summary": {"files"}},
     "images": {
         "memory": set(),
         "judge": set(),
-        "apart": {"judge"},
-        "repair": {"judge", "apart"},
+        "subprocess": {"judge"},
+        "repair": {"judge", "subprocess"},
         "strip": {"judge", "repair"},
     },
 }

@@ -28,11 +28,11 @@ from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
 from batchrec import images
 from batchrec.api.codes import WORDS
 from batchrec.api.services import LIMITS_2024
-from batchrec.images import apart
 from batchrec.images import repair as repairing
-from batchrec.images.apart import Work, mend_apart
+from batchrec.images import subprocess as apart
 from batchrec.images.judge import Picture, look
 from batchrec.images.memory import MemoryBudget
+from batchrec.images.subprocess import Work, mend_apart
 from batchrec.values import Box, Failure, ImageLimits, Kind, Prepared
 
 T = TypeVar("T")

@@ -90,7 +90,7 @@ def powered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal
         shutil.rmtree(tmp_path / "after", ignore_errors=True)
         shutil.copytree(tmp_path / "before", tmp_path / "after")
 
-    monkeypatch.setattr("batchrec.journal.writer.sync_file", synced)
+    monkeypatch.setattr("batchrec.journal.journal.sync_file", synced)
     journal = Journal(tmp_path / "before", boot="before")
     journal.take_steps([FIRST])
     list(journal.take_inputs(found(*(f"{number:03}" for number in range(400)))))

@@ -7,8 +7,8 @@ from dataclasses import fields
 import pytest
 
 from batchrec.errors import OutputFailed
+from batchrec.outputs.summary import write_failures, write_summary
 from batchrec.values import Summary
-from batchrec.views import write_failures, write_summary
 
 SUMMARY = (
     *("images", "answered", "failed", "duplicates", "ignored"),

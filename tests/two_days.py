@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # it is a program of its own, for a process that can be killed
 
-import batchrec.journal.writer as writer
+import batchrec.journal.journal as writer
 import batchrec.state.durable
 from batchrec.assembly import Options, World, run
 from batchrec.job.loading import load_job

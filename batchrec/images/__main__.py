@@ -3,7 +3,7 @@
 import sys
 
 from . import mended_here
-from .apart import received, told
+from .subprocess import received, told
 
 if __name__ == "__main__":
     data, work = received(sys.stdin.buffer)

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, cast
 from PIL import ExifTags, Image, ImageCms
 
 from ..values import Failure, ImageLimits, Prepared
-from .apart import Work, mend_apart
 from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
 from .memory import decoding
+from .subprocess import Work, mend_apart
 
 _QUALITIES = (95, 90, 85, 75)
 _FULL_COLOUR_FROM = 90  # finer colour than this is kept at full resolution: logos have thin coloured lines

@@ -3,9 +3,9 @@
 `Journal` is a run's; `reading` lets others look into it, also while a run goes on.
 """
 
+from .journal import Journal
 from .reader import ActiveStep, AnswerPlace, Reader, copy_journal, reading
-from .values import Changed, Counts, Finished, Known, Pending, StepCounts, StepRecord
-from .writer import Journal
+from .schema import Changed, Counts, Finished, Known, Pending, StepCounts, StepRecord
 
 __all__ = [
     "ActiveStep",

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from ..errors import JobError, OutputFailed
 from ..state.output_directory import JOURNAL, check_directory, check_unclaimed
 from ..values import Charge
-from .values import SCHEMA, SINCE, VERSION, Counts, StepCounts, current
+from .schema import SCHEMA, SINCE, VERSION, Counts, StepCounts, current
 
 FAILED_NOW = (
     "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "

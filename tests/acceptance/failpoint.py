@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from batchrec import views
 from batchrec.__main__ import main
 from batchrec.api.http import HttpTransport
 from batchrec.journal import Journal
 from batchrec.limits.gate import Gate
 from batchrec.limits.quota import Quota
+from batchrec.outputs import summary
 from batchrec.outputs.files import ResultFiles
 from batchrec.record import Recorder
 from batchrec.state.answer_cache import KnownAnswers
@@ -40,9 +40,9 @@ POINTS: dict[str, tuple[Any, str, str]] = {
     "between known answers and the sync of the log": (Journal, "sync", "before"),
     "after the commit": (Recorder, "_note", "after"),
     # the end
-    "before failures.jsonl is made": (views, "write_failures", "before"),
+    "before failures.jsonl is made": (summary, "write_failures", "before"),
     "before a file is put in place": (os, "replace", "before"),
-    "between failures.jsonl and summary.json": (views, "write_failures", "after"),
+    "between failures.jsonl and summary.json": (summary, "write_failures", "after"),
     "before the run is concluded": (Journal, "conclude", "before"),
     "after the run was concluded": (Journal, "conclude", "after"),
 }

@@ -9,11 +9,11 @@ from typing import BinaryIO
 
 import orjson
 
-from .exact_json import dumps
-from .outputs.files import writing
-from .state.durable import sync_file
-from .state.output_directory import FAILURES, NEW, SUMMARY, create_own
-from .values import Row, Summary
+from ..exact_json import dumps
+from ..state.durable import sync_file
+from ..state.output_directory import FAILURES, NEW, SUMMARY, create_own
+from ..values import Row, Summary
+from .files import writing
 
 
 def write_failures(directory: Path, failures: Iterable[Row]) -> None:

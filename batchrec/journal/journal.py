@@ -25,7 +25,7 @@ from ..state.durable import boot_id, sync_file
 from ..state.output_directory import JOURNAL, open_own
 from ..values import Charge, Failure, Found, Kind, Row, Task
 from .reader import Reader, connect, current_copy, translated
-from .values import Changed, Finished, Known, Pending, State, StepRecord
+from .schema import Changed, Finished, Known, Pending, State, StepRecord
 
 _LEAST_AHEAD, _MOST_AHEAD = 8, 512
 """Calls by which the bound is moved ahead: twice those since the last sync, and as many too many may be told after a
