@@ -18,7 +18,7 @@ def main() -> None:
     except KeyboardInterrupt:  # while something is still being imported
         sys.exit(130)
     except Exception:
-        from .progress import say
+        from .console.text import say
         from .redact import redact
 
         say(*redact(traceback.format_exc()).rstrip().split("\n"))

@@ -18,6 +18,8 @@ from .api.client import Client, make_request
 from .api.credentials import Credentials, check_endpoint, load_credentials
 from .api.endpoint import EMBEDDED, LIVE, normal_endpoint
 from .api.services import SERVICES
+from .console.progress import Snapshot, Style, shown
+from .console.text import say
 from .ending import Facts, ending
 from .engine import MOST_WORKERS, PREPARING, Engine, Lane, Step, Tally
 from .errors import DirectoryBusy, JobError
@@ -33,7 +35,6 @@ from .limits.shared_rate import Paces
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles, writing
 from .outputs.summary import write_failures, write_summary
-from .progress import Snapshot, Style, say, shown
 from .record import Asked
 from .redact import remember
 from .resume import Opened, Wishes, open_directory

@@ -537,8 +537,8 @@ def _told() -> Iterator[None]:
 @contextmanager
 def _printing() -> Iterator[None]:
     """For data: a disk that takes no more of it is an error, a reader that has gone (`| head`) is not worth a word."""
+    from .console.text import discard
     from .errors import OutputFailed
-    from .progress import discard
 
     try:
         yield
@@ -551,7 +551,7 @@ def _printing() -> Iterator[None]:
 
 
 def _err(*lines: str) -> None:
-    from .progress import say
+    from .console.text import say
 
     say(*lines)
 

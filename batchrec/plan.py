@@ -22,6 +22,7 @@ from .api.credentials import Credentials
 from .api.endpoint import EMBEDDED
 from .api.services import SERVICES
 from .assembly import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
+from .console.progress import Snapshot, Style, shown
 from .errors import JobError, WrongEndpoint
 from .job.follow_ups import Conditions, asked, follow_ups, labels_of
 from .job.spec import Job, Step
@@ -31,7 +32,6 @@ from .limits.quota import Quota
 from .limits.shared_rate import Paces
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles
-from .progress import Snapshot, Style, shown
 from .resume import Opened, Wishes, judge, listed, take_inputs, take_steps
 from .sources import Boundary
 from .state.answer_cache import KnownAnswers

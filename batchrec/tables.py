@@ -11,12 +11,12 @@ from rich.table import Table
 from .api.codes import CODES, WORDS, kind_of
 from .api.retry import ACTIONS, PERMISSION_DENIED, Action
 from .api.services import SERVICES, Service
+from .console.text import duration
 from .errors import JobError
 from .limits.quota import Usage
 from .outputs.csv import CsvOutput
 from .outputs.jsonl import JsonlOutput
 from .plan import Plan
-from .progress import duration
 from .redact import visible
 from .status import Status
 from .times import iso_beijing

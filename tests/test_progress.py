@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from batchrec import progress
-from batchrec.progress import Meter, Snapshot, chosen, duration, line, say, shown
+from batchrec.console import progress
+from batchrec.console.progress import Meter, Snapshot, chosen, line, shown
+from batchrec.console.text import duration, say
 from batchrec.redact import visible
 
 HALF = Snapshot(done=1500, total=3000, failed=2, answered=1498, allowed=10.0)

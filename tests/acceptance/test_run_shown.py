@@ -8,7 +8,7 @@ import pytest
 from harness import KEY, SECRET, Place, images_of, until
 from terminal import on_terminal
 
-from batchrec import progress
+from batchrec.console import progress
 from batchrec.emulator import Emulator, FaultPlan
 
 RUN = (sys.executable, "-m", "batchrec", "run", "furniture.toml")

@@ -1,16 +1,15 @@
 """What a person sees of a run: a live line on a terminal, plain lines elsewhere. Written to standard error."""
 
 import asyncio
-import os
 import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import Literal
 
-from .redact import visible
+from .text import duration, say
 
 Style = Literal["auto", "rich", "plain", "none"]
 
@@ -55,25 +54,6 @@ class Meter:
         return (answered - before) / (now - then) if now > then else 0.0
 
 
-def say(*lines: str) -> None:
-    """Write each text as one line to standard error, made `visible`.
-
-    That nobody reads it any more is no reason to end a run, or to change its exit code.
-    """
-    try:
-        if sys.stderr is not None:
-            print(*map(visible, lines), sep="\n", file=sys.stderr, flush=True)
-    except OSError:
-        discard(sys.stderr)
-
-
-def discard(stream: TextIO) -> None:
-    """Let go of what cannot be written, now and when the interpreter flushes its streams at the end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
-
-
 def line(snapshot: Snapshot, rate: float) -> str:
     """A plain line: done of all, answers/s beside the allowed rate, failed, time left."""
     left = duration((snapshot.total - snapshot.done) / rate) if rate > 0 else "unknown"
@@ -82,18 +62,6 @@ def line(snapshot: Snapshot, rate: float) -> str:
     if snapshot.allowed is None:
         return f"{done}, {left} left"
     return f"{done} (allowed {snapshot.allowed:.1f}), {snapshot.failed:,} failed, {left} left{waits}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: `45 s`, `12 min`, `3 h 20 min`, `2 days 4 h`."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} days {minutes % 1440 // 60} h"
 
 
 def chosen(style: Style) -> Style:
