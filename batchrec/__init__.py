@@ -13,7 +13,7 @@ and, without a job file,
 __version__ = "0.1.0"
 __all__ = ["ImagesFailed", "load_job", "recognize", "run"]
 
-_WHERE = {"load_job": "job.loading", "run": "assembly", "recognize": "oneoff", "ImagesFailed": "oneoff"}
+_WHERE = {"load_job": "job.loading", "run": "engine.assembly", "recognize": "oneoff", "ImagesFailed": "oneoff"}
 
 
 def __getattr__(name: str) -> object:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-_T = TypeVar("_T")
-
 _MOST = 10**12
-_ALLOCATIONS = 50_000  # between two looks for garbage; Python itself takes 700
 """As a count, what nobody needs more of, and every table can hold."""
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -108,9 +106,9 @@ def run(
     Example: `batchrec run jobs/demo.toml --set limits.qps=10`
     """
     with _told():
-        from .assembly import Options
+        from .engine.assembly import Options
+        from .engine.resume import Wishes
         from .job.loading import load_job
-        from .resume import Wishes
 
         _log_to_stderr(log_level)
         kinds = _kinds(retry_kind)
@@ -134,8 +132,8 @@ def demo(
     with _told():
         import os
 
-        from .assembly import Options
         from .demo import unpack
+        from .engine.assembly import Options
         from .job.loading import load_job
 
         _log_to_stderr(LogLevel.WARNING)
@@ -149,10 +147,11 @@ def demo(
 def _run_to_its_end(job: Any, options: Any) -> NoReturn:
     """Run a job that is loaded, show what the embedded endpoint saw, say how it ended, and end with its code."""
     from .api.endpoint import EMBEDDED
-    from .assembly import run as run_job
+    from .engine.assembly import run as run_job
+    from .engine.process import run_loop
     from .tables import show_answers
 
-    summary = _run(lambda: run_job(job, options))
+    summary = run_loop(lambda: run_job(job, options))
     if job.account.endpoint == EMBEDDED:
         with suppress(typer.Exit), _printing():  # a reader that has gone does not change how the run ended
             show_answers(job.directory, [step.name for step in job.recognize])
@@ -180,6 +179,7 @@ def plan(
     Example: `batchrec plan jobs/demo.toml`
     """
     with _told():
+        from .engine.process import run_loop
         from .job.loading import load_job
         from .plan import payer_known
         from .plan import plan as plan_job
@@ -189,7 +189,9 @@ def plan(
         loaded = load_job(job, set_ or [])
         if not payer_known(loaded):
             _err("no credentials: quota and answers of earlier jobs are not looked at")
-        found = _run(lambda: plan_job(loaded, reuse=not no_reuse, reuse_models=reuse_models, progress=progress.value))
+        found = run_loop(
+            lambda: plan_job(loaded, reuse=not no_reuse, reuse_models=reuse_models, progress=progress.value)
+        )
         with _printing():
             (show_json if json else show_plan)(found)
 
@@ -204,7 +206,7 @@ def status(
     Example: `batchrec status jobs/results/demo`
     """
     with _told():
-        from .assembly import is_held
+        from .engine.setup import is_held
         from .status import status as status_of
         from .tables import show_json, show_status
 
@@ -222,7 +224,7 @@ def verify(
     Example: `batchrec verify jobs/results/demo`
     """
     with _told(), _quota() as counts:
-        from .assembly import is_held
+        from .engine.setup import is_held
         from .tables import show_findings
         from .verify import verify as verify_directory
 
@@ -248,6 +250,7 @@ def recognize(
     Example: `batchrec recognize cat.jpg --service animal --option top_num=3 --endpoint embedded`
     """
     with _told():
+        from .engine.process import run_loop
         from .exact_json import dumps
         from .oneoff import ImagesFailed
         from .oneoff import recognize as recognize_files
@@ -276,7 +279,7 @@ def recognize(
                 return error.exit_code
             return 0
 
-        raise typer.Exit(_run(show))
+        raise typer.Exit(run_loop(show))
 
 
 @app.command()
@@ -383,6 +386,7 @@ def _emulate(values: dict[str, object], host: str, port: int, faults: Path | Non
         changed,
         serve_forever,
     )
+    from .engine.process import run_loop
     from .errors import JobError
 
     def announce(emulator: Emulator) -> None:
@@ -399,7 +403,7 @@ def _emulate(values: dict[str, object], host: str, port: int, faults: Path | Non
             settings = changed(Settings(), values | {"models": answers.models})
             if line := advice(answers):
                 _err(line)
-            _run(lambda: serve_forever(settings, host, port, plan, announce, answers, allowed))
+            run_loop(lambda: serve_forever(settings, host, port, plan, announce, answers, allowed))
         except FaultPlanError as exc:
             raise JobError(*str(exc).split("\n")) from exc
         except SettingsError as exc:
@@ -426,12 +430,13 @@ def login(
     Example: `batchrec login --profile shop`
     """
     with _told():
+        from .engine.process import run_loop
         from .login import ask, tried_at, try_and_keep
 
         host = tried_at(endpoint)
         _err(f"the key is tried at {host}")
         api_key, secret_key = ask("API Key"), ask("Secret Key")
-        path = _run(lambda: try_and_keep(profile, api_key, secret_key, account, host))
+        path = run_loop(lambda: try_and_keep(profile, api_key, secret_key, account, host))
         _err(f"the key works; kept as profile {profile!r} in {path}, for {host} alone")
 
 
@@ -554,25 +559,6 @@ def _err(*lines: str) -> None:
     from .console.text import say
 
     say(*lines)
-
-
-def _run(main: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run it on the fastest event loop there is here, and look for cycles of garbage seldom: there are hardly any.
-
-    To look through the rows that wait to be written, as often as Python does it, takes 20 us an image.
-    """
-    import asyncio
-    import gc
-
-    gc.freeze()
-    gc.set_threshold(_ALLOCATIONS)
-    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-    with suppress(ImportError):  # Windows, PyPy
-        import uvloop
-
-        new_loop = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(main())
 
 
 def _log_to_stderr(level: LogLevel) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from .api.services import OptionValue
-from .assembly import Options, run
+from .engine.assembly import Options, run
 from .errors import BatchrecError, JobError
 from .exact_json import loads
 from .job.loading import build_job

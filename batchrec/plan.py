@@ -21,8 +21,9 @@ from . import images
 from .api.credentials import Credentials
 from .api.endpoint import EMBEDDED
 from .api.services import SERVICES
-from .assembly import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
 from .console.progress import Snapshot, Style, shown
+from .engine.resume import Opened, Wishes, judge, listed, take_inputs, take_steps
+from .engine.setup import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
 from .errors import JobError, WrongEndpoint
 from .job.follow_ups import Conditions, asked, follow_ups, labels_of
 from .job.spec import Job, Step
@@ -32,7 +33,6 @@ from .limits.quota import Quota
 from .limits.shared_rate import Paces
 from .outputs import OUTPUTS
 from .outputs.files import ResultFiles
-from .resume import Opened, Wishes, judge, listed, take_inputs, take_steps
 from .sources import Boundary
 from .state.answer_cache import KnownAnswers
 from .state.directory import state_directory

@@ -23,7 +23,7 @@ Places = tuple[tuple[str, str], ...]
 """Modules, and the names in them that are measured."""
 
 OURS: dict[str, Places] = {
-    "source: inputs listed, directory opened": (("batchrec.assembly", "open_directory"),),
+    "source: inputs listed, directory opened": (("batchrec.engine.assembly", "open_directory"),),
     "journal: claim": (("batchrec.journal", "Journal.claim"), ("batchrec.journal", "Journal.unfinished")),
     "prepare: read": (("batchrec.images", "read"),),
     "prepare: hash": (("batchrec.images", "digest"),),
@@ -41,11 +41,11 @@ OURS: dict[str, Places] = {
     "client: body": (("batchrec.api.client", "Request.body"),),
     "client: HTTP": (("batchrec.api.http", "HttpTransport.post"),),
     "client: verdict": (("batchrec.api.client", "judge"),),
-    "record: rows": (("batchrec.engine", "answered"),),
+    "record: rows": (("batchrec.engine.engine", "answered"),),
     "record: groups": (
-        ("batchrec.record", "Recorder.add"),
-        ("batchrec.record", "Recorder.run"),
-        ("batchrec.engine", "Engine._committed"),
+        ("batchrec.engine.recorder", "Recorder.add"),
+        ("batchrec.engine.recorder", "Recorder.run"),
+        ("batchrec.engine.engine", "Engine._committed"),
     ),
     "outputs: encode": (("batchrec.outputs.files", "ResultFiles.encode"),),
     "outputs: append": (("batchrec.outputs.files", "ResultFiles.append"),),
@@ -53,7 +53,7 @@ OURS: dict[str, Places] = {
     "outputs: writes in threads": (("concurrent.futures.thread", "_WorkItem.run"),),
     "journal: commit": (("batchrec.journal", "Journal.commit"),),
     "journal: sync": (("batchrec.journal", "Journal.sync"),),
-    "known answers: put": (("batchrec.engine", "Engine._remember"),),
+    "known answers: put": (("batchrec.engine.engine", "Engine._remember"),),
 }
 """What an image costs in batchrec, in the order of its life."""
 

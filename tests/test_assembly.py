@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from batchrec import assembly
 from batchrec.api.credentials import Credentials
+from batchrec.engine import assembly, setup
 from batchrec.errors import DirectoryBusy, JobError, OutputFailed
 from batchrec.job.loading import build_job
 
@@ -28,7 +28,7 @@ def test_steps_of_one_service_share_a_lane(tmp_path):
         {"service": "easydl_detection", "step": "a", "model": "one"},
         {"service": "easydl_detection", "step": "b", "model": "two"},
     )
-    lanes = assembly.by_service(job)
+    lanes = setup.by_service(job)
     assert {name: [step.name for step in steps] for name, steps in lanes.items()} == {
         "dish": ["dish", "again"],
         "easydl_detection/one": ["a"],
@@ -44,7 +44,7 @@ def test_a_lane_keeps_to_the_smallest_of_its_limits(tmp_path):
         {"service": "dish", "step": "again", "options": {"top_num": 1}, "total": 7},
         limits={"qps": 10, "daily": 500},
     )
-    assert assembly.caps_of(job, job.recognize) == assembly.Caps(3.0, 100, 7)
+    assert setup.caps_of(job, job.recognize) == assembly.Caps(3.0, 100, 7)
 
 
 @pytest.mark.parametrize(("qps", "expected"), [(1e-300, 16), (2, 16), (10, 40), (1000, 256), (1e308, 256)])
@@ -62,30 +62,30 @@ def test_workers_follow_the_rate(qps, expected):
 )
 def test_another_endpoint_is_another_account(tmp_path, endpoint, expected):
     """Calls to an emulator are never counted against the real account."""
-    assert assembly.payer(job_of(tmp_path, account={"endpoint": endpoint}), KEY) == expected
+    assert setup.payer(job_of(tmp_path, account={"endpoint": endpoint}), KEY) == expected
 
 
 def test_embedded_needs_no_credentials(tmp_path):
     """The emulator of this process is nobody's account."""
-    credentials = assembly.credentials_of(job_of(tmp_path, account={"endpoint": "embedded"}), {})
+    credentials = setup.credentials_of(job_of(tmp_path, account={"endpoint": "embedded"}), {})
     assert credentials.identity == "embedded"
 
 
 def test_one_run_holds_a_folder(tmp_path):
     """The second one is told at once, and may have it afterwards."""
     folder = tmp_path / "results"
-    with assembly._held(folder):
-        with pytest.raises(DirectoryBusy, match="results"), assembly._held(folder):
+    with setup.hold(folder):
+        with pytest.raises(DirectoryBusy, match="results"), setup.hold(folder):
             pass
         assert folder.is_dir()
-    with assembly._held(folder):
+    with setup.hold(folder):
         assert (folder / assembly.LOCK).exists()
 
 
 def test_a_folder_that_cannot_be_made_is_an_output_that_cannot_be_written(tmp_path):
     """Exit 74, with the operating system's reason."""
     (tmp_path / "file").touch()
-    with pytest.raises(OutputFailed, match="cannot be written"), assembly._held(tmp_path / "file" / "results"):
+    with pytest.raises(OutputFailed, match="cannot be written"), setup.hold(tmp_path / "file" / "results"):
         pass
 
 
@@ -93,7 +93,7 @@ def test_complaints_about_inputs_name_the_job_file(tmp_path):
     """They come while listing, when nobody knows any more which file said so."""
     job = job_of(tmp_path, input={"paths": ["nowhere"]})
     with pytest.raises(JobError, match=r"^job\.toml: .*nowhere"):
-        list(assembly.inputs_of(job))
+        list(setup.inputs_of(job))
 
 
 async def test_a_job_without_images_ends_well(tmp_path):
@@ -109,7 +109,7 @@ def test_a_look_at_the_lock_turns_no_run_away(tmp_path):
     """Somebody who only looks whether a run is going on holds the lock for a moment, which a run waits out."""
     with (tmp_path / assembly.LOCK).open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert assembly.is_held(tmp_path)
+        assert setup.is_held(tmp_path)
         threading.Timer(0.05, fcntl.flock, (held, fcntl.LOCK_UN)).start()
-        with assembly._held(tmp_path):
-            assert assembly.is_held(tmp_path)
+        with setup.hold(tmp_path):
+            assert setup.is_held(tmp_path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchrec.ending import Ending, Facts, ending
+from batchrec.engine.exit_status import Ending, Facts, ending
 from batchrec.errors import CredentialsRefused, JobError, OutputFailed, ResultsDamaged, ServiceUnavailable
 from batchrec.limits.quota import DAILY, TOTAL, Closure
 

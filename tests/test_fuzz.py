@@ -29,12 +29,12 @@ from batchrec.api.account import read_token
 from batchrec.api.client import judge
 from batchrec.api.codes import WORDS
 from batchrec.api.services import LIMITS_2024, SERVICES, Service
+from batchrec.engine.rows import Asked, answered
 from batchrec.errors import CredentialsRefused, JobError
 from batchrec.exact_json import loads
 from batchrec.images.judge import FORMATS
 from batchrec.outputs.csv import COLUMNS, CsvOutput
 from batchrec.outputs.jsonl import JsonlOutput
-from batchrec.record import Asked, answered
 from batchrec.sources import open_sources
 from batchrec.sources.keys import normal, printable
 from batchrec.sources.manifest import READERS, Lines

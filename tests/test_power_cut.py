@@ -13,12 +13,13 @@ import pytest
 
 from batchrec import images
 from batchrec.api.services import SERVICES
+from batchrec.engine.recorder import Recorder, placed
+from batchrec.engine.resume import Wishes, open_directory
+from batchrec.engine.rows import Asked, Outcome, answered
 from batchrec.job.loading import build_job
 from batchrec.journal import Journal
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
-from batchrec.record import Asked, Outcome, Recorder, answered, placed
-from batchrec.resume import Wishes, open_directory
 from batchrec.values import Answer, Charge, Found, Label, Prepared
 from batchrec.verify import verify
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from batchrec.api.services import SERVICES
+from batchrec.engine.recorder import GROUP_MOST, Recorder
+from batchrec.engine.rows import Asked, Outcome, answered, copied, failed
 from batchrec.errors import OutputFailed
 from batchrec.journal import Journal, Known, StepRecord
 from batchrec.outputs import OUTPUTS
 from batchrec.outputs.files import ResultFiles
-from batchrec.record import GROUP_MOST, Asked, Outcome, Recorder, answered, copied, failed
 from batchrec.values import Answer, Box, Failure, Found, Kind, Label, Prepared, Task
 
 KEYS = (

@@ -16,14 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from batchrec import images
 from batchrec.api.services import SERVICES
+from batchrec.engine.resume import Opened, Wishes, open_directory
+from batchrec.engine.rows import Asked, Outcome, answered, copied, failed
 from batchrec.errors import Interrupted, JobError, OutputFailed, ResultsDamaged
 from batchrec.job.follow_ups import asked, follow_ups
 from batchrec.job.loading import build_job
 from batchrec.journal import Journal
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
-from batchrec.record import Asked, Outcome, answered, copied, failed
-from batchrec.resume import Opened, Wishes, open_directory
 from batchrec.sources import open_sources
 from batchrec.values import Answer, Charge, Failure, Found, Kind, Label, Prepared, Task
 

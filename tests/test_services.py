@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from batchrec.api.labels import read_labels
 from batchrec.api.services import SERVICES, Option
-from batchrec.record import Asked, answered
+from batchrec.engine.rows import Asked, answered
 from batchrec.values import Answer, Box, Label, Prepared, Task
 
 JSON = st.recursive(

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
+from batchrec.engine.process import Stopper
 from batchrec.errors import Interrupted
-from batchrec.signals import Stopper
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # it is a program of its 
 
 import batchrec.journal.journal as writer
 import batchrec.state.durable
-from batchrec.assembly import Options, World, run
+from batchrec.engine.assembly import Options, World, run
 from batchrec.job.loading import load_job
 from batchrec.limits.quota import Quota
 from batchrec.times import BEIJING, beijing_day

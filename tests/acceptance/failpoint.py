@@ -12,12 +12,12 @@ from typing import Any
 
 from batchrec.__main__ import main
 from batchrec.api.http import HttpTransport
+from batchrec.engine.recorder import Recorder
 from batchrec.journal import Journal
 from batchrec.limits.gate import Gate
 from batchrec.limits.quota import Quota
 from batchrec.outputs import summary
 from batchrec.outputs.files import ResultFiles
-from batchrec.record import Recorder
 from batchrec.state.answer_cache import KnownAnswers
 
 POINTS: dict[str, tuple[Any, str, str]] = {

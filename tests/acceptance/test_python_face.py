@@ -10,9 +10,9 @@ import pytest
 from harness import KEY, SECRET, Place, images_of, until_async
 
 import batchrec
-from batchrec import engine
-from batchrec.assembly import Options
 from batchrec.emulator import Emulator
+from batchrec.engine import engine
+from batchrec.engine.assembly import Options
 from batchrec.errors import JobError
 from batchrec.oneoff import ImagesFailed
 

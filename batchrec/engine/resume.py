@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import images
-from .api.services import SERVICES
-from .errors import Interrupted
-from .exact_json import dumps
-from .job.follow_ups import asked, follow_ups, labels_of
-from .job.spec import Job
-from .journal import Changed, Journal, StepRecord
-from .outputs.files import ResultFiles
-from .record import GROUP_MOST
-from .state.answer_cache import KnownAnswers
-from .state.durable import sync_directory
-from .state.inspection_cache import Looks, of_file
-from .state.output_directory import check_unaccounted
-from .values import Failure, Found, Ignored, Notice, Row
+from .. import images
+from ..api.services import SERVICES
+from ..errors import Interrupted
+from ..exact_json import dumps
+from ..job.follow_ups import asked, follow_ups, labels_of
+from ..job.spec import Job
+from ..journal import Changed, Journal, StepRecord
+from ..outputs.files import ResultFiles
+from ..state.answer_cache import KnownAnswers
+from ..state.durable import sync_directory
+from ..state.inspection_cache import Looks, of_file
+from ..state.output_directory import check_unaccounted
+from ..values import Failure, Found, Ignored, Notice, Row
+from .recorder import GROUP_MOST
 
 
 @dataclass(slots=True)

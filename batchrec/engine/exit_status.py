@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from signal import Signals
 
-from .errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
-from .limits.quota import DAILY, TOTAL, Closure
-from .times import iso_beijing
+from ..errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
+from ..limits.quota import DAILY, TOTAL, Closure
+from ..times import iso_beijing
 
 
 @dataclass(frozen=True, slots=True)

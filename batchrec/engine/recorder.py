@@ -6,90 +6,16 @@ between the two leaves rows that the next opening cuts off, never an answer that
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple
 
-from .api.services import Service
-from .journal import Finished, Journal, Known
-from .outputs.files import Line, ResultFiles, Texts, writing
-from .values import Answer, Failure, Label, Prepared, Row, Task
+from ..journal import Finished, Journal
+from ..outputs.files import Line, ResultFiles, Texts, writing
+from .rows import Outcome
 
 GROUP_SECONDS = 0.15
 """How long an answer waits for company, at most. With the commit itself it stays under the promised quarter second."""
 
 GROUP_MOST = 1000
 """Outcomes that wait at most; whoever has another one waits for the commit."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A step as rows name it."""
-
-    step: str
-    service: Service
-    model: str | None
-
-    @cached_property
-    def fields(self) -> tuple[str, ...]:
-        """The keys of its labels."""
-        return self.service.reading.fields
-
-
-class Outcome(NamedTuple):
-    """An image and step that is done: what the journal is to note of it, and its row where it was answered."""
-
-    finished: Finished
-    row: Row | None = None
-
-    def followed_by(self, steps: tuple[int, ...]) -> "Outcome":
-        """The same outcome, which asks for further steps."""
-        return self._replace(finished=self.finished._replace(follow=steps)) if steps else self
-
-
-def answered(
-    asked: Asked, task: Task, sha256: bytes, sent: Prepared, answer: Answer, attempts: int, at: str
-) -> Outcome:
-    """The outcome of a call that was answered; `at` is ISO 8601."""
-    row: Row = {
-        "image": task.key,
-        "sha256": sha256.hex(),
-        "step": asked.step,
-        "service": asked.service.name,
-        "model": asked.model,
-        "labels": [_label(asked.fields, label, sent) for label in answer.labels],
-        "response": answer.reply,
-        "attempts": attempts,
-        "latency_ms": round(answer.latency_ms, 3),
-        "repaired": list(sent.repaired) or None,
-        "same_as": None,
-        "reused": None,
-        "answered_at": at,
-    }
-    return Outcome(Finished(task, sha256, attempts, at), row)
-
-
-def copied(task: Task, sha256: bytes, known: Known, row: Row) -> Outcome:
-    """The outcome of an image whose bytes are those of another, whose row this is. No call was made for it."""
-    origin = row["same_as"]
-    if origin in (None, task.key):  # its own answer may come back to it through a copy
-        origin = row["image"]
-    copy = {**row, "image": task.key, "same_as": origin, "attempts": 0}
-    return Outcome(Finished(task, sha256, 0, row["answered_at"], leader=known.image), copy)
-
-
-def reused(asked: Asked, task: Task, sha256: bytes, row: Row) -> Outcome:
-    """The outcome of an image whose bytes were answered in an earlier job, whose row this is. No call was made."""
-    at = row["answered_at"]
-    mine = {**row, "image": task.key, "sha256": sha256.hex(), "step": asked.step, "attempts": 0, "reused": at}
-    return Outcome(Finished(task, sha256, 0, at), mine)
-
-
-def failed(
-    task: Task, sha256: bytes | None, failure: Failure, attempts: int, at: str, leader: int | None = None
-) -> Outcome:
-    """The outcome of an image that has no answer."""
-    return Outcome(Finished(task, sha256, attempts, at, leader=leader, failure=failure))
 
 
 Written = tuple[Finished, Texts | None]
@@ -205,12 +131,3 @@ def placed(group: Sequence[Written], lines: Sequence[Line]) -> list[Recorded]:
             start, line = next(places)
             recorded.append((Finished(*finished[:-2], start, len(line)), line))
     return recorded
-
-
-def _label(fields: Sequence[str], label: Label, sent: Prepared) -> dict[str, Any]:
-    """A label's keys as its service has them, its box in pixels of the picture as displayed."""
-    values: dict[str, Any] = {field: getattr(label, field) for field in fields}
-    if label.box is not None:
-        box = label.box.scaled(sent.scale_x, sent.scale_y)
-        values["box"] = {"left": box.left, "top": box.top, "width": box.width, "height": box.height}
-    return values

@@ -4,38 +4,34 @@ import asyncio
 import logging
 import os
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from . import images
-from .api.client import Client, Request
-from .api.retry import Action, Tries, backoff, decide
-from .concurrency import Budget, Turns
-from .errors import BatchrecError
-from .job.follow_ups import Conditions, asked, labels_of
-from .journal import Journal
-from .limits.gate import Gate, GateClosed, Ticket
-from .outputs.files import ResultFiles
-from .record import Asked, Outcome, Recorded, Recorder, answered, copied, failed, reused
-from .sources import OUTSIDE, Boundary
-from .state.answer_cache import KnownAnswers, Question
-from .times import iso_utc
-from .values import Answer, Failure, Kind, Prepared, Task
+from .. import images
+from ..api.client import Client, Request
+from ..api.retry import Action, Tries, backoff, decide
+from ..concurrency import Budget, Turns
+from ..errors import BatchrecError
+from ..job.follow_ups import asked, labels_of
+from ..journal import Journal
+from ..limits.gate import GateClosed, Ticket
+from ..outputs.files import ResultFiles
+from ..sources import OUTSIDE, Boundary
+from ..state.answer_cache import KnownAnswers
+from ..times import iso_utc
+from ..values import Answer, Failure, Kind, Prepared, Task
+from .lane import PREPARING, Lane, Step
+from .recorder import Recorded, Recorder
+from .rows import Outcome, answered, copied, failed, reused
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _Other = TypeVar("_Other", Failure, None)
 
-MOST_WORKERS = 256
-"""Calls in flight at most, of a lane and of all lanes together."""
-
-PREPARING = 8
-"""Workers beside those whose calls are in flight, so that the next call is ready when one of these ends."""
 
 _INLINE_BYTES = 256 * 1024
 _MOST_BYTES = 512 * 1024 * 1024
@@ -45,39 +41,6 @@ _MOST_IN_A_TURN = 64  # some 20 ms of the event loop, for pictures of 100 KB
 _LAST_WAIT = 1.0
 _MOST_ASIDE = 1000
 _CLAIMED_AT_ONCE = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step made ready: how its requests look, what its images must be, and which steps may follow.
-
-    `question` is what its answers are known by in later jobs, None where they are not kept; with `reuse` those of
-    earlier jobs are taken.
-    """
-
-    asked: Asked
-    request: Request
-    attempts: int
-    repair: bool
-    follow: Conditions = ()
-    question: Question | None = None
-    reuse: bool = False
-    strip: bool = False
-
-
-@dataclass(slots=True)
-class Lane:
-    """One service at one account: its gate, the numbers of its steps, and how many workers it has and may have."""
-
-    gate: Gate
-    steps: tuple[int, ...]
-    workers: int
-    most: int = MOST_WORKERS
-    ready: deque[Task] = field(default_factory=deque)
-    later: deque[Task] = field(default_factory=deque)
-    """Images that failed while the service was down: a fresh one makes the better probe."""
-    aside: deque[Task] = field(default_factory=deque)
-    """Images that wait for a place among those that are prepared, so that no worker has to."""
 
 
 @dataclass(slots=True)

@@ -11,45 +11,51 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from .api.account import BearerAccount, TokenAccount
-from .api.client import Client, make_request
-from .api.credentials import Credentials, check_endpoint, load_credentials
-from .api.endpoint import EMBEDDED, LIVE, normal_endpoint
-from .api.services import SERVICES
-from .console.progress import Snapshot, Style, shown
-from .console.text import say
-from .ending import Facts, ending
-from .engine import MOST_WORKERS, PREPARING, Engine, Lane, Step, Tally
-from .errors import DirectoryBusy, JobError
-from .interfaces import Transport
-from .job.follow_ups import Conditions, follow_ups
-from .job.spec import Job
-from .job.spec import Step as JobStep
-from .journal import Counts, Journal
-from .limits.availability import Caps
-from .limits.gate import Gate
-from .limits.quota import Quota
-from .limits.shared_rate import Paces
-from .outputs import OUTPUTS
-from .outputs.files import ResultFiles, writing
-from .outputs.summary import write_failures, write_summary
-from .record import Asked
-from .redact import remember
+from ..api.account import BearerAccount, TokenAccount
+from ..api.client import Client, make_request
+from ..api.credentials import Credentials
+from ..api.endpoint import EMBEDDED
+from ..api.services import SERVICES
+from ..console.progress import Snapshot, Style, shown
+from ..console.text import say
+from ..interfaces import Transport
+from ..job.follow_ups import Conditions, follow_ups
+from ..job.spec import Job
+from ..job.spec import Step as JobStep
+from ..journal import Counts, Journal
+from ..limits.availability import Caps
+from ..limits.gate import Gate
+from ..limits.quota import Quota
+from ..limits.shared_rate import Paces
+from ..outputs import OUTPUTS
+from ..outputs.files import ResultFiles, writing
+from ..outputs.summary import write_failures, write_summary
+from ..state.answer_cache import KnownAnswers
+from ..state.directory import state_directory
+from ..state.inspection_cache import Looks
+from ..times import iso_beijing
+from ..values import AUTO, Found, Ignored, Notice, Summary
+from .engine import Engine, Tally
+from .exit_status import Facts, ending
+from .lane import MOST_WORKERS, PREPARING, Lane, Step
+from .process import Stopper
 from .resume import Opened, Wishes, open_directory
-from .signals import Stopper
-from .sources import open_sources
-from .state.answer_cache import KnownAnswers
-from .state.directory import state_directory
-from .state.inspection_cache import Looks
-from .state.output_directory import LOCK, check_directory, check_unclaimed
-from .times import iso_beijing
-from .values import AUTO, Found, Ignored, Notice, Summary
+from .rows import Asked
+from .setup import (
+    Provider,
+    by_service,
+    caps_of,
+    credentials_of,
+    destination,
+    hold,
+    inputs_of,
+    known_answers,
+    open_provider,
+    payer,
+)
 
 _log = logging.getLogger(__name__)
 
-_LOOKED_AT_SECONDS = 0.2  # a command that only looks whether a run is going on holds the lock for a moment
 
 _FEWEST_WORKERS = 16
 _SECONDS_OF_CALLS = 4
@@ -77,7 +83,7 @@ class Options:
 
 @asynccontextmanager
 async def _over_http(endpoint: str, call_seconds: float) -> AsyncIterator[Transport]:
-    from .api.http import open_transport
+    from ..api.http import open_transport
 
     async with open_transport(endpoint, call_seconds) as transport:
         yield transport
@@ -92,21 +98,13 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class _Service:
-    """Whose answers a job gets. `name`: what the journal knows them by; `reached` gives the address while it lasts."""
-
-    name: str
-    reached: Callable[[], AbstractAsyncContextManager[str]]
-
-
-@dataclass(frozen=True, slots=True)
 class _Run:
     """One run of a job: what it was asked for, and what it works on."""
 
     job: Job
     options: Options
     credentials: Credentials
-    service: _Service
+    service: Provider
     state: Path
     journal: Journal
     files: ResultFiles
@@ -130,15 +128,15 @@ async def run(
     started = time.monotonic()
     credentials = credentials_of(job, environ)
     if options.progress != "none":
-        say(f"{job.name}: {_destination(job, credentials)}")
+        say(f"{job.name}: {destination(job, credentials)}")
     state = state_directory(environ)
     entries = inputs_of(job)
     stopper = Stopper()
     async with AsyncExitStack() as stack:
         stack.enter_context(stopper.listening() if options.signals else contextlib.nullcontext())
-        stack.enter_context(_held(job.directory))
+        stack.enter_context(hold(job.directory))
         journal = stack.enter_context(closing(Journal(job.directory)))
-        service = await stack.enter_async_context(_service(job))
+        service = await stack.enter_async_context(open_provider(job))
         files = ResultFiles(job.directory, [OUTPUTS[name] for name in job.output.formats], {})
         known = known_answers(job, state, credentials, world.now)
         if known is not None:
@@ -154,117 +152,6 @@ async def run(
 
 
 # -- before
-
-
-def known_answers(job: Job, state: Path, credentials: Credentials, now: Callable[[], float]) -> KnownAnswers | None:
-    """Answers of earlier jobs. What the embedded emulator says costs nothing, and is not kept."""
-    endpoint = job.account.endpoint
-    return None if endpoint == EMBEDDED else KnownAnswers(state, endpoint, credentials.identity, now)
-
-
-def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
-    """Who pays. Raises JobError where nobody is named, WrongEndpoint where the keys must not go to the endpoint."""
-    endpoint, profile = job.account.endpoint, job.account.profile
-    if endpoint == EMBEDDED:
-        return Credentials("embedded", "embedded", account=EMBEDDED, endpoint=EMBEDDED)
-    credentials = load_credentials(profile, environ)
-    remember(*credentials.secrets)
-    by_hand = bool(job.endpoint_by) or _of_environment(environ) == endpoint
-    check_endpoint(credentials, profile, endpoint, by_hand=by_hand, origin=job.endpoint_by or str(job.path))
-    return credentials
-
-
-def _of_environment(environ: Mapping[str, str]) -> str | None:
-    """BATCHREC_ENDPOINT in normal form, None where it is no endpoint."""
-    with contextlib.suppress(ValueError):
-        return normal_endpoint(environ.get("BATCHREC_ENDPOINT", ""))
-    return None
-
-
-def _destination(job: Job, credentials: Credentials) -> str:
-    """Where the job's calls go and with which credentials, for the user."""
-    endpoint = job.account.endpoint
-    if endpoint == EMBEDDED:
-        return "embedded endpoint, in this process; nothing is sent"
-    keys = "BAIDU_API_KEY" if credentials.variables else f"profile {job.account.profile!r}"
-    return f"calls go to {endpoint} with {keys}"
-
-
-@asynccontextmanager
-async def _service(job: Job) -> AsyncIterator[_Service]:
-    """The account's service, or an emulator in this process: with the model if that is installed, else the stand-in."""
-    endpoint = job.account.endpoint
-    if endpoint != EMBEDDED:
-        yield _Service(endpoint, lambda: contextlib.nullcontext(endpoint))
-        return
-    from .emulator import Settings, advice, best, serve
-
-    with closing(await asyncio.to_thread(best)) as answers:
-
-        @asynccontextmanager
-        async def started() -> AsyncIterator[str]:
-            if line := advice(answers):
-                _log.warning(line)
-            async with serve(Settings(models=answers.models), answers=answers, control=False) as emulator:
-                yield emulator.url
-
-        yield _Service(f"{EMBEDDED} ({answers.name})", started)
-
-
-def inputs_of(job: Job) -> Iterator[Found | Ignored | Notice]:
-    """The job's inputs. Complaints, now or while they are listed, name the job file."""
-    wanted = job.input
-    with _naming(job):
-        entries = open_sources(
-            wanted.paths, wanted.manifest, wanted.column, wanted.exclude, job.base, job.directory, wanted.within
-        )
-    return _listed(job, entries)
-
-
-def _listed(job: Job, entries: Iterator[Found | Ignored | Notice]) -> Iterator[Found | Ignored | Notice]:
-    with _naming(job):
-        yield from entries
-
-
-@contextlib.contextmanager
-def _naming(job: Job) -> Iterator[None]:
-    try:
-        yield
-    except JobError as error:
-        raise JobError(*(f"{job.path.name}: {complaint}" for complaint in error.complaints)) from error
-
-
-def is_held(directory: Path) -> bool:
-    """Whether a run holds the output directory now. Raises JobError where a link or the like is among its files."""
-    try:
-        check_directory(directory)
-        if not (directory / LOCK).exists():
-            return False
-        with FileLock(directory / LOCK, blocking=False):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a folder that nobody can write to
-        return False
-
-
-@contextlib.contextmanager
-def _held(directory: Path) -> Iterator[None]:
-    """Make the output directory and hold it for this run alone; the kernel lets go of it if the run is killed."""
-    lock = FileLock(directory / LOCK)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        check_directory(directory)
-        check_unclaimed(directory)
-        lock.acquire(timeout=_LOOKED_AT_SECONDS, poll_interval=_LOOKED_AT_SECONDS / 10)
-    except Timeout:
-        raise DirectoryBusy(f"{directory}: another run holds it") from None
-    except OSError as exc:
-        raise writing(directory, exc) from exc
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 async def _open(this: _Run, entries: Iterator[Found | Ignored | Notice]) -> Opened:
@@ -391,28 +278,6 @@ def _account(this: _Run, endpoint: str, transport: Transport, rng: random.Random
         time=asyncio.get_running_loop().time,
         rng=rng,
     )
-
-
-def payer(job: Job, credentials: Credentials) -> str:
-    """The account's name in counts. Another endpoint is another account: an emulator's calls cost nobody anything."""
-    endpoint = job.account.endpoint
-    return credentials.identity if endpoint in (LIVE, EMBEDDED) else f"{credentials.identity}@{endpoint}"
-
-
-def by_service(job: Job) -> dict[str, list[JobStep]]:
-    """The steps by what limits are counted for: a service, or one model of an EasyDL service."""
-    lanes: dict[str, list[JobStep]] = {}
-    for step in job.recognize:
-        lanes.setdefault(f"{step.service}/{step.model}" if step.model else step.service, []).append(step)
-    return lanes
-
-
-def caps_of(job: Job, members: Sequence[JobStep]) -> Caps:
-    """What all steps of a service together may do: the smallest that any of them names."""
-    limits = [job.limits_for(step) for step in members]
-    daily = [limit.daily for limit in limits if limit.daily is not None]
-    total = [limit.total for limit in limits if limit.total is not None]
-    return Caps(min(limit.qps for limit in limits), min(daily, default=None), min(total, default=None))
 
 
 def _workers(caps: Caps) -> int:

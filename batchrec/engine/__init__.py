@@ -1,0 +1,1 @@
+"""A run of a job: setup, the engine with its lanes, recording, and how it ended."""

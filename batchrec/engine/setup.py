@@ -1,0 +1,169 @@
+"""What a run and a plan both need before any call: credentials, inputs, limits, the directory's lock."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..api.credentials import Credentials, check_endpoint, load_credentials
+from ..api.endpoint import EMBEDDED, LIVE, normal_endpoint
+from ..errors import DirectoryBusy, JobError
+from ..job.spec import Job
+from ..job.spec import Step as JobStep
+from ..limits.availability import Caps
+from ..outputs.files import writing
+from ..redact import remember
+from ..sources import open_sources
+from ..state.answer_cache import KnownAnswers
+from ..state.output_directory import LOCK, check_directory, check_unclaimed
+from ..values import Found, Ignored, Notice
+
+_log = logging.getLogger(__name__)
+
+_LOOKED_AT_SECONDS = 0.2  # a command that only looks whether a run is going on holds the lock for a moment
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Whose answers a job gets. `name`: what the journal knows them by; `reached` gives the address while it lasts."""
+
+    name: str
+    reached: Callable[[], AbstractAsyncContextManager[str]]
+
+
+def known_answers(job: Job, state: Path, credentials: Credentials, now: Callable[[], float]) -> KnownAnswers | None:
+    """Answers of earlier jobs. What the embedded emulator says costs nothing, and is not kept."""
+    endpoint = job.account.endpoint
+    return None if endpoint == EMBEDDED else KnownAnswers(state, endpoint, credentials.identity, now)
+
+
+def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
+    """Who pays. Raises JobError where nobody is named, WrongEndpoint where the keys must not go to the endpoint."""
+    endpoint, profile = job.account.endpoint, job.account.profile
+    if endpoint == EMBEDDED:
+        return Credentials("embedded", "embedded", account=EMBEDDED, endpoint=EMBEDDED)
+    credentials = load_credentials(profile, environ)
+    remember(*credentials.secrets)
+    by_hand = bool(job.endpoint_by) or _of_environment(environ) == endpoint
+    check_endpoint(credentials, profile, endpoint, by_hand=by_hand, origin=job.endpoint_by or str(job.path))
+    return credentials
+
+
+def _of_environment(environ: Mapping[str, str]) -> str | None:
+    """BATCHREC_ENDPOINT in normal form, None where it is no endpoint."""
+    with contextlib.suppress(ValueError):
+        return normal_endpoint(environ.get("BATCHREC_ENDPOINT", ""))
+    return None
+
+
+def destination(job: Job, credentials: Credentials) -> str:
+    """Where the job's calls go and with which credentials, for the user."""
+    endpoint = job.account.endpoint
+    if endpoint == EMBEDDED:
+        return "embedded endpoint, in this process; nothing is sent"
+    keys = "BAIDU_API_KEY" if credentials.variables else f"profile {job.account.profile!r}"
+    return f"calls go to {endpoint} with {keys}"
+
+
+@asynccontextmanager
+async def open_provider(job: Job) -> AsyncIterator[Provider]:
+    """The account's service, or an emulator in this process: with the model if that is installed, else the stand-in."""
+    endpoint = job.account.endpoint
+    if endpoint != EMBEDDED:
+        yield Provider(endpoint, lambda: contextlib.nullcontext(endpoint))
+        return
+    from ..emulator import Settings, advice, best, serve
+
+    with closing(await asyncio.to_thread(best)) as answers:
+
+        @asynccontextmanager
+        async def started() -> AsyncIterator[str]:
+            if line := advice(answers):
+                _log.warning(line)
+            async with serve(Settings(models=answers.models), answers=answers, control=False) as emulator:
+                yield emulator.url
+
+        yield Provider(f"{EMBEDDED} ({answers.name})", started)
+
+
+def inputs_of(job: Job) -> Iterator[Found | Ignored | Notice]:
+    """The job's inputs. Complaints, now or while they are listed, name the job file."""
+    wanted = job.input
+    with _naming(job):
+        entries = open_sources(
+            wanted.paths, wanted.manifest, wanted.column, wanted.exclude, job.base, job.directory, wanted.within
+        )
+    return _listed(job, entries)
+
+
+def _listed(job: Job, entries: Iterator[Found | Ignored | Notice]) -> Iterator[Found | Ignored | Notice]:
+    with _naming(job):
+        yield from entries
+
+
+@contextlib.contextmanager
+def _naming(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except JobError as error:
+        raise JobError(*(f"{job.path.name}: {complaint}" for complaint in error.complaints)) from error
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a run holds the output directory now. Raises JobError where a link or the like is among its files."""
+    try:
+        check_directory(directory)
+        if not (directory / LOCK).exists():
+            return False
+        with FileLock(directory / LOCK, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that nobody can write to
+        return False
+
+
+@contextlib.contextmanager
+def hold(directory: Path) -> Iterator[None]:
+    """Make the output directory and hold it for this run alone; the kernel lets go of it if the run is killed."""
+    lock = FileLock(directory / LOCK)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        check_directory(directory)
+        check_unclaimed(directory)
+        lock.acquire(timeout=_LOOKED_AT_SECONDS, poll_interval=_LOOKED_AT_SECONDS / 10)
+    except Timeout:
+        raise DirectoryBusy(f"{directory}: another run holds it") from None
+    except OSError as exc:
+        raise writing(directory, exc) from exc
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def payer(job: Job, credentials: Credentials) -> str:
+    """The account's name in counts. Another endpoint is another account: an emulator's calls cost nobody anything."""
+    endpoint = job.account.endpoint
+    return credentials.identity if endpoint in (LIVE, EMBEDDED) else f"{credentials.identity}@{endpoint}"
+
+
+def by_service(job: Job) -> dict[str, list[JobStep]]:
+    """The steps by what limits are counted for: a service, or one model of an EasyDL service."""
+    lanes: dict[str, list[JobStep]] = {}
+    for step in job.recognize:
+        lanes.setdefault(f"{step.service}/{step.model}" if step.model else step.service, []).append(step)
+    return lanes
+
+
+def caps_of(job: Job, members: Sequence[JobStep]) -> Caps:
+    """What all steps of a service together may do: the smallest that any of them names."""
+    limits = [job.limits_for(step) for step in members]
+    daily = [limit.daily for limit in limits if limit.daily is not None]
+    total = [limit.total for limit in limits if limit.total is not None]
+    return Caps(min(limit.qps for limit in limits), min(daily, default=None), min(total, default=None))
