@@ -13,7 +13,12 @@ and, without a job file,
 __version__ = "0.1.0"
 __all__ = ["ImagesFailed", "load_job", "recognize", "run"]
 
-_WHERE = {"load_job": "job.loading", "run": "engine.assembly", "recognize": "oneoff", "ImagesFailed": "oneoff"}
+_WHERE = {
+    "load_job": "job.loading",
+    "run": "engine.assembly",
+    "recognize": "commands.recognize",
+    "ImagesFailed": "commands.recognize",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -132,7 +132,7 @@ def demo(
     with _told():
         import os
 
-        from .demo import unpack
+        from .commands.demo import unpack
         from .engine.assembly import Options
         from .job.loading import load_job
 
@@ -147,16 +147,16 @@ def demo(
 def _run_to_its_end(job: Any, options: Any) -> NoReturn:
     """Run a job that is loaded, show what the embedded endpoint saw, say how it ended, and end with its code."""
     from .api.endpoint import EMBEDDED
+    from .commands.tables import ended, show_answers
     from .engine.assembly import run as run_job
     from .engine.process import run_loop
-    from .tables import show_answers
 
     summary = run_loop(lambda: run_job(job, options))
     if job.account.endpoint == EMBEDDED:
         with suppress(typer.Exit), _printing():  # a reader that has gone does not change how the run ended
             show_answers(job.directory, [step.name for step in job.recognize])
     if options.progress != Progress.NONE:
-        _err(*_ended(summary, job.directory))
+        _err(*ended(summary, job.directory))
     raise typer.Exit(summary.exit_code)
 
 
@@ -179,11 +179,11 @@ def plan(
     Example: `batchrec plan jobs/demo.toml`
     """
     with _told():
+        from .commands.plan import payer_known
+        from .commands.plan import plan as plan_job
+        from .commands.tables import show_json, show_plan
         from .engine.process import run_loop
         from .job.loading import load_job
-        from .plan import payer_known
-        from .plan import plan as plan_job
-        from .tables import show_json, show_plan
 
         _log_to_stderr(log_level)
         loaded = load_job(job, set_ or [])
@@ -206,9 +206,9 @@ def status(
     Example: `batchrec status jobs/results/demo`
     """
     with _told():
+        from .commands.status import status as status_of
+        from .commands.tables import show_json, show_status
         from .engine.setup import is_held
-        from .status import status as status_of
-        from .tables import show_json, show_status
 
         found = status_of(directory, running=is_held(directory))
         with _printing():
@@ -223,10 +223,12 @@ def verify(
 
     Example: `batchrec verify jobs/results/demo`
     """
-    with _told(), _quota() as counts:
+    from .commands.quota import open_counts
+
+    with _told(), open_counts() as counts:
+        from .commands.tables import show_findings
+        from .commands.verify import verify as verify_directory
         from .engine.setup import is_held
-        from .tables import show_findings
-        from .verify import verify as verify_directory
 
         findings = verify_directory(directory, counts.counted, running=is_held(directory))
         with _printing():
@@ -250,10 +252,10 @@ def recognize(
     Example: `batchrec recognize cat.jpg --service animal --option top_num=3 --endpoint embedded`
     """
     with _told():
+        from .commands.recognize import ImagesFailed
+        from .commands.recognize import recognize as recognize_files
         from .engine.process import run_loop
         from .exact_json import dumps
-        from .oneoff import ImagesFailed
-        from .oneoff import recognize as recognize_files
 
         _log_to_stderr(log_level)
         options = dict(_pair(text) for text in option or [])
@@ -292,9 +294,9 @@ def services(
     """
     with _told(), _printing():
         from .api.services import SERVICES
+        from .commands.tables import show_service, show_services
         from .errors import JobError
         from .job.spec import did_you_mean
-        from .tables import show_service, show_services
 
         if name is None:
             show_services()
@@ -314,7 +316,7 @@ def errors(
     Example: `batchrec errors 18`
     """
     with _told(), _printing():
-        from .tables import show_error, show_errors
+        from .commands.tables import show_error, show_errors
 
         if code is None:
             show_errors()
@@ -430,8 +432,8 @@ def login(
     Example: `batchrec login --profile shop`
     """
     with _told():
+        from .commands.login import ask, tried_at, try_and_keep
         from .engine.process import run_loop
-        from .login import ask, tried_at, try_and_keep
 
         host = tried_at(endpoint)
         _err(f"the key is tried at {host}")
@@ -461,9 +463,11 @@ def init(job: Annotated[Path, typer.Argument(metavar="[JOB.toml]")] = Path("job.
 @quota_app.callback()
 def quota(ctx: typer.Context) -> None:
     """Show what each account has used of its quota, and correct it."""
+    from .commands.quota import open_counts
+
     if ctx.invoked_subcommand is None:
-        with _told(), _quota() as counts, _printing():
-            from .tables import show_quota
+        with _told(), open_counts() as counts, _printing():
+            from .commands.tables import show_quota
 
             show_quota(counts.usage())
 
@@ -479,12 +483,15 @@ def quota_set(
 
     Example: `batchrec quota set dish --today 120 --total 3400`
     """
-    with _told(), _quota() as counts:
+    from .commands.quota import open_counts
+
+    with _told(), open_counts() as counts:
+        from .commands.quota import resolve_account, resolve_service
         from .errors import JobError
 
         if today is None and total is None:
             raise JobError("nothing to set: give --today, --total or both")
-        counts.correct(_account(counts, account), _counted(counts, service), today=today, total=total)
+        counts.correct(resolve_account(counts, account), resolve_service(counts, service), today=today, total=total)
 
 
 @quota_app.command("open")
@@ -496,10 +503,13 @@ def quota_open(
 
     Example: `batchrec quota open dish`
     """
-    with _told(), _quota() as counts:
+    from .commands.quota import open_counts
+
+    with _told(), open_counts() as counts:
+        from .commands.quota import resolve_account
         from .errors import JobError
 
-        if not counts.open(_account(counts, account), service):
+        if not counts.open(resolve_account(counts, account), service):
             raise JobError(f"{service} is not closed")
 
 
@@ -600,49 +610,3 @@ def _pair(text: str) -> tuple[str, Any]:
         return name, tomllib.loads(f"v = {value}")["v"]
     except tomllib.TOMLDecodeError:
         return name, value
-
-
-def _ended(summary: Any, directory: Path) -> tuple[str, str]:
-    parts = [f"{summary.images:,} images: {summary.answered:,} answered, {summary.failed:,} failed"]
-    parts.append(f"{summary.calls:,} calls in {summary.seconds:.1f} s")
-    if summary.stopped_by:
-        parts.append(f"stopped by {summary.stopped_by}")
-    if summary.resume_at:
-        parts.append(f"run again after {summary.resume_at}")
-    return "; ".join(parts), str(directory)
-
-
-@contextmanager
-def _quota() -> Iterator[Any]:
-    import os
-    import time
-    from contextlib import closing
-
-    from .limits.quota import Quota
-    from .state.directory import state_directory
-
-    with closing(Quota(state_directory(os.environ), time.time)) as counts:
-        yield counts
-
-
-def _account(counts: Any, account: str | None) -> str:
-    from .errors import JobError
-
-    known = sorted({usage.account for usage in counts.usage()})
-    if account is not None:
-        return account
-    if len(known) != 1:
-        raise JobError(f"--account: name one of {', '.join(known) or 'none yet'}")
-    return str(known[0])
-
-
-def _counted(counts: Any, service: str) -> str:
-    """`service` as counts name it: an EasyDL service goes with its model, as in `easydl_detection/itcast_fruit`."""
-    from .api.services import SERVICES
-    from .errors import JobError
-
-    name, _, model = service.partition("/")
-    if name not in SERVICES or SERVICES[name].custom != bool(model):
-        known = ", ".join(sorted({usage.service for usage in counts.usage()}))
-        raise JobError(f"{service!r} is not counted; there are: {known or 'none yet'}")
-    return service

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from batchrec import __main__, cli
+from batchrec.commands import tables
 from batchrec.errors import JobError, OutputFailed
 from batchrec.redact import remember
 from batchrec.values import Summary
@@ -75,7 +76,7 @@ def test_the_last_line_tells_why_it_stopped_and_when_to_go_on(tmp_path):
         stopped_by="daily_limit",
         resume_at="2026-11-24T00:00:00+08:00",
     )
-    assert cli._ended(summary, tmp_path) == (
+    assert tables.ended(summary, tmp_path) == (
         "1,200 images: 1,000 answered, 0 failed; 1,000 calls in 60.0 s; stopped by daily_limit; "
         "run again after 2026-11-24T00:00:00+08:00",
         str(tmp_path),

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from batchrec import redact
 from batchrec.api.credentials import load_credentials
+from batchrec.commands.login import _toml, try_and_keep
 from batchrec.emulator import FaultPlan, Settings, serve
 from batchrec.errors import CredentialsRefused, JobError, OutputFailed, ServiceUnavailable
-from batchrec.login import _toml, try_and_keep
 
 ACCOUNT = Settings(api_key="right-key", secret_key="right-secret")
 

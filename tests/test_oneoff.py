@@ -5,8 +5,8 @@ import tempfile
 import pytest
 from PIL import Image
 
+from batchrec.commands.recognize import ImagesFailed, _about_argument, _account, recognize
 from batchrec.errors import JobError
-from batchrec.oneoff import ImagesFailed, _about_argument, _account, recognize
 
 
 @pytest.fixture(autouse=True)

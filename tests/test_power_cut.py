@@ -13,6 +13,7 @@ import pytest
 
 from batchrec import images
 from batchrec.api.services import SERVICES
+from batchrec.commands.verify import verify
 from batchrec.engine.recorder import Recorder, placed
 from batchrec.engine.resume import Wishes, open_directory
 from batchrec.engine.rows import Asked, Outcome, answered
@@ -21,7 +22,6 @@ from batchrec.journal import Journal
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
 from batchrec.values import Answer, Charge, Found, Label, Prepared
-from batchrec.verify import verify
 
 CHARGE = Charge("me", "advanced_general", "2026-11-23")
 FIRST, SECOND = 4, 3

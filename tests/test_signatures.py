@@ -53,7 +53,7 @@ def test_no_default_holds_the_environment(module: str, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("name", [*batchrec.__all__, "plan.plan", "loading.load_job"])
 def test_help_shows_no_secret(name: str) -> None:
     """As typed at a prompt, with the key in the environment."""
-    code = f"import batchrec, batchrec.plan, batchrec.job.loading; help(batchrec.{name})"
+    code = f"import batchrec, batchrec.commands.plan, batchrec.job.loading; help(batchrec.{name})"
     env = {**os.environ, "BAIDU_API_KEY": SECRET[::-1], "BAIDU_SECRET_KEY": SECRET}
     shown = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
     assert name.rpartition(".")[2] in shown

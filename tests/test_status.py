@@ -8,9 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from batchrec.commands.status import StepStatus, status
 from batchrec.errors import JobError
 from batchrec.journal import Finished, Journal, StepRecord
-from batchrec.status import StepStatus, status
 from batchrec.times import iso_utc
 from batchrec.values import Failure, Found, Kind
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from two_days import ANSWER_SECONDS, DAILY, NOON, OUTAGE, TOKEN_HOURS
 
+from batchrec.commands.verify import verify
 from batchrec.job.loading import load_job
 from batchrec.limits.quota import Quota
 from batchrec.values import Charge
-from batchrec.verify import verify
 
 IMAGES = 2 * DAILY + 300
 JOB = """

@@ -10,11 +10,11 @@ import pytest
 from harness import KEY, SECRET, Place, images_of, until_async
 
 import batchrec
+from batchrec.commands.recognize import ImagesFailed
 from batchrec.emulator import Emulator
 from batchrec.engine import engine
 from batchrec.engine.assembly import Options
 from batchrec.errors import JobError
-from batchrec.oneoff import ImagesFailed
 
 JOBS = Path(__file__).parents[2] / "jobs"
 

@@ -15,16 +15,16 @@ from typing import BinaryIO
 
 import orjson
 
-from . import images
-from .errors import JobError
-from .exact_json import dumps
-from .job.follow_ups import Conditions, asked, labels_of
-from .job.spec import When
-from .journal import AnswerPlace, Counts, Reader, reading
-from .outputs import CsvOutput, JsonlOutput
-from .outputs.files import read_row
-from .state.output_directory import FAILURES, SUMMARY
-from .values import Charge, Failure, Row
+from .. import images
+from ..errors import JobError
+from ..exact_json import dumps
+from ..job.follow_ups import Conditions, asked, labels_of
+from ..job.spec import When
+from ..journal import AnswerPlace, Counts, Reader, reading
+from ..outputs import CsvOutput, JsonlOutput
+from ..outputs.files import read_row
+from ..state.output_directory import FAILURES, SUMMARY
+from ..values import Charge, Failure, Row
 
 MOST_TOLD = 50
 """Problems that are told; of the others only the number."""

@@ -10,13 +10,13 @@ from typing import Any
 
 import orjson
 
-from .api.services import OptionValue
-from .engine.assembly import Options, run
-from .errors import BatchrecError, JobError
-from .exact_json import loads
-from .job.loading import build_job
-from .state.output_directory import FAILURES
-from .values import Row, Summary
+from ..api.services import OptionValue
+from ..engine.assembly import Options, run
+from ..errors import BatchrecError, JobError
+from ..exact_json import loads
+from ..job.loading import build_job
+from ..state.output_directory import FAILURES
+from ..values import Row, Summary
 
 _JOB_FILE = Path("recognize.toml")
 _ARGUMENT, _VARIABLE = "argument", "BATCHREC_ENDPOINT"

@@ -3,24 +3,25 @@
 from collections.abc import Iterable, Sequence
 from heapq import nsmallest
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
-from .api.codes import CODES, WORDS, kind_of
-from .api.retry import ACTIONS, PERMISSION_DENIED, Action
-from .api.services import SERVICES, Service
-from .console.text import duration
-from .errors import JobError
-from .limits.quota import Usage
-from .outputs.csv import CsvOutput
-from .outputs.jsonl import JsonlOutput
-from .plan import Plan
-from .redact import visible
+from ..api.codes import CODES, WORDS, kind_of
+from ..api.retry import ACTIONS, PERMISSION_DENIED, Action
+from ..api.services import SERVICES, Service
+from ..console.text import duration
+from ..errors import JobError
+from ..limits.quota import Usage
+from ..outputs.csv import CsvOutput
+from ..outputs.jsonl import JsonlOutput
+from ..redact import visible
+from ..times import iso_beijing
+from ..values import Row
+from .estimate import Plan
 from .status import Status
-from .times import iso_beijing
-from .values import Row
 from .verify import Findings
 
 _NARROWEST = 100
@@ -229,3 +230,13 @@ def _console() -> Console:
     console = Console(highlight=False, emoji=False)  # a file may be called :cat:.jpg
     width = None if console.is_terminal else max(console.width, 2 * _NARROWEST)
     return Console(highlight=False, emoji=False, width=width)
+
+
+def ended(summary: Any, directory: Path) -> tuple[str, str]:
+    parts = [f"{summary.images:,} images: {summary.answered:,} answered, {summary.failed:,} failed"]
+    parts.append(f"{summary.calls:,} calls in {summary.seconds:.1f} s")
+    if summary.stopped_by:
+        parts.append(f"stopped by {summary.stopped_by}")
+    if summary.resume_at:
+        parts.append(f"run again after {summary.resume_at}")
+    return "; ".join(parts), str(directory)

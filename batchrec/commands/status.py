@@ -7,10 +7,10 @@ from pathlib import Path
 
 import orjson
 
-from .errors import JobError
-from .journal import reading
-from .state.output_directory import SUMMARY
-from .times import iso_utc
+from ..errors import JobError
+from ..journal import reading
+from ..state.output_directory import SUMMARY
+from ..times import iso_utc
 
 _LATELY = 60.0
 

@@ -17,82 +17,33 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from . import images
-from .api.credentials import Credentials
-from .api.endpoint import EMBEDDED
-from .api.services import SERVICES
-from .console.progress import Snapshot, Style, shown
-from .engine.resume import Opened, Wishes, judge, listed, take_inputs, take_steps
-from .engine.setup import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
-from .errors import JobError, WrongEndpoint
-from .job.follow_ups import Conditions, asked, follow_ups, labels_of
-from .job.spec import Job, Step
-from .journal import Journal, Pending, copy_journal
-from .limits.availability import Caps
-from .limits.quota import Quota
-from .limits.shared_rate import Paces
-from .outputs import OUTPUTS
-from .outputs.files import ResultFiles
-from .sources import Boundary
-from .state.answer_cache import KnownAnswers
-from .state.directory import state_directory
-from .state.inspection_cache import Key, Looks, Way, of_content, of_file
-from .times import beijing_day, iso_beijing, next_reset
-from .values import AUTO, Charge, Failure, Found
+from .. import images
+from ..api.credentials import Credentials
+from ..api.endpoint import EMBEDDED
+from ..api.services import SERVICES
+from ..console.progress import Snapshot, Style, shown
+from ..engine.resume import Opened, Wishes, judge, listed, take_inputs, take_steps
+from ..engine.setup import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
+from ..errors import JobError, WrongEndpoint
+from ..job.follow_ups import Conditions, asked, follow_ups, labels_of
+from ..job.spec import Job, Step
+from ..journal import Journal, Pending, copy_journal
+from ..limits.availability import Caps
+from ..limits.quota import Quota
+from ..limits.shared_rate import Paces
+from ..outputs import OUTPUTS
+from ..outputs.files import ResultFiles
+from ..sources import Boundary
+from ..state.answer_cache import KnownAnswers
+from ..state.directory import state_directory
+from ..state.inspection_cache import Key, Looks, Way, of_content, of_file
+from ..times import beijing_day, iso_beijing, next_reset
+from ..values import AUTO, Charge, Failure, Found
+from .estimate import Plan, StepPlan
 
 _BATCH = 500
 _DAY = 86_400
 _THOUSAND = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class StepPlan:
-    """What is left to be asked at a step. `calls` is what is expected, between `calls_min` and `calls_max`.
-
-    `qps` is in calls/s, None where it has to be found first; `seconds` at that rate; `days` is the number of Beijing
-    days on which calls are made; `yuan` None without a price.
-    """
-
-    step: str
-    service: str
-    model: str | None
-    calls: int
-    calls_min: int
-    calls_max: int
-    qps: float | None
-    seconds: float | None
-    days: int
-    yuan: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The whole job: where its calls go, its inputs as they are now, and what is left.
-
-    `endpoint` is an origin or "embedded"; `finish_at` is ISO 8601, None where unknown.
-
-    `outside` are inputs whose real path lies outside of the job file's folder, whatever `input.within` says.
-    `unreadable`, `refused` and `to_repair` are images among those that are to be asked about; `known` are images and
-    steps that need no call, since their answer is known. A picture that is torn inside is found only by decoding it.
-    """
-
-    endpoint: str
-    images: int
-    ignored: int
-    outside: int
-    unreadable: int
-    refused: int
-    to_repair: int
-    duplicates: int
-    known: int
-    answered: int
-    failed: int
-    calls: int
-    seconds: float | None
-    days: int
-    finish_at: str | None
-    yuan: float | None
-    steps: list[StepPlan]
 
 
 async def plan(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from .errors import JobError, OutputFailed
-from .job.spec import SCHEMA_FILE
+from ..errors import JobError, OutputFailed
+from ..job.spec import SCHEMA_FILE
 
 JOB = "demo.toml"
 _PHOTOS = "photos"
@@ -33,7 +33,7 @@ def unpack(folder: Path) -> Path:
 
 def _packaged() -> Path:
     """The folder with the job: in a wheel inside the package, in a clone `jobs/` beside it."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "jobs", package.parent / "jobs"):
         if (folder / JOB).is_file():
             return folder

@@ -13,13 +13,13 @@ from pathlib import Path
 import typer
 from filelock import FileLock, Timeout
 
-from .api.account import TokenAccount
-from .api.credentials import Credentials, credentials_file, read_profiles, real_endpoint
-from .api.endpoint import LIVE
-from .api.http import open_transport
-from .errors import JobError, OutputFailed
-from .redact import remember
-from .state.directory import write_private
+from ..api.account import TokenAccount
+from ..api.credentials import Credentials, credentials_file, read_profiles, real_endpoint
+from ..api.endpoint import LIVE
+from ..api.http import open_transport
+from ..errors import JobError, OutputFailed
+from ..redact import remember
+from ..state.directory import write_private
 
 _SECONDS = 30.0
 _WAKE_EVERY = 0.2
