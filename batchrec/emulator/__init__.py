@@ -1,20 +1,20 @@
 """The service's twin: Baidu AI Cloud image recognition on a local socket, without an account.
 
 Written from what is publicly known of the service and from nothing of the client, so that a mistake in the
-client is not repeated in its own test double. ``rules`` decides and knows no socket, ``server`` speaks HTTP,
-``answers`` says what is on a picture. What nobody could confirm about the live service is a switch in
+client is not repeated in its own test double. `rules` decides and knows no socket, `server` speaks HTTP,
+`answers` says what is on a picture. What nobody could confirm about the live service is a switch in
 `Settings`.
 """
 
-from batchrec.emulator.access import HostError
-from batchrec.emulator.answers import Answers, Box, Guess, Undecodable
-from batchrec.emulator.answers.choice import BuiltIn, advice, best
-from batchrec.emulator.changes import SettingsError, changed
-from batchrec.emulator.counters import Counters
-from batchrec.emulator.faults import Fault, FaultPlan, FaultPlanError
-from batchrec.emulator.images import Picture
-from batchrec.emulator.server import Emulator, serve, serve_forever
-from batchrec.emulator.settings import Settings
+from .access import HostError
+from .answers import Answers, Box, Guess, Undecodable
+from .answers.choice import BuiltIn, advice, best
+from .changes import SettingsError, changed
+from .counters import Counters
+from .faults import Fault, FaultPlan, FaultPlanError
+from .images import Picture
+from .server import Emulator, serve, serve_forever
+from .settings import Settings
 
 __all__ = [
     "Answers",

@@ -16,7 +16,7 @@ class Fields:
 
 
 def form(raw: bytes) -> Fields:
-    """``a=b&image=...``, percent-encoded; of a repeated key the last counts."""
+    """`a=b&image=...`, percent-encoded; of a repeated key the last counts."""
     image: bytes | None = None
     options: dict[str, str] = {}
     for pair in raw.split(b"&"):
@@ -44,11 +44,11 @@ def easydl(raw: bytes) -> Fields | int:
 
 
 def _unquote_base64(value: bytes) -> bytes:
-    """As ``unquote_to_bytes``, several times faster for a picture: quoted-printable is percent-encoding with another
-    sign, and the standard library decodes it in C. Where the two differ (bare ``=`` and line ends; malformed escapes,
+    """As `unquote_to_bytes`, several times faster for a picture: quoted-printable is percent-encoding with another
+    sign, and the standard library decodes it in C. Where the two differ (bare `=` and line ends; malformed escapes,
     which the length betrays) the slow way decides.
 
-    An unescaped ``+`` is a space in a form, which is how careless clients break their pictures.
+    An unescaped `+` is a space in a form, which is how careless clients break their pictures.
     """
     value = value.replace(b"+", b" ")
     if not any(sign in value for sign in b"=\r\n"):

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from batchrec.emulator.complaints import complaint
-from batchrec.emulator.services import SERVICES
-from batchrec.emulator.settings import SECRET, Settings
+from .complaints import complaint
+from .services import SERVICES
+from .settings import SECRET, Settings
 
 
 class SettingsError(ValueError):

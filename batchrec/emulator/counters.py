@@ -13,11 +13,11 @@ class Counters:
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        """Calls that arrived, by service; ``token`` and ``unknown`` (no such path) are among them."""
+        """Calls that arrived, by service; `token` and `unknown` (no such path) are among them."""
         self.outcomes: dict[str, Counter[str]] = {}
-        """What became of them: ``ok``, an error code as text, or the kind of the fault."""
+        """What became of them: `ok`, an error code as text, or the kind of the fault."""
         self.faults: dict[str, Counter[str]] = {}
-        """Planned faults that happened, by service and kind, ``latency`` included."""
+        """Planned faults that happened, by service and kind, `latency` included."""
         self.images: dict[str, Counter[str]] = {}
         """How often each picture was recognised, by service and SHA-256 in hex; lost answers count too."""
         self.arrivals: dict[str, deque[float]] = {}

@@ -7,15 +7,15 @@ from random import Random
 
 import orjson
 
-from batchrec.emulator import bodies
-from batchrec.emulator.answers import Answers, Undecodable
-from batchrec.emulator.bodies import Fields
-from batchrec.emulator.changes import changed
-from batchrec.emulator.counters import Counters
-from batchrec.emulator.images import CLASSIC, EASYDL, Picture, inspect
-from batchrec.emulator.rules import Limits, LogIds, Tokens, authorize, client_error, error_body
-from batchrec.emulator.services import Service
-from batchrec.emulator.settings import Settings
+from . import bodies
+from .answers import Answers, Undecodable
+from .bodies import Fields
+from .changes import changed
+from .counters import Counters
+from .images import CLASSIC, EASYDL, Picture, inspect
+from .rules import Limits, LogIds, Tokens, authorize, client_error, error_body
+from .services import Service
+from .settings import Settings
 
 JSON = "application/json;charset=UTF-8"
 
@@ -135,7 +135,7 @@ class Desk:
 def _read(call: Call, settings: Settings) -> tuple[Picture | int, dict[str, str]]:
     """The picture and the parameters of a call, or the code that refuses the body.
 
-    ``image`` wins over ``url``; a ``url`` alone is never fetched and gets 282112, as if it had not answered
+    `image` wins over `url`; a `url` alone is never fetched and gets 282112, as if it had not answered
     in time.
     """
     easydl = call.service.body == "json"

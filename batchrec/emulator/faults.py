@@ -12,8 +12,8 @@ from typing import Annotated, Literal, Self
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from batchrec.emulator.complaints import complaint
-from batchrec.emulator.services import SERVICES
+from .complaints import complaint
+from .services import SERVICES
 
 Kind = Literal[
     "code", "latency", "reset", "html_502", "torn", "hang", "not_json", "no_result", "http", "invalid_client"
@@ -49,8 +49,8 @@ class FaultPlanError(ValueError):
 class Fault(BaseModel):
     """One kind of accident and the calls it happens to.
 
-    A call is hit when its number is among ``calls`` (if given), lies in ``from`` .. ``to``, and the draw
-    falls under ``share``. Without ``service`` every recognition service is meant; the token endpoint only by
+    A call is hit when its number is among `calls` (if given), lies in `from` .. `to`, and the draw
+    falls under `share`. Without `service` every recognition service is meant; the token endpoint only by
     name.
     """
 
@@ -95,7 +95,7 @@ class Fault(BaseModel):
         return self.kind not in LATE if self.before is None else self.before
 
     def concerns(self, service: str, number: int) -> bool:
-        """Whether the ``number``-th call of ``service`` (from 1) is one this fault may happen to."""
+        """Whether the `number`-th call of `service` (from 1) is one this fault may happen to."""
         if self.service != service and (self.service is not None or service == "token"):
             return False
         if self.calls is not None and number not in self.calls:
@@ -122,7 +122,7 @@ class FaultPlan(BaseModel):
 
     @classmethod
     def parse(cls, plan: bytes | Mapping[str, object], *, origin: str = "fault plan") -> Self:
-        """The plan in JSON text or in its parsed form; complaints name ``origin``."""
+        """The plan in JSON text or in its parsed form; complaints name `origin`."""
         text = plan if isinstance(plan, bytes) else orjson.dumps(dict(plan))
         try:
             return cls.model_validate_json(text)
@@ -130,7 +130,7 @@ class FaultPlan(BaseModel):
             raise FaultPlanError("\n".join(f"{origin}: {complaint(error)}" for error in exc.errors())) from exc
 
     def pick(self, service: str, number: int) -> Fault | None:
-        """What happens to the ``number``-th call of ``service``, counted from 1; None: nothing."""
+        """What happens to the `number`-th call of `service`, counted from 1; None: nothing."""
         return next((fault for place, fault in enumerate(self.faults) if self._hits(place, service, number)), None)
 
     def _hits(self, place: int, service: str, number: int) -> bool:

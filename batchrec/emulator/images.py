@@ -16,7 +16,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from batchrec.emulator.settings import MIB, Settings
+from .settings import MIB, Settings
 
 READERS: tuple[tuple[bytes, str, type[ImageFile]], ...] = (
     (b"\xff\xd8\xff", "JPEG", JpegImageFile),
@@ -63,9 +63,9 @@ _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 def inspect(text: bytes | None, settings: Settings, codes: Complaints, *, general: bool = False) -> Picture | int:
-    """The picture in a request's ``image`` value (base64, url-decoded), or the code that refuses it.
+    """The picture in a request's `image` value (base64, url-decoded), or the code that refuses it.
 
-    ``general`` marks advanced_general, whose own page of 2024 allows more.
+    `general` marks advanced_general, whose own page of 2024 allows more.
     """
     if text is None:
         return codes.missing

@@ -1,7 +1,7 @@
 """What the gateway decides: who may call, how often, and under which number it answers.
 
 Two rules hold in this file. Nothing here reads a clock, a socket or the global random state: the time comes
-as ``at`` (Unix seconds), randomness as a `random.Random`. And nothing is forgotten between calls but what a
+as `at` (Unix seconds), randomness as a `random.Random`. And nothing is forgotten between calls but what a
 real gateway would forget: tokens stay valid beside newer ones, refused calls leave no trace unless a switch
 says so.
 """
@@ -9,7 +9,7 @@ says so.
 from collections import Counter, deque
 from random import Random
 
-from batchrec.emulator.settings import Settings
+from .settings import Settings
 
 SNOWFLAKE_EPOCH_MS = 1_288_834_974_657
 """Twitter's epoch: log ids captured since 2020 decode to the day they were posted with it."""
@@ -102,7 +102,7 @@ class Tokens:
         self._ends: dict[str, int] = {}
 
     def issue(self, settings: Settings, at: float) -> dict[str, object]:
-        """A fresh token's whole reply. Without ``brain_all_scope`` the official SDK would not send the token."""
+        """A fresh token's whole reply. Without `brain_all_scope` the official SDK would not send the token."""
         access = self._mint("24", settings.token_life, at)
         refresh = self._mint("25", 315_360_000, at)
         self._ends[access] = int(at) + settings.token_life
@@ -138,7 +138,7 @@ class Tokens:
 
 
 def client_error(settings: Settings, api_key: str, secret_key: str) -> str | None:
-    """None for accepted credentials, else what ``invalid_client`` is described with (captured replies)."""
+    """None for accepted credentials, else what `invalid_client` is described with (captured replies)."""
     if not api_key or settings.api_key not in (None, api_key):
         return "unknown client id"
     if not secret_key or settings.secret_key not in (None, secret_key):
@@ -147,7 +147,7 @@ def client_error(settings: Settings, api_key: str, secret_key: str) -> str | Non
 
 
 def authorize(settings: Settings, tokens: Tokens, access_token: str, authorization: str, at: float) -> int:
-    """0 or the gateway's code for one call's credentials, the ``Authorization`` header looked at first.
+    """0 or the gateway's code for one call's credentials, the `Authorization` header looked at first.
 
     BCE v1 signatures are not verified: they get 14, where the official SDK ends that was given wrong keys.
     """
@@ -182,12 +182,12 @@ class Limits:
         return 0
 
     def give_back(self, service: str, settings: Settings, at: float) -> None:
-        """The call admitted ``at`` did not count after all."""
+        """The call admitted `at` did not count after all."""
         self._totals[service] -= 1
         self._days[service, _day(settings, at)] -= 1
 
     def used(self, service: str, settings: Settings, at: float) -> tuple[int, int]:
-        """Calls counted on the day of ``at``, and in all."""
+        """Calls counted on the day of `at`, and in all."""
         return self._days[service, _day(settings, at)], self._totals[service]
 
     def _fits(self, service: str, settings: Settings, qps: float, at: float) -> bool:

@@ -1,7 +1,7 @@
 """The emulator on a socket: routes, the faults of the fault plan, and control paths for tests.
 
-Beside the service's paths there are ``GET /_emulator/counters`` and ``POST /_emulator/revoke``,
-``/_emulator/settings`` and ``/_emulator/faults`` (JSON bodies), so that tests in other processes can look and
+Beside the service's paths there are `GET /_emulator/counters` and `POST /_emulator/revoke`,
+`/_emulator/settings` and `/_emulator/faults` (JSON bodies), so that tests in other processes can look and
 act. `access` decides which requests are answered.
 """
 
@@ -15,15 +15,15 @@ from contextlib import asynccontextmanager, suppress
 import orjson
 from aiohttp import web
 
-from batchrec.emulator import access, bodies, services
-from batchrec.emulator.answers import Answers
-from batchrec.emulator.answers.stand_in import StandIn
-from batchrec.emulator.changes import SettingsError, shown
-from batchrec.emulator.counters import Counters
-from batchrec.emulator.desk import Answer, Call, Desk
-from batchrec.emulator.faults import Fault, FaultPlan
-from batchrec.emulator.services import Service
-from batchrec.emulator.settings import MIB, Settings
+from . import access, bodies, services
+from .answers import Answers
+from .answers.stand_in import StandIn
+from .changes import SettingsError, shown
+from .counters import Counters
+from .desk import Answer, Call, Desk
+from .faults import Fault, FaultPlan
+from .services import Service
+from .settings import MIB, Settings
 
 TOKEN_PATH = "/oauth/2.0/token"
 MAX_BODY = 16 * MIB
@@ -42,7 +42,7 @@ class Emulator:
 
     def __init__(self, settings: Settings, answers: Answers, plan: FaultPlan, now: Callable[[], float]) -> None:
         self.url = ""
-        """Where this machine reaches it, without a trailing slash; to be used in place of ``https://aip.baidubce.com``."""
+        """Where this machine reaches it, without a trailing slash; to be used in place of `https://aip.baidubce.com`."""
         self.plan = plan
         """The fault plan; another one may be put here at any time."""
         self.hosts = access.Hosts()
@@ -144,7 +144,7 @@ class Emulator:
     async def _befall(
         self, request: web.Request, service: str, fault: Fault, answer: Answer | None
     ) -> web.StreamResponse:
-        """One accident. ``answer`` is what would have been sent, None if the work was not done."""
+        """One accident. `answer` is what would have been sent, None if the work was not done."""
         match fault.kind:
             case "hang":
                 self.counters.ended(service, "hang")
@@ -248,10 +248,10 @@ async def serve(
 ) -> AsyncIterator[Emulator]:
     """An emulator in this event loop, for as long as the block lasts.
 
-    Port 0 takes a free one. ``now`` gives Unix seconds and decides over limits and tokens; delays are the
-    event loop's. Requests may be for loopback, for ``host`` (all addresses of this machine where it is a wildcard)
-    and for the hosts ``allowed``; without ``control`` there are no control paths. OSError if the address cannot
-    be had, HostError for an entry of ``allowed`` that is no host.
+    Port 0 takes a free one. `now` gives Unix seconds and decides over limits and tokens; delays are the
+    event loop's. Requests may be for loopback, for `host` (all addresses of this machine where it is a wildcard)
+    and for the hosts `allowed`; without `control` there are no control paths. OSError if the address cannot
+    be had, HostError for an entry of `allowed` that is no host.
     """
     emulator = Emulator(settings or Settings(), answers or StandIn(), plan or FaultPlan(), now)
     emulator.hosts = access.Hosts.listening(host, (), allowed)
@@ -285,7 +285,7 @@ async def serve_forever(
     answers: Answers | None = None,
     allowed: Collection[str] = (),
 ) -> None:
-    """Serve until cancelled; ``announce`` gets the emulator once the socket listens."""
+    """Serve until cancelled; `announce` gets the emulator once the socket listens."""
     async with serve(settings, host=host, port=port, answers=answers, plan=plan, allowed=allowed) as emulator:
         announce(emulator)
         await asyncio.Event().wait()

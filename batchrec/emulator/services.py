@@ -1,7 +1,7 @@
 """The emulator's own table of the services: path, body style, and how an answer looks in the service's words.
 
 The odd types are the service's (official docs 2019 and captured replies): scores as text for animals and
-dishes, no ``result_num`` for cars, animals and plants, ``result`` as an object for four services, ``results``
+dishes, no `result_num` for cars, animals and plants, `result` as an object for four services, `results`
 for EasyDL, "nothing found" as a row of its own in some, an empty list or an empty name in others.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import quote
 
-from batchrec.emulator.answers import Box, Guess
+from .answers import Box, Guess
 
 Options = Mapping[str, str]
 Json = dict[str, object]
@@ -37,7 +37,7 @@ def number(value: float) -> float:
 
 
 def text(value: float) -> str:
-    """A score as text, six significant digits: ``"0.642212"``, ``"9.86555e-05"`` (captured replies)."""
+    """A score as text, six significant digits: `"0.642212"`, `"9.86555e-05"` (captured replies)."""
     return f"{value:.6g}"
 
 
@@ -59,7 +59,7 @@ def integer(options: Options, key: str, default: int) -> int:
 
 
 def baike(entries: list[Json], name: str, options: Options) -> None:
-    """The first ``baike_num`` rows get an encyclopedia entry, every second one without a picture."""
+    """The first `baike_num` rows get an encyclopedia entry, every second one without a picture."""
     for rank, entry in enumerate(entries[: max(integer(options, "baike_num", 0), 0)]):
         info: Json = {"baike_url": f"http://baike.emulator.invalid/item/{quote(str(entry[name]))}"}
         if rank % 2 == 0:
@@ -78,8 +78,8 @@ def listed(
 ) -> Compose:
     """Replies that are a list of rows.
 
-    ``rows``: how many without ``top_num`` (None: all there are, and ``top_num`` is not looked at);
-    ``nothing``: the service's word for nothing found; ``counted``: with ``result_num``; ``baike_by``: the key
+    `rows`: how many without `top_num` (None: all there are, and `top_num` is not looked at);
+    `nothing`: the service's word for nothing found; `counted`: with `result_num`; `baike_by`: the key
     of the row's name.
     """
 
@@ -98,7 +98,7 @@ def listed(
 
 
 def _kept(guesses: Sequence[Guess], options: Options, rows: int | None) -> list[Guess]:
-    """The rows that ``top_num`` asks for, at most twenty; zero and less mean the default."""
+    """The rows that `top_num` asks for, at most twenty; zero and less mean the default."""
     if rows is None:
         return list(guesses[:5])
     wanted = integer(options, "top_num", rows)
@@ -192,7 +192,7 @@ def named_object(name: str, *details: str) -> Compose:
 
 
 def detection_reply(guesses: Sequence[Guess], options: Options) -> Json:
-    """easydl_detection: what scores at least ``threshold`` (default 0.3, tutorial of 2018)."""
+    """easydl_detection: what scores at least `threshold` (default 0.3, tutorial of 2018)."""
     try:
         threshold = float(options.get("threshold", 0.3))
     except ValueError:

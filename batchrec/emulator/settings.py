@@ -38,7 +38,7 @@ class Settings:
     """The only Secret Key (client_secret) accepted; None: any that is not empty."""
 
     bearer: Secret | None = field(default=None, repr=False)
-    """The only key accepted as ``Authorization: Bearer``; None: any that starts with ``bce-v3/``."""
+    """The only key accepted as `Authorization: Bearer`; None: any that starts with `bce-v3/`."""
 
     qps: Annotated[float, Field(ge=0, le=1_000_000)] | None = None
     """Calls a second for each service (a new account has 2, a paid one 10); None: no limit. 0 refuses every

@@ -1,14 +1,14 @@
 """What is on a picture: the small interface between the emulator and whatever answers for the service.
 
 An implementation is one file beside this one. It says what it sees; how a service words that (string scores,
-``非菜``, ``result`` as an object) is `batchrec.emulator.services`' business and not its own.
+`非菜`, `result` as an object) is `batchrec.emulator.services`' business and not its own.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from batchrec.emulator.images import Picture
+from ..images import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,16 @@ class Guess:
     score: float
     """0 to 1."""
     root: str | None = None
-    """The class above the name, ``大类-小类``; some tags of the service have none."""
+    """The class above the name, `大类-小类`; some tags of the service have none."""
     calorie: str | None = None
     """Of a dish, kcal per 100 g, in the service's spelling; None: it knows none."""
     year: str | None = None
     """Of a car model."""
     box: Box | None = None
     nothing: bool = False
-    """The service's own word for "nothing of my kind" (``非植物``) stands at this rank, whatever the name."""
+    """The service's own word for "nothing of my kind" (`非植物`) stands at this rank, whatever the name."""
     details: Mapping[str, str] = field(default_factory=dict)
-    """Further keys of redwine and currency as the service names them; ``color`` and ``brand`` of a car."""
+    """Further keys of redwine and currency as the service names them; `color` and `brand` of a car."""
 
 
 class Undecodable(Exception):
@@ -51,7 +51,7 @@ class Answers(Protocol):
     async def answer(self, service: str, picture: Picture, options: Mapping[str, str]) -> Sequence[Guess]:
         """What is on the picture, best first; empty where the service would say that nothing was found.
 
-        ``options`` are the request's other parameters as text. ``top_num``, ``threshold`` and ``baike_num``
+        `options` are the request's other parameters as text. `top_num`, `threshold` and `baike_num`
         are applied afterwards by the service's row, so returning more than was asked for is right.
         May raise `Undecodable`.
         """

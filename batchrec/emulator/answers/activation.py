@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from batchrec.emulator.answers import Box
+from . import Box
 
 GRID = 28
 """Rows and columns of the grid on which boxes end."""
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 def locate(feature_map: Array, weights: Array, width: int, height: int) -> Box:
     """The box round the strongest activation, in whole pixels of a picture of that size.
 
-    ``feature_map`` is channels x rows x columns, ``weights`` has one number for each channel.
+    `feature_map` is channels x rows x columns, `weights` has one number for each channel.
     """
     activation = _enlarged(np.tensordot(weights, feature_map, 1))
     inside = _connected(activation >= LEVEL * activation.max(), int(activation.argmax()))

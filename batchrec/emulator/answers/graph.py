@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from batchrec.emulator.answers.weights import Weights, WeightsError
+from .weights import Weights, WeightsError
 
 SIDE = 224
 """Height and width of the input, pixels."""
@@ -34,9 +34,9 @@ OUTPUTS = {"scores": [1, 1000], "features": [1, 1280], "map": [1, 1280, 7, 7]}
 
 
 def build(weights: Weights) -> bytes:
-    """The serialized model: ``image`` (1 x SIDE x SIDE x 3, uint8, RGB) to the three outputs, all float32.
+    """The serialized model: `image` (1 x SIDE x SIDE x 3, uint8, RGB) to the three outputs, all float32.
 
-    ``scores`` are the classes' probabilities, ``features`` the mean of ``map`` over its cells. WeightsError if
+    `scores` are the classes' probabilities, `features` the mean of `map` over its cells. WeightsError if
     the arrays are not those of the network.
     """
     graph = _Graph(weights)
@@ -60,7 +60,7 @@ class _Graph:
             self._graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
     def network(self) -> None:
-        """Everything from ``image`` to ``scores``."""
+        """Everything from `image` to `scores`."""
         self._constant("zero", 0.0)
         self._constant("six", 6.0)
         value = self._relu6(self._convolution(self._normalised("image"), "_conv_stem", "_bn0", stride=2))

@@ -2,7 +2,7 @@
 
 It says what the network sees and nothing else. There are no persons, brands, landmarks, wines or banknotes among
 the classes, so the services for those find nothing; scores are the network's probabilities as they are, not
-rescaled to the classes that a service may name. Importing this needs the extra ``local``: ImportError without it.
+rescaled to the classes that a service may name. Importing this needs the extra `local`: ImportError without it.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from batchrec.emulator.answers import Box, Guess, Undecodable, activation, classes, graph, weights
-from batchrec.emulator.answers.classes import Class
-from batchrec.emulator.images import Picture
+from ..images import Picture
+from . import Box, Guess, Undecodable, activation, classes, graph, weights
+from .classes import Class
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ Array = NDArray[Any]
 class Scope(NamedTuple):
     """What a service looks for: the classes of a group (None: all), how many at most, and whether also where.
 
-    With less than ``least`` of the probability in its group it finds nothing.
+    With less than `least` of the probability in its group it finds nothing.
     """
 
     group: str | None = None
@@ -68,7 +68,7 @@ class EmbeddedModel:
     """None is published here, and none is pretended."""
 
     def __init__(self, threads: int | None = None) -> None:
-        """``threads``: pictures looked at at a time, None for one per core. ImportError without the weights."""
+        """`threads`: pictures looked at at a time, None for one per core. ImportError without the weights."""
         self._file = weights.find()
         self._classes = classes.load()
         self._members = {service: _members(self._classes, scope.group) for service, scope in SCOPES.items()}
@@ -109,7 +109,7 @@ class EmbeddedModel:
 
 
 class Network(NamedTuple):
-    """The network, ready to run. ``linear`` (1000 x 1280) is how much each feature speaks for each class."""
+    """The network, ready to run. `linear` (1000 x 1280) is how much each feature speaks for each class."""
 
     session: onnxruntime.InferenceSession
     linear: Array

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from batchrec.emulator.answers import Box, Guess
-from batchrec.emulator.images import Picture
+from ..images import Picture
+from . import Box, Guess
 
 ROOTS = ("仿真器-替身", "仿真器-替身食物", "仿真器-替身动物", None)
 """Classes of a picture's rows; "食物" and "动物" are there for follow-up steps to match."""
