@@ -13,7 +13,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-class Batch(Generic[_Item, _Result]):
+class Batcher(Generic[_Item, _Result]):
     """Gathers items until the event loop comes round, and works on all of them in one go.
 
     `work` gives a result for each item, in order; what it raises is raised for each of them. `undo` is given the result
@@ -65,7 +65,7 @@ class Batch(Generic[_Item, _Result]):
             future.set_result(result)
 
 
-class Turns:
+class TurnLimiter:
     """Lets `most` tasks go on in a turn of the event loop, and none in the turn in which it asks.
 
     For what takes long and waits for nothing. Where many calls are answered at once, all their answers are read first,
@@ -97,7 +97,7 @@ class Turns:
             asyncio.get_running_loop().call_soon(self._next)
 
 
-class Budget:
+class MemoryBudget:
     """So many bytes, lent out. One who asks for more than there is gets it all, once everything is back."""
 
     def __init__(self, size: int) -> None:

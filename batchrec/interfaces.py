@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from .values import Authorization, Charge, Failure, Found, Ignored, Notice, Reply, Row
+from .values import Authorization, Failure, Ignored, InputEntry, Notice, QuotaKey, Reply, Row
 
 
 class Source(Protocol):
     """One kind of input. Iterated in a thread; holds no more than a folder's handle in memory."""
 
-    def __iter__(self) -> Iterator[Found | Ignored | Notice]:
+    def __iter__(self) -> Iterator[InputEntry | Ignored | Notice]:
         """Every input it names. Raises JobError where the user named something that is not there."""
         ...
 
@@ -40,14 +40,14 @@ class Transport(Protocol):
         ...
 
 
-class Ledger(Protocol):
+class CallLog(Protocol):
     """Where it is noted how many calls are under way, so that a kill does not hide that they were made."""
 
-    def sent(self, charges: Sequence[Charge]) -> None:
+    def sent(self, charges: Sequence[QuotaKey]) -> None:
         """Calls that are counted on these leave now. Raises OutputFailed."""
         ...
 
-    def settled(self, charge: Charge, *, counted: bool) -> None:
+    def settled(self, charge: QuotaKey, *, counted: bool) -> None:
         """A call ended without an answer, or never left. `counted`: the service may have counted it.
 
         Raises OutputFailed.

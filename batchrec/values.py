@@ -57,7 +57,7 @@ class Authorization:
     fresh: bool = False
 
 
-class Charge(NamedTuple):
+class QuotaKey(NamedTuple):
     """What a call is counted on: account and service as counts name them, and the Beijing day on which it left."""
 
     account: str
@@ -113,7 +113,7 @@ class Prepared(NamedTuple):
     scale_y: float = 1.0
 
 
-class Found(NamedTuple):
+class InputEntry(NamedTuple):
     """One input as a source names it.
 
     `key` is the `image` of its rows; `source` (index of the path or manifest) and `position` (row in a manifest, 0

@@ -17,7 +17,7 @@ from batchrec.limits.gate import Gate
 from batchrec.limits.quota import Quota
 from batchrec.limits.shared_rate import Paces
 from batchrec.times import beijing_day
-from batchrec.values import Authorization, Charge, Failure, Kind
+from batchrec.values import Authorization, Failure, Kind, QuotaKey
 
 from . import virtual_time
 from .simulation import Counter, Service
@@ -59,10 +59,10 @@ class NoAccount:
 class NoLedger:
     """Nothing is kept of what is under way."""
 
-    def sent(self, charges: Sequence[Charge]) -> None:
+    def sent(self, charges: Sequence[QuotaKey]) -> None:
         """Nothing is noted."""
 
-    def settled(self, charge: Charge, *, counted: bool) -> None:
+    def settled(self, charge: QuotaKey, *, counted: bool) -> None:
         """Nothing is noted."""
 
 

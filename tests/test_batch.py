@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from batchrec.concurrency import Batch, Turns
+from batchrec.concurrency import Batcher, TurnLimiter
 
 
 class Work:
@@ -15,7 +15,7 @@ class Work:
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
         self.undone: list[int] = []
-        self.batch: Batch[int, int] = Batch(self, self.undone.append)
+        self.batch: Batcher[int, int] = Batcher(self, self.undone.append)
 
     def __call__(self, numbers: Sequence[int]) -> list[int]:
         self.groups.append(list(numbers))
@@ -72,7 +72,7 @@ async def test_whoever_is_cancelled_after_is_undone(work: Work) -> None:
         asyncio.get_running_loop().call_soon(task.cancel)  # before the task hears of its result
         return [5]
 
-    batch = Batch(cancelling, work.undone.append)
+    batch = Batcher(cancelling, work.undone.append)
     task = asyncio.ensure_future(batch.do(1))
     await asyncio.wait([task])
     assert (task.cancelled(), work.undone) == (True, [5])
@@ -80,7 +80,7 @@ async def test_whoever_is_cancelled_after_is_undone(work: Work) -> None:
 
 async def test_so_many_go_on_in_a_turn_and_the_others_in_order() -> None:
     """Two in each turn of the loop."""
-    turns, seen = Turns(2), []
+    turns, seen = TurnLimiter(2), []
 
     async def one(name: str) -> None:
         await turns.take()
@@ -99,7 +99,7 @@ async def test_so_many_go_on_in_a_turn_and_the_others_in_order() -> None:
 
 async def test_who_is_cancelled_takes_nobody_elses_turn() -> None:
     """Those behind go on."""
-    turns = Turns(1)
+    turns = TurnLimiter(1)
     tasks = [asyncio.create_task(turns.take()) for _ in range(3)]
     await asyncio.sleep(0)
     assert [task.done() for task in tasks] == [False, False, False]

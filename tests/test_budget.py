@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrec.concurrency import Budget
+from batchrec.concurrency import MemoryBudget
 from benchmarks.virtual_time import run
 
 
 async def test_whoever_asks_for_more_than_is_left_waits() -> None:
     """And those who come later wait behind, however little they ask for."""
-    budget, order = Budget(100), []
+    budget, order = MemoryBudget(100), []
 
     async def hold(name: str, size: int) -> None:
         await budget.take(size)
@@ -30,7 +30,7 @@ async def test_whoever_asks_for_more_than_is_left_waits() -> None:
 
 async def test_more_than_there_is() -> None:
     """It is had alone: all that there is, once everything is back."""
-    budget = Budget(100)
+    budget = MemoryBudget(100)
     held = await budget.take(1)
     task = asyncio.ensure_future(budget.take(1000))
     await asyncio.sleep(0)
@@ -42,7 +42,7 @@ async def test_more_than_there_is() -> None:
 @pytest.mark.parametrize("served", [False, True])
 async def test_whoever_is_cancelled_takes_nothing(served: bool) -> None:
     """Nobody waits behind one who has gone, whether or not it had been served just before."""
-    budget = Budget(100)
+    budget = MemoryBudget(100)
     await budget.take(100)
     gone, next_one = asyncio.ensure_future(budget.take(80)), asyncio.ensure_future(budget.take(90))
     await asyncio.sleep(0)
@@ -60,7 +60,7 @@ def test_never_more_than_there_are(seed: int) -> None:
     rng = random.Random(seed)
 
     async def play() -> None:
-        budget, held = Budget(50), 0
+        budget, held = MemoryBudget(50), 0
 
         async def one() -> None:
             nonlocal held

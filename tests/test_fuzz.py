@@ -38,7 +38,7 @@ from batchrec.outputs.jsonl import JsonlOutput
 from batchrec.sources import open_sources
 from batchrec.sources.keys import normal, printable
 from batchrec.sources.manifest import READERS, Lines
-from batchrec.values import Answer, Failure, Found, ImageLimits, Kind, Prepared, Reply, Task
+from batchrec.values import Answer, Failure, ImageLimits, InputEntry, Kind, Prepared, Reply, Task
 
 SCALE = float(os.environ.get("BATCHREC_FUZZ", "1"))
 
@@ -464,5 +464,5 @@ def test_manifests_lead_to_inputs(suffix: str, tmp_path: Path) -> None:
         path.write_bytes(mutated(MANIFESTS[suffix], rng))
         with suppress(JobError):
             for found in open_sources([], path.name, "path", ["**/x/**"], tmp_path, tmp_path / "results"):
-                assert isinstance(found, Found), number
+                assert isinstance(found, InputEntry), number
                 found.key.encode()

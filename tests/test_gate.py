@@ -24,7 +24,7 @@ from batchrec.limits.gate import Gate, GateClosed
 from batchrec.limits.quota import Quota
 from batchrec.limits.shared_rate import Paces
 from batchrec.times import BEIJING
-from batchrec.values import Authorization, Charge, Failure, Kind
+from batchrec.values import Authorization, Failure, Kind, QuotaKey
 from benchmarks.gates import through_gates
 from benchmarks.simulation import Service as ServiceModel
 from benchmarks.virtual_time import START, run, virtual
@@ -44,10 +44,10 @@ class CallLedger:
     def __init__(self) -> None:
         self.under_way = 0
 
-    def sent(self, charges: Sequence[Charge]) -> None:
+    def sent(self, charges: Sequence[QuotaKey]) -> None:
         self.under_way += len(charges)
 
-    def settled(self, charge: Charge, *, counted: bool) -> None:
+    def settled(self, charge: QuotaKey, *, counted: bool) -> None:
         self.under_way -= 1
 
 

@@ -12,16 +12,16 @@ import pytest
 
 from batchrec.errors import JobError, OutputFailed
 from batchrec.journal import Counts, Finished, Journal, StepRecord, reading
-from batchrec.values import Charge, Failure, Found, Kind, Task
+from batchrec.values import Failure, InputEntry, Kind, QuotaKey, Task
 
 EVERYTHING = 2**62
-CHARGE = Charge("me", "dish", "2026-11-23")
+CHARGE = QuotaKey("me", "dish", "2026-11-23")
 FIRST = StepRecord("first", "dish", "asked so", "")
 SECOND = StepRecord("second", "dish", "asked otherwise", "")
 
 
-def found(*keys: str, size: int = 10) -> list[Found]:
-    return [Found(key, 0, 0, size, 1) for key in keys]
+def found(*keys: str, size: int = 10) -> list[InputEntry]:
+    return [InputEntry(key, 0, 0, size, 1) for key in keys]
 
 
 def finished(task: Task, content: str = "", **more: object) -> Finished:
@@ -221,7 +221,7 @@ def test_outputs_and_notes(journal):
 def test_failed_listing_changes_nothing(journal):
     """A source that ends in an error leaves the inputs as they were."""
 
-    def broken() -> Iterator[Found]:
+    def broken() -> Iterator[InputEntry]:
         yield from found("x")
         raise JobError("no such manifest")
 
@@ -232,7 +232,7 @@ def test_failed_listing_changes_nothing(journal):
 
 def test_a_key_twice_is_one_image(journal):
     """The first source that names an image gives its place."""
-    entries = [Found("d", 0, 0, 10, 1), Found("a", 1, 0, 10, 1), Found("d", 2, 0, 10, 1)]
+    entries = [InputEntry("d", 0, 0, 10, 1), InputEntry("a", 1, 0, 10, 1), InputEntry("d", 2, 0, 10, 1)]
     assert list(journal.take_inputs(entries)) == []
     journal.fill([1])
     assert [task.key for task in journal.claim([1], EVERYTHING, 9)] == ["d", "a"]

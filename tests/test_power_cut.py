@@ -21,9 +21,9 @@ from batchrec.job.loading import build_job
 from batchrec.journal import Journal
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
-from batchrec.values import Answer, Charge, Found, Label, Prepared
+from batchrec.values import Answer, InputEntry, Label, Prepared, QuotaKey
 
-CHARGE = Charge("me", "advanced_general", "2026-11-23")
+CHARGE = QuotaKey("me", "advanced_general", "2026-11-23")
 FIRST, SECOND = 4, 3
 """Answers of the group before the cut, and of the one that it meets."""
 
@@ -65,10 +65,10 @@ class World:
         opened = open_directory(self.job, journal, files, self.found(), Wishes(), lambda: False)
         return files, opened.outcome_unknown
 
-    def found(self) -> Iterator[Found]:
+    def found(self) -> Iterator[InputEntry]:
         for path in (self.base / "photos").iterdir():
             status = path.stat()
-            yield Found(f"photos/{path.name}", 0, 0, status.st_size, status.st_mtime_ns)
+            yield InputEntry(f"photos/{path.name}", 0, 0, status.st_size, status.st_mtime_ns)
 
     def note(self, moment: str) -> None:
         """Remember every byte of the directory."""

@@ -14,7 +14,7 @@ import pytest
 from batchrec.errors import OutputFailed
 from batchrec.limits.quota import Closure, Quota, Usage
 from batchrec.times import BEIJING, beijing_day, iso_beijing, iso_utc, next_reset
-from batchrec.values import Charge
+from batchrec.values import QuotaKey
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=BEIJING).timestamp()
@@ -46,7 +46,7 @@ def quota(tmp_path: Path, clock: Clock) -> Iterator[Quota]:
 
 def reserve(
     quota: Quota, account: str, service: str, daily: int | None, total: int | None, ahead: int = 1
-) -> Charge | Closure:
+) -> QuotaKey | Closure:
     """One call."""
     (reserved,) = quota.reserve(account, service, daily, total, ahead=ahead)
     return reserved
@@ -64,7 +64,7 @@ def used(quota: Quota, service: str = "dish") -> tuple[int, int]:
 def test_several_calls_at_once(quota: Quota, daily: int | None, total: int | None, room: int, code: int) -> None:
     """As many as there is room for; the others are told why not, and are not counted."""
     quota.reserve("me", "dish", None, None, calls=2)
-    charge = Charge("me", "dish", "2026-11-23")
+    charge = QuotaKey("me", "dish", "2026-11-23")
     reserved = quota.reserve("me", "dish", daily, total, calls=4)
     assert reserved[:room] == [charge] * room
     assert [closure.code for closure in reserved[room:] if isinstance(closure, Closure)] == [code] * (4 - room)
@@ -102,15 +102,15 @@ def test_times_are_written_with_their_offset() -> None:
 def test_daily_limit_is_exact_and_ends_with_the_day(quota: Quota, clock: Clock) -> None:
     """Three calls and no fourth; the next day three more."""
     days = [reserve(quota, "me", "dish", 3, None) for _ in range(4)]
-    assert days == [Charge("me", "dish", "2026-11-23")] * 3 + [Closure(17, MIDNIGHT, reported=False)]
+    assert days == [QuotaKey("me", "dish", "2026-11-23")] * 3 + [Closure(17, MIDNIGHT, reported=False)]
     clock.at = MIDNIGHT
-    assert reserve(quota, "me", "dish", 3, None) == Charge("me", "dish", "2026-11-24")
+    assert reserve(quota, "me", "dish", 3, None) == QuotaKey("me", "dish", "2026-11-24")
     assert used(quota) == (1, 4)
 
 
 def test_total_limit_is_exact_and_never_ends(quota: Quota, clock: Clock) -> None:
     """A pack is used up for good."""
-    assert reserve(quota, "me", "dish", None, 1) == Charge("me", "dish", "2026-11-23")
+    assert reserve(quota, "me", "dish", None, 1) == QuotaKey("me", "dish", "2026-11-23")
     clock.at += 10 * 86_400
     assert reserve(quota, "me", "dish", None, 1) == Closure(19, None, reported=False)
 
@@ -127,7 +127,7 @@ def test_call_is_given_back_on_the_day_it_left(quota: Quota, clock: Clock) -> No
     yesterday = reserve(quota, "me", "dish", None, None)
     clock.at = MIDNIGHT + 1
     reserve(quota, "me", "dish", None, None)
-    assert isinstance(yesterday, Charge)
+    assert isinstance(yesterday, QuotaKey)
     quota.give_back(yesterday)
     assert used(quota) == (1, 1)
     clock.at = MIDNIGHT - 1
@@ -136,11 +136,11 @@ def test_call_is_given_back_on_the_day_it_left(quota: Quota, clock: Clock) -> No
 
 def test_counts_never_fall_below_zero(quota: Quota, clock: Clock) -> None:
     """Giving back what was never reserved, or was corrected meanwhile, changes nothing for the worse."""
-    quota.give_back(Charge("me", "dish", "2026-11-23"))
+    quota.give_back(QuotaKey("me", "dish", "2026-11-23"))
     assert used(quota) == (0, 0)
     reserve(quota, "me", "dish", None, None)
     quota.correct("me", "dish", today=0, total=0)
-    quota.give_back(Charge("me", "dish", "2026-11-23"))
+    quota.give_back(QuotaKey("me", "dish", "2026-11-23"))
     assert used(quota) == (0, 0)
 
 
@@ -148,8 +148,8 @@ def test_accounts_and_services_are_counted_apart(quota: Quota) -> None:
     """One's limit is not the other's."""
     reserve(quota, "me", "dish", 1, None)
     assert isinstance(reserve(quota, "me", "dish", 1, None), Closure)
-    assert isinstance(reserve(quota, "me", "plant", 1, None), Charge)
-    assert isinstance(reserve(quota, "you", "dish", 1, None), Charge)
+    assert isinstance(reserve(quota, "me", "plant", 1, None), QuotaKey)
+    assert isinstance(reserve(quota, "you", "dish", 1, None), QuotaKey)
 
 
 def test_counts_outlive_the_process(tmp_path: Path, clock: Clock) -> None:
@@ -269,11 +269,11 @@ def test_folder_that_is_not_there(tmp_path: Path, clock: Clock) -> None:
 RESERVING = """
 import sys, time
 from pathlib import Path
-from batchrec.values import Charge
+from batchrec.values import QuotaKey
 from batchrec.limits.quota import Quota
 quota = Quota(Path(sys.argv[1]), time.time)
 cap = int(sys.argv[2]) or None
-while isinstance(quota.reserve("me", "dish", None, cap)[0], Charge):
+while isinstance(quota.reserve("me", "dish", None, cap)[0], QuotaKey):
     sys.stdout.write("x")
     sys.stdout.flush()
 """

@@ -16,7 +16,7 @@ from batchrec.errors import OutputFailed
 from batchrec.journal import Journal, Known, StepRecord
 from batchrec.outputs import OUTPUTS
 from batchrec.outputs.files import ResultFiles
-from batchrec.values import Answer, Box, Failure, Found, Kind, Label, Prepared, Task
+from batchrec.values import Answer, Box, Failure, InputEntry, Kind, Label, Prepared, Task
 
 KEYS = (
     *("image", "sha256", "step", "service", "model", "labels", "response", "attempts", "latency_ms", "repaired"),
@@ -119,7 +119,7 @@ class Desk:
         self.directory = directory
         self.journal = Journal(directory)
         self.journal.take_steps([StepRecord("step", "dish", "", "")])
-        list(self.journal.take_inputs(Found(f"{number:05d}", 0, 0, 10, 1) for number in range(images)))
+        list(self.journal.take_inputs(InputEntry(f"{number:05d}", 0, 0, 10, 1) for number in range(images)))
         self.journal.fill([1])
         self.tasks = self.journal.claim([1], 2**62, images)
         places = {"results.jsonl": (0, 0), "results.csv": (0, 0)}

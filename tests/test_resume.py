@@ -25,13 +25,13 @@ from batchrec.journal import Journal
 from batchrec.outputs import OUTPUTS, CsvOutput
 from batchrec.outputs.files import ResultFiles
 from batchrec.sources import open_sources
-from batchrec.values import Answer, Charge, Failure, Found, Kind, Label, Prepared, Task
+from batchrec.values import Answer, Failure, InputEntry, Kind, Label, Prepared, QuotaKey, Task
 
 GENERAL = {"service": "advanced_general"}
 DISH = {"service": "dish"}
 FOOD = DISH | {"when": {"step": "advanced_general", "label": "food"}}
 EVERYTHING = 2**62
-CHARGE = Charge("me", "advanced_general", "2026-11-23")
+CHARGE = QuotaKey("me", "advanced_general", "2026-11-23")
 TORN = Failure(Kind.IMAGE, "torn", "the picture ends early")
 TIMEOUT = Failure(Kind.TRANSIENT, "timeout", "no answer")
 
@@ -526,9 +526,9 @@ def test_kill_between_two_swaps(done):
     done.close()
 
 
-def found(desk: Desk) -> list[Found]:
+def found(desk: Desk) -> list[InputEntry]:
     stats = [(path, path.stat()) for path in sorted(desk.photos.iterdir())]
-    return [Found(f"photos/{path.name}", 0, 0, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    return [InputEntry(f"photos/{path.name}", 0, 0, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
 
 
 def test_unknown_calls_are_told_until_a_run_comes_to_its_end(desk):

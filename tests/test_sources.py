@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from batchrec.errors import JobError
 from batchrec.sources import open_sources
 from batchrec.sources.keys import _Positions, compiled
-from batchrec.values import Found, Ignored, Notice
+from batchrec.values import Ignored, InputEntry, Notice
 
 linux = pytest.mark.skipif(os.uname().sysname != "Linux", reason="other systems refuse such names")
 
@@ -47,12 +47,12 @@ def entries(
     column: str = "path",
     exclude: Sequence[str] = (),
     output: Path | None = None,
-) -> Iterator[Found | Ignored | Notice]:
+) -> Iterator[InputEntry | Ignored | Notice]:
     return open_sources(paths, manifest, column, exclude, base, output or base / "results" / "job")
 
 
-def found(base: Path, *paths: str, **settings: object) -> list[Found]:
-    return [entry for entry in entries(base, *paths, **settings) if isinstance(entry, Found)]  # type: ignore[arg-type]
+def found(base: Path, *paths: str, **settings: object) -> list[InputEntry]:
+    return [entry for entry in entries(base, *paths, **settings) if isinstance(entry, InputEntry)]  # type: ignore[arg-type]
 
 
 def keys(base: Path, *paths: str, **settings: object) -> list[str]:
@@ -141,7 +141,7 @@ def test_size_and_time_are_the_files(home: Path) -> None:
     put(home, "a.jpg", data=b"12345")
     os.utime(home / "a.jpg", ns=(7, 1_700_000_000_123_456_789))
     (home / "b.jpg").symlink_to("a.jpg")
-    expected = [Found(key, index, 0, 5, 1_700_000_000_123_456_789) for index, key in enumerate(["a.jpg", "b.jpg"])]
+    expected = [InputEntry(key, index, 0, 5, 1_700_000_000_123_456_789) for index, key in enumerate(["a.jpg", "b.jpg"])]
     assert found(home, "a.jpg", "b.jpg") == expected
 
 
@@ -286,7 +286,7 @@ def test_folder_that_vanishes_meanwhile_is_told(home: Path) -> None:
     walk = entries(home, "x")
     first = next(walk)
     shutil.rmtree(home / "x/sub")
-    expected = Found("x/sub", 0, 0, -1, 0, "the folder cannot be read: no such file or directory")
+    expected = InputEntry("x/sub", 0, 0, -1, 0, "the folder cannot be read: no such file or directory")
     assert [first, *walk] == [*found(home, "x/a.jpg"), expected]
 
 
@@ -820,7 +820,7 @@ def test_manifest_rows_before_the_fault_are_given(home: Path) -> None:
     """A manifest is read as it is iterated, not beforehand."""
     write(home, "m.txt", b"a\n\xff\n")
     walk = entries(home, manifest="m.txt")
-    assert isinstance(next(walk), Found)
+    assert isinstance(next(walk), InputEntry)
     with pytest.raises(JobError):
         next(walk)
 
@@ -883,7 +883,7 @@ def test_manifest_gives_back_what_was_written(tmp_path_factory: pytest.TempPathF
 # Memory
 
 
-def peak(walk: Iterator[Found | Ignored | Notice]) -> tuple[int, int]:
+def peak(walk: Iterator[InputEntry | Ignored | Notice]) -> tuple[int, int]:
     """How many entries there are, and the most memory held meanwhile, in KiB."""
     tracemalloc.start()
     try:

@@ -12,7 +12,7 @@ from batchrec.commands.status import StepStatus, status
 from batchrec.errors import JobError
 from batchrec.journal import Finished, Journal, StepRecord
 from batchrec.times import iso_utc
-from batchrec.values import Failure, Found, Kind
+from batchrec.values import Failure, InputEntry, Kind
 
 NOW = 1_800_000_000.0
 
@@ -25,7 +25,7 @@ def sha256(text: str) -> bytes:
 def directory(tmp_path: Path) -> Iterator[Path]:
     """Six images at one step: three answered, the last of them two minutes ago, one failed, two left."""
     with closing(Journal(tmp_path)) as journal:
-        list(journal.take_inputs(Found(f"{name}.jpg", 0, 0, 10, 1) for name in "abcdef"))
+        list(journal.take_inputs(InputEntry(f"{name}.jpg", 0, 0, 10, 1) for name in "abcdef"))
         step = journal.take_steps([StepRecord("things", "advanced_general", "x", "")])["things"]
         journal.fill([step])
         a, b, c, d = journal.claim([step], 100, 4)

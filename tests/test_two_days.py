@@ -17,7 +17,7 @@ from two_days import ANSWER_SECONDS, DAILY, NOON, OUTAGE, TOKEN_HOURS
 from batchrec.commands.verify import verify
 from batchrec.job.loading import load_job
 from batchrec.limits.quota import Quota
-from batchrec.values import Charge
+from batchrec.values import QuotaKey
 
 IMAGES = 2 * DAILY + 300
 JOB = """
@@ -74,7 +74,7 @@ class TwoDays:
         with closing(Quota(self.folder / "state", lambda: NOON, boot=(self.folder / "boot").read_text())) as quota:
             (account,) = {usage.account for usage in quota.usage()}
             assert verify(journal.parent, quota.counted, running=False).told == []
-            return {day: quota.counted(Charge(account, "advanced_general", day)) for day in days}
+            return {day: quota.counted(QuotaKey(account, "advanced_general", day)) for day in days}
 
     def rows(self) -> list[str]:
         """The images that have an answer, as often as they have one."""

@@ -38,7 +38,7 @@ from ..state.answer_cache import KnownAnswers
 from ..state.directory import state_directory
 from ..state.inspection_cache import Key, Looks, Way, of_content, of_file
 from ..times import beijing_day, iso_beijing, next_reset
-from ..values import AUTO, Charge, Failure, Found
+from ..values import AUTO, Failure, InputEntry, QuotaKey
 from .estimate import Plan, StepPlan
 
 _BATCH = 500
@@ -141,7 +141,7 @@ class _Survey:
             told = (text.replace(str(folder), str(self._job.directory)) for text in error.complaints)
             raise JobError(*told) from error
 
-    def _located(self, found: Iterable[Found]) -> Iterator[Found]:
+    def _located(self, found: Iterable[InputEntry]) -> Iterator[InputEntry]:
         """The inputs as they come; those outside of the job's folder are counted."""
         boundary = Boundary(self._job.base, remembered=True)
         for each in found:
@@ -338,7 +338,7 @@ class _Survey:
             account = payer(self._job, self._credentials)
             if quota.closure(account, service) is not None:
                 return 0
-            return max(0, daily - quota.counted(Charge(account, service, beijing_day(self._now()))))
+            return max(0, daily - quota.counted(QuotaKey(account, service, beijing_day(self._now()))))
 
     def _end(self, calls: int, rate: float | None, days: int, last: int) -> float | None:
         """When the last call of a service is made, which is on its last day."""

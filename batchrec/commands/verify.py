@@ -24,7 +24,7 @@ from ..journal import AnswerPlace, Counts, Reader, reading
 from ..outputs import CsvOutput, JsonlOutput
 from ..outputs.files import read_row
 from ..state.output_directory import FAILURES, SUMMARY
-from ..values import Charge, Failure, Row
+from ..values import Failure, QuotaKey, Row
 
 MOST_TOLD = 50
 """Problems that are told; of the others only the number."""
@@ -50,7 +50,7 @@ class Findings:
             self.told.append(problem)
 
 
-def verify(directory: Path, counted: Callable[[Charge], int], *, running: bool) -> Findings:
+def verify(directory: Path, counted: Callable[[QuotaKey], int], *, running: bool) -> Findings:
     """Everything that is wrong with an output directory. Raises JobError where it is none, or cannot be read.
 
     `counted` gives the calls that the quota has counted on something. While a run is going on, what it has not
@@ -249,7 +249,7 @@ def _batches(known: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, byt
         yield batch
 
 
-def _check_counts(journal: Reader, counted: Callable[[Charge], int], findings: Findings) -> None:
+def _check_counts(journal: Reader, counted: Callable[[QuotaKey], int], findings: Findings) -> None:
     for charge, made in journal.calls():
         if (known := counted(charge)) < made:
             findings.add(

@@ -34,7 +34,7 @@ from ..state.answer_cache import KnownAnswers
 from ..state.directory import state_directory
 from ..state.inspection_cache import Looks
 from ..times import iso_beijing
-from ..values import AUTO, Found, Ignored, Notice, Summary
+from ..values import AUTO, Ignored, InputEntry, Notice, Summary
 from .engine import Engine, Tally
 from .exit_status import Facts, ending
 from .lane import MOST_WORKERS, PREPARING, Lane, Step
@@ -154,7 +154,7 @@ async def run(
 # -- before
 
 
-async def _open(this: _Run, entries: Iterator[Found | Ignored | Notice]) -> Opened:
+async def _open(this: _Run, entries: Iterator[InputEntry | Ignored | Notice]) -> Opened:
     """List the inputs and bring the directory in order, in a thread; it may take minutes, so it is shown."""
     try:
         async with shown(this.options.progress, lambda: None):

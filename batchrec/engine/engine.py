@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from .. import images
 from ..api.client import Client, Request
 from ..api.retry import Action, Tries, backoff, decide
-from ..concurrency import Budget, Turns
+from ..concurrency import MemoryBudget, TurnLimiter
 from ..errors import BatchrecError
 from ..job.follow_ups import asked, labels_of
 from ..journal import Journal
@@ -97,8 +97,8 @@ class Engine:
         self._stopping = False
         self._outstanding = 0
         self._changed = asyncio.Event()
-        self._memory = Budget(_MOST_BYTES)
-        self._turns = Turns(_MOST_IN_A_TURN)
+        self._memory = MemoryBudget(_MOST_BYTES)
+        self._turns = TurnLimiter(_MOST_IN_A_TURN)
         self._leading: dict[tuple[int, bytes], _Leader] = {}
         self._led: dict[tuple[int, int], bytes] = {}
         """By step and image: the digest of the content that the image leads."""

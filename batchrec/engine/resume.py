@@ -20,7 +20,7 @@ from ..state.answer_cache import KnownAnswers
 from ..state.durable import sync_directory
 from ..state.inspection_cache import Looks, of_file
 from ..state.output_directory import check_unaccounted
-from ..values import Failure, Found, Ignored, Notice, Row
+from ..values import Failure, Ignored, InputEntry, Notice, Row
 from .recorder import GROUP_MOST
 
 
@@ -53,7 +53,7 @@ def open_directory(
     job: Job,
     journal: Journal,
     files: ResultFiles,
-    entries: Iterable[Found | Ignored | Notice],
+    entries: Iterable[InputEntry | Ignored | Notice],
     wishes: Wishes,
     stopped: Callable[[], bool],
     endpoint: str = "",
@@ -150,7 +150,7 @@ def _begin_run(journal: Journal, files: ResultFiles, known: KnownAnswers) -> Non
 
 
 def take_inputs(
-    job: Job, journal: Journal, found: Iterable[Found], opened: Opened, stopped: Callable[[], bool]
+    job: Job, journal: Journal, found: Iterable[InputEntry], opened: Opened, stopped: Callable[[], bool]
 ) -> None:
     """Make these the inputs; the answers of files whose bytes have changed are dropped."""
     dropped = 0
@@ -199,10 +199,12 @@ def step_records(job: Job) -> list[StepRecord]:
     ]
 
 
-def listed(entries: Iterable[Found | Ignored | Notice], opened: Opened, stopped: Callable[[], bool]) -> Iterator[Found]:
+def listed(
+    entries: Iterable[InputEntry | Ignored | Notice], opened: Opened, stopped: Callable[[], bool]
+) -> Iterator[InputEntry]:
     for entry in entries:
         match entry:
-            case Found():
+            case InputEntry():
                 yield entry
             case Ignored():
                 opened.ignored += 1

@@ -21,7 +21,7 @@ from ..redact import remember
 from ..sources import open_sources
 from ..state.answer_cache import KnownAnswers
 from ..state.output_directory import LOCK, check_directory, check_unclaimed
-from ..values import Found, Ignored, Notice
+from ..values import Ignored, InputEntry, Notice
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ async def open_provider(job: Job) -> AsyncIterator[Provider]:
         yield Provider(f"{EMBEDDED} ({answers.name})", started)
 
 
-def inputs_of(job: Job) -> Iterator[Found | Ignored | Notice]:
+def inputs_of(job: Job) -> Iterator[InputEntry | Ignored | Notice]:
     """The job's inputs. Complaints, now or while they are listed, name the job file."""
     wanted = job.input
     with _naming(job):
@@ -101,7 +101,7 @@ def inputs_of(job: Job) -> Iterator[Found | Ignored | Notice]:
     return _listed(job, entries)
 
 
-def _listed(job: Job, entries: Iterator[Found | Ignored | Notice]) -> Iterator[Found | Ignored | Notice]:
+def _listed(job: Job, entries: Iterator[InputEntry | Ignored | Notice]) -> Iterator[InputEntry | Ignored | Notice]:
     with _naming(job):
         yield from entries
 

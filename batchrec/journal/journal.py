@@ -23,7 +23,7 @@ from ..errors import JobError
 from ..state.bloom import Seen
 from ..state.durable import boot_id, sync_file
 from ..state.output_directory import JOURNAL, open_own
-from ..values import Charge, Failure, Found, Kind, Row, Task
+from ..values import Failure, InputEntry, Kind, QuotaKey, Row, Task
 from .reader import Reader, connect, current_copy, translated
 from .schema import Changed, Finished, Known, Pending, State, StepRecord
 
@@ -171,7 +171,7 @@ class Journal(Reader):
         """The conditions of all steps have been judged."""
         self.put_note("judge", None)
 
-    def take_inputs(self, entries: Iterable[Found]) -> Iterator[Changed]:
+    def take_inputs(self, entries: Iterable[InputEntry]) -> Iterator[Changed]:
         """Make these the inputs, in one transaction. The iterator gives those whose files changed, untouched yet."""
         with self._transaction():
             self._db.execute("DROP TABLE IF EXISTS temp.changed")
@@ -376,7 +376,7 @@ class Journal(Reader):
             ).fetchone()
         return row is not None
 
-    def sent(self, charges: Sequence[Charge]) -> None:
+    def sent(self, charges: Sequence[QuotaKey]) -> None:
         """Calls that are counted on these leave now. Waits for the disk only where the bound is reached."""
         with self._transaction():
             for charge, count in Counter(charges).items():
@@ -387,7 +387,7 @@ class Journal(Reader):
         if reached:
             self.sync()
 
-    def settled(self, charge: Charge, *, counted: bool) -> None:
+    def settled(self, charge: QuotaKey, *, counted: bool) -> None:
         """A call ended without an answer, or never left. `counted`: the service may have counted it."""
         with self._transaction():
             self._end(1)
@@ -587,7 +587,7 @@ class Journal(Reader):
                 return
             last = rows[-1][0]
             for _, image, key, size, mtime_ns, problem, sha256 in rows:
-                yield Changed(image, Found(key, 0, 0, size, mtime_ns, problem), sha256)
+                yield Changed(image, InputEntry(key, 0, 0, size, mtime_ns, problem), sha256)
 
     def _forget(self, where: str, number: int) -> int:
         if self._one(f"SELECT count(*) FROM items WHERE {where} AND state = 3", number):
@@ -596,7 +596,7 @@ class Journal(Reader):
         self._db.execute(f"DELETE FROM items WHERE {where}", (number,))
         return done
 
-    def _count(self, charge: Charge, made: int, counted: int) -> None:
+    def _count(self, charge: QuotaKey, made: int, counted: int) -> None:
         self._db.execute(
             "INSERT INTO calls VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
             "SET made = made + excluded.made, counted = counted + excluded.counted",

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ..errors import JobError, OutputFailed
 from ..state.output_directory import JOURNAL, check_directory, check_unclaimed
-from ..values import Charge
+from ..values import QuotaKey
 from .schema import SCHEMA, SINCE, VERSION, Counts, StepCounts, current
 
 FAILED_NOW = (
@@ -151,11 +151,11 @@ class Reader:
             ).fetchone()
         return row is not None
 
-    def calls(self) -> list[tuple[Charge, int]]:
+    def calls(self) -> list[tuple[QuotaKey, int]]:
         """By what they were counted on: calls of this job that the service may have counted."""
         with self._guarded():
             rows = self._db.execute("SELECT account, service, day, counted FROM calls ORDER BY 1, 2, 3").fetchall()
-        return [(Charge(*charge), counted) for *charge, counted in rows]
+        return [(QuotaKey(*charge), counted) for *charge, counted in rows]
 
     def copy(self, to: sqlite3.Connection) -> None:
         """Put all that is in it into another database."""

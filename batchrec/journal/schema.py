@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from ..values import Failure, Found, Task
+from ..values import Failure, InputEntry, Task
 
 VERSION = 3
 
@@ -82,7 +82,7 @@ class Changed:
     """An input whose file is not what it was: to be hashed if the journal knows its digest."""
 
     image: int
-    found: Found
+    found: InputEntry
     sha256: bytes | None
 
 

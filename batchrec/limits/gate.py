@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..api.retry import PERMISSION_DENIED, Breaker, counts
-from ..concurrency import Batch, PriorityLock
+from ..concurrency import Batcher, PriorityLock
 from ..errors import CredentialsRefused, ServiceUnavailable
-from ..interfaces import Account, Ledger
+from ..interfaces import Account, CallLog
 from ..times import iso_beijing
-from ..values import Authorization, Charge, Failure, Kind
+from ..values import Authorization, Failure, Kind, QuotaKey
 from .availability import Caps
 from .quota import Closure, Quota
 from .rate import Slot
@@ -39,11 +39,11 @@ class Ticket(NamedTuple):
 
     sent_at: float
     authorization: Authorization
-    charge: Charge
+    charge: QuotaKey
     slot: Slot
 
 
-_Booking = Charge | Closure | None
+_Booking = QuotaKey | Closure | None
 """What a call is counted on, or why it must not leave after all."""
 
 
@@ -64,7 +64,7 @@ class Gate:
         caps: Caps,
         quota: Quota,
         paces: Paces,
-        ledger: Ledger,
+        ledger: CallLog,
         slots: asyncio.Semaphore,
         *,
         patience: float,
@@ -91,7 +91,7 @@ class Gate:
         self.in_flight = 0
         self._settled = asyncio.Event()
         self._full = False
-        self._departures = Batch(self._book, self._unbook)
+        self._departures = Batcher(self._book, self._unbook)
         self._line = PriorityLock()
         quota.note_caps(payer, service, caps.daily, caps.total)
         self._remembered = quota.closure(payer, service)
@@ -139,7 +139,7 @@ class Gate:
             except BaseException:
                 self._turn_back(slot)
                 raise
-            if isinstance(booked, Charge):
+            if isinstance(booked, QuotaKey):
                 return Ticket(self._time(), authorization, booked, slot)
             self._turn_back(slot, booked)
             first = True
@@ -180,11 +180,11 @@ class Gate:
             return [None] * len(calls)
         caps, ahead = self._caps, math.ceil(min(self.pacer.rate, _MOST_AHEAD))
         booked = self._quota.reserve(self._payer, self.service, caps.daily, caps.total, calls=len(calls), ahead=ahead)
-        self._ledger.sent([charge for charge in booked if isinstance(charge, Charge)])
+        self._ledger.sent([charge for charge in booked if isinstance(charge, QuotaKey)])
         return booked
 
     def _unbook(self, booking: _Booking) -> None:
-        if isinstance(booking, Charge):
+        if isinstance(booking, QuotaKey):
             self._quota.give_back(booking)
             self._ledger.settled(booking, counted=False)
 

@@ -16,7 +16,7 @@ from ..errors import OutputFailed
 from ..state.database import open_database
 from ..state.durable import boot_id
 from ..times import beijing_day, end_of_day, next_reset
-from ..values import Charge
+from ..values import QuotaKey
 
 DAILY, TOTAL = 17, 19
 """The service's codes for a used-up day and a used-up pack."""
@@ -90,13 +90,13 @@ class Quota:
 
     def reserve(
         self, account: str, service: str, daily: int | None, total: int | None, *, calls: int = 1, ahead: int = 1
-    ) -> list[Charge | Closure]:
+    ) -> list[QuotaKey | Closure]:
         """Count calls that are about to leave: for each what it is counted on, or why it must not leave.
 
         `ahead` is by how many calls the bound on the disk is moved ahead when it is reached, which waits for the disk.
         """
         now = self._now()
-        charge = Charge(account, service, beijing_day(now))
+        charge = QuotaKey(account, service, beijing_day(now))
         closure = None
         with self._transaction():
             today, room = self._calls(charge), calls
@@ -111,12 +111,12 @@ class Quota:
         refused = [closure] * (calls - room) if closure is not None else []
         return [charge] * room + refused
 
-    def give_back(self, charge: Charge) -> None:
+    def give_back(self, charge: QuotaKey) -> None:
         """Take back the count of a call that the service did not count."""
         with self._transaction():
             self._add(charge, -1)
 
-    def counted(self, charge: Charge) -> int:
+    def counted(self, charge: QuotaKey) -> int:
         """Calls counted on an account and service on that day."""
         with _used(self._path):
             return self._calls(charge)
@@ -167,7 +167,7 @@ class Quota:
             return [self._usage(account, service, day) for account, service in rows]
 
     def _usage(self, account: str, service: str, day: str) -> Usage:
-        today, total = self._calls(Charge(account, service, day)), self._pack(account, service)
+        today, total = self._calls(QuotaKey(account, service, day)), self._pack(account, service)
         caps = self._db.execute(
             "SELECT daily, total FROM caps WHERE account = ? AND service = ?", (account, service)
         ).fetchone()
@@ -190,12 +190,12 @@ class Quota:
                 return
             if last is not None:
                 for *charge, bound in self._db.execute("SELECT * FROM bounds").fetchall():
-                    self._add(Charge(*charge), max(0, bound - self._calls(Charge(*charge))))
+                    self._add(QuotaKey(*charge), max(0, bound - self._calls(QuotaKey(*charge))))
             self._db.execute("DELETE FROM bounds")
             self._db.execute("DELETE FROM boot")
             self._db.execute("INSERT INTO boot VALUES (?)", (boot,))
 
-    def _move_bound(self, charge: Charge, calls: int) -> None:
+    def _move_bound(self, charge: QuotaKey, calls: int) -> None:
         """Other processes wait until it is on the disk, for SQLite holds its lock through such a commit."""
         with _used(self._path):
             self._db.execute("PRAGMA synchronous = FULL")
@@ -207,10 +207,10 @@ class Quota:
         with _used(self._path):
             self._db.execute("PRAGMA synchronous = NORMAL")
 
-    def _calls(self, charge: Charge) -> int:
+    def _calls(self, charge: QuotaKey) -> int:
         return self._one("SELECT calls FROM used WHERE account = ? AND service = ? AND day = ?", *_key(charge))
 
-    def _bound(self, charge: Charge) -> int:
+    def _bound(self, charge: QuotaKey) -> int:
         return self._one("SELECT calls FROM bounds WHERE account = ? AND service = ? AND day = ?", *_key(charge))
 
     def _pack(self, account: str, service: str) -> int:
@@ -220,7 +220,7 @@ class Quota:
         row = self._db.execute(sql, values).fetchone()
         return int(row[0]) if row else 0
 
-    def _add(self, charge: Charge, calls: int) -> None:
+    def _add(self, charge: QuotaKey, calls: int) -> None:
         self._db.execute(
             "INSERT INTO used VALUES (?, ?, ?, max(0, ?)) ON CONFLICT DO UPDATE SET calls = max(0, calls + ?)",
             (*_key(charge), calls, calls),
@@ -237,7 +237,7 @@ class Quota:
             yield
 
 
-def _key(charge: Charge) -> tuple[str, str, str]:
+def _key(charge: QuotaKey) -> tuple[str, str, str]:
     return charge.account, charge.service, charge.day
 
 

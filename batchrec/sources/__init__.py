@@ -8,7 +8,7 @@ from stat import S_ISDIR
 
 from ..errors import JobError
 from ..interfaces import Source
-from ..values import Found, Ignored, Notice
+from ..values import Ignored, InputEntry, Notice
 from .file import File
 from .folder import Folder
 from .glob import Glob
@@ -27,7 +27,7 @@ def open_sources(
     base: Path,
     output: Path,
     within: str | None = None,
-) -> Iterator[Found | Ignored | Notice]:
+) -> Iterator[InputEntry | Ignored | Notice]:
     """Every input of a job, in no order, read from the disk as it is iterated and never held.
 
     `base` is the job file's folder and `output` the output directory, both absolute; `within` the folder in which all

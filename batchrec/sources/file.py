@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..values import Found
+from ..values import InputEntry
 from .scope import Scope
 
 
@@ -15,7 +15,7 @@ class File:
     source: int
     scope: Scope
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[InputEntry]:
         """The file, unless it is excluded or lies in the output directory."""
         found = self.scope.examine(self.key, self.source)
         if found is not None:

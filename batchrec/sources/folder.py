@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..values import Found, Ignored
+from ..values import Ignored, InputEntry
 from .scope import Scope, unreadable
 from .walk import walk
 
@@ -23,7 +23,7 @@ class Folder:
     source: int
     scope: Scope
 
-    def __iter__(self) -> Iterator[Found | Ignored]:
+    def __iter__(self) -> Iterator[InputEntry | Ignored]:
         """Every file below the folder, links to folders followed once."""
         for key, entry in walk(self.scope, self.key, hidden=False):
             if self.scope.excludes(key):

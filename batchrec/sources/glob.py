@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from ..values import Found, Notice
+from ..values import InputEntry, Notice
 from .keys import compiled, is_pattern, normal_pattern, prefix, quoted
 from .scope import Scope, is_folder, unreadable
 from .walk import walk
@@ -18,14 +18,14 @@ class Glob:
         self._scope = scope
         self._pattern = normal_pattern(given)
 
-    def __iter__(self) -> Iterator[Found | Notice]:
+    def __iter__(self) -> Iterator[InputEntry | Notice]:
         """Every file that matches; links to folders are followed, under `**` once. A notice where there is none."""
         barren = True
         for key, error in self._matches():
             if self._scope.excludes(key):
                 continue
             if error is not None:
-                found: Found | None = unreadable(key, self._source, error)
+                found: InputEntry | None = unreadable(key, self._source, error)
             else:
                 found = self._scope.measure(key, self._scope.full(key), self._source)
             if found is not None:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import BinaryIO
 
 from ..errors import JobError
-from ..values import Found
+from ..values import InputEntry
 from .keys import normal, printable, quoted
 from .scope import Scope, reason
 
@@ -35,7 +35,7 @@ class Manifest:
     source: int
     scope: Scope
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[InputEntry]:
         """Every row in order, whether its file exists or not. Raises JobError at the first row that is no path."""
         read = READERS[kind(self.given)]
         with self._opened() as lines:
@@ -43,14 +43,14 @@ class Manifest:
                 if found := self._found(path, position):
                     yield found
 
-    def _found(self, path: str, position: int) -> Found | None:
+    def _found(self, path: str, position: int) -> InputEntry | None:
         # NUL is taken out first: early 3.11 releases cut a path short there, and another file would be meant.
         written = os.path.join(os.path.dirname(self.given), path.replace("\0", r"\x00"))
         key = normal(written)
         if _is_too_long(path):
             # Not the key of another row, if the path is long by its detours alone.
             name, _ = printable(key if _is_too_long(key) else written)
-            return Found(name, self.source, position, -1, 0, f"the path has more than {MAX_PATH:,} bytes")
+            return InputEntry(name, self.source, position, -1, 0, f"the path has more than {MAX_PATH:,} bytes")
         found = self.scope.examine(key, self.source, position)
         if found and "\0" in path:
             return found._replace(size=-1, mtime_ns=0, problem="the name holds a NUL byte")

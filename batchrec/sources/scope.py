@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
-from ..values import Found
+from ..values import InputEntry
 from .keys import Matcher, any_of, normal_pattern, printable
 
 Identity = tuple[int, int]
@@ -87,34 +87,34 @@ class Scope:
         """Whether it lies outside of the folder in which all inputs are to lie."""
         return self._boundary is not None and self._boundary.excludes(full)
 
-    def examine(self, key: str, source: int, position: int = 0) -> Found | None:
+    def examine(self, key: str, source: int, position: int = 0) -> InputEntry | None:
         """A path that somebody wrote down; None where it is no input."""
         full = self.full(key)
         if self.in_output(os.path.dirname(full)):
             return None
         return self.measure(key, full, source, position)
 
-    def measure(self, key: str, full: str, source: int, position: int = 0) -> Found | None:
+    def measure(self, key: str, full: str, source: int, position: int = 0) -> InputEntry | None:
         """A path whose folder is known to lie outside the output directory; None where it is no input."""
         if self.excludes(key):
             return None
         name, problem = printable(key)
         if self.is_outside(full):
-            return Found(name, source, position, -1, 0, OUTSIDE)
+            return InputEntry(name, source, position, -1, 0, OUTSIDE)
         try:
             status = os.lstat(full)
             if S_ISREG(status.st_mode):
-                return Found(name, source, position, status.st_size, min(status.st_mtime_ns, _LATEST), problem)
+                return InputEntry(name, source, position, status.st_size, min(status.st_mtime_ns, _LATEST), problem)
             if self.in_output(full):
                 return None
             if S_ISLNK(status.st_mode):
                 status = os.stat(full)
         except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have such a name
-            return Found(name, source, position, -1, 0, problem)
+            return InputEntry(name, source, position, -1, 0, problem)
         except OSError as error:
-            return Found(name, source, position, -1, 0, problem or f"cannot be read: {reason(error)}")
+            return InputEntry(name, source, position, -1, 0, problem or f"cannot be read: {reason(error)}")
         problem = problem or irregular(status.st_mode)
-        return Found(name, source, position, status.st_size, min(status.st_mtime_ns, _LATEST), problem)
+        return InputEntry(name, source, position, status.st_size, min(status.st_mtime_ns, _LATEST), problem)
 
     def _in_output(self, path: str) -> bool:
         """Whether it lies in the output directory, or is it: as written, or where its links lead."""
@@ -130,10 +130,10 @@ class Scope:
         return any(identity(folder) == output for folder in (place, *place.parents))
 
 
-def unreadable(folder: str, source: int, error: OSError) -> Found:
+def unreadable(folder: str, source: int, error: OSError) -> InputEntry:
     """The folder in place of the images in it that nobody can know of."""
     problem = OUTSIDE if isinstance(error, Outside) else f"the folder cannot be read: {reason(error)}"
-    return Found(printable(folder)[0], source, 0, -1, 0, problem)
+    return InputEntry(printable(folder)[0], source, 0, -1, 0, problem)
 
 
 def identity(path: str | Path) -> Identity | None:
