@@ -28,7 +28,7 @@ OURS: dict[str, Places] = {
     "prepare: read": (("batchrec.images", "read"),),
     "prepare: hash": (("batchrec.images", "digest"),),
     "prepare: judge": (("batchrec.images", "as_it_is"), ("batchrec.images", "prepare")),
-    "known answers: get": (("batchrec.journal", "Journal.known"), ("batchrec.state.answer_cache", "KnownAnswers.get")),
+    "known answers: get": (("batchrec.journal", "Journal.known"), ("batchrec.state.answer_cache", "AnswerCache.get")),
     "gate: line, health, token": (("batchrec.limits.gate", "Gate.enter"), ("batchrec.limits.gate", "Gate.settle")),
     "gate: pace": (
         ("batchrec.limits.shared_rate", "Pacer.turn"),

@@ -13,7 +13,7 @@ import pytest
 
 from batchrec.api.services import SERVICES
 from batchrec.exact_json import dumps
-from batchrec.state.answer_cache import OLDEST_SECONDS, KnownAnswers
+from batchrec.state.answer_cache import OLDEST_SECONDS, AnswerCache
 from batchrec.times import iso_utc
 
 DISH, LOGO, EASYDL = SERVICES["dish"], SERVICES["logo"], SERVICES["easydl_classification"]
@@ -31,12 +31,12 @@ def answer(question: bytes, digest: bytes, told: dict[str, Any]) -> tuple[bytes,
     return question, digest, told["answered_at"], dumps(told) + b"\n"
 
 
-def known_at(folder: Path, *, account: str = "me", endpoint: str = LIVE, now: float = NOW, **more: Any) -> KnownAnswers:
-    return KnownAnswers(folder, endpoint, account, lambda: now, **more)
+def known_at(folder: Path, *, account: str = "me", endpoint: str = LIVE, now: float = NOW, **more: Any) -> AnswerCache:
+    return AnswerCache(folder, endpoint, account, lambda: now, **more)
 
 
 @pytest.fixture
-def known(tmp_path: Path) -> Iterator[KnownAnswers]:
+def known(tmp_path: Path) -> Iterator[AnswerCache]:
     """An empty store."""
     with closing(known_at(tmp_path)) as store:
         yield store
@@ -118,7 +118,7 @@ def test_two_processes_put_and_get(known, tmp_path):
     question = known.question("x", personal=DISH.personal)
 
     def many(start: int) -> None:
-        with closing(KnownAnswers(tmp_path, LIVE, "me", itertools.count(NOW).__next__)) as store:
+        with closing(AnswerCache(tmp_path, LIVE, "me", itertools.count(NOW).__next__)) as store:
             for number in range(start, start + 50):
                 store.put([answer(question, number.to_bytes(32, "big"), row(number))])
                 assert store.get(question, number.to_bytes(32, "big")) == row(number)

@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 
 from batchrec.api.services import LIMITS_2024
-from batchrec.state.inspection_cache import Looks, Way, of_content, of_file
+from batchrec.state.inspection_cache import InspectionCache, Way, of_content, of_file
 
 WAY = Way(LIMITS_2024, repair=True, upright=False)
 PHOTO = of_file("photos/a.jpg", 1000, 7)
 
 
 @pytest.fixture
-def looks(tmp_path: Path) -> Iterator[Looks]:
+def looks(tmp_path: Path) -> Iterator[InspectionCache]:
     """An empty store."""
-    with closing(Looks(tmp_path)) as store:
+    with closing(InspectionCache(tmp_path)) as store:
         yield store
 
 
-def test_another_process_finds_what_was_put(looks: Looks, tmp_path: Path) -> None:
+def test_another_process_finds_what_was_put(looks: InspectionCache, tmp_path: Path) -> None:
     """Also what was put anew, and an empty word; nobody but the owner may read it."""
     assert looks.empty
     looks.put({PHOTO: b"digest", of_content(b"digest", WAY): b""})
-    with closing(Looks(tmp_path)) as other:
+    with closing(InspectionCache(tmp_path)) as other:
         assert (other.empty, other.get(PHOTO), other.get(of_content(b"digest", WAY))) == (False, b"digest", b"")
         other.put({PHOTO: b"other"})
     assert looks.get(PHOTO) == b"other"
@@ -44,7 +44,7 @@ def test_another_process_finds_what_was_put(looks: Looks, tmp_path: Path) -> Non
     ],
     ids=["path", "size", "time", "content"],
 )
-def test_another_file(looks: Looks, other: bytes) -> None:
+def test_another_file(looks: InspectionCache, other: bytes) -> None:
     """One with another name, size or time was not seen."""
     looks.put({PHOTO: b"digest"})
     assert looks.get(other) is None
@@ -61,7 +61,7 @@ def test_one_path_by_whatever_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     [replace(WAY, repair=False), replace(WAY, upright=True), replace(WAY, limits=replace(LIMITS_2024, max_side=8192))],
     ids=["repair", "upright", "limits"],
 )
-def test_another_way(looks: Looks, way: Way) -> None:
+def test_another_way(looks: InspectionCache, way: Way) -> None:
     """What would be done to a content depends on how pictures are prepared."""
     looks.put({of_content(b"digest", WAY): b"repair"})
     assert looks.get(of_content(b"digest", way)) is None
@@ -70,7 +70,7 @@ def test_another_way(looks: Looks, way: Way) -> None:
 def test_the_oldest_make_way(tmp_path: Path) -> None:
     """The file stays near its bound, and what was put last is there."""
     most = 400_000
-    with closing(Looks(tmp_path, most)) as store:
+    with closing(InspectionCache(tmp_path, most)) as store:
         for start in range(0, 20_000, 1000):
             store.put({number.to_bytes(16, "big"): b"d" * 32 for number in range(start, start + 1000)})
         held = [store.get(number.to_bytes(16, "big")) is not None for number in range(20_000)]
@@ -83,7 +83,7 @@ def test_the_oldest_make_way(tmp_path: Path) -> None:
 def test_broken_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It is said once, and nothing is kept: no reason to end a run."""
     (tmp_path / "looks.db").write_bytes(b"this is no database" * 100)
-    with caplog.at_level(logging.WARNING), closing(Looks(tmp_path)) as store:
+    with caplog.at_level(logging.WARNING), closing(InspectionCache(tmp_path)) as store:
         store.put({PHOTO: b"digest"})
         assert (store.get(PHOTO), store.empty) == (None, True)
     assert [record.levelname for record in caplog.records] == ["WARNING"]

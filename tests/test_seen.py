@@ -5,7 +5,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrec.state.bloom import Seen
+from batchrec.state.bloom import BloomFilter
 
 DIGESTS = st.lists(st.binary(min_size=16, max_size=32), max_size=50)
 
@@ -13,7 +13,7 @@ DIGESTS = st.lists(st.binary(min_size=16, max_size=32), max_size=50)
 @given(DIGESTS)
 def test_what_was_added_is_seen(digests: list[bytes]) -> None:
     """Always, however few bytes differ."""
-    seen = Seen()
+    seen = BloomFilter()
     for digest in digests:
         seen.add(digest)
     assert all(digest in seen for digest in digests)
@@ -21,7 +21,7 @@ def test_what_was_added_is_seen(digests: list[bytes]) -> None:
 
 def test_what_was_not_added_is_hardly_ever_seen() -> None:
     """At 200,000 digests, one in 1,000 at most."""
-    seen = Seen()
+    seen = BloomFilter()
     digests = [hashlib.sha256(str(number).encode()).digest() for number in range(220_000)]
     seen.learn(digests[:200_000])
     seen.learn([])
@@ -30,7 +30,7 @@ def test_what_was_not_added_is_hardly_ever_seen() -> None:
 
 def test_before_it_has_learnt_all_it_takes_everything_for_seen() -> None:
     """What it was not told of yet may have been there."""
-    seen = Seen()
+    seen = BloomFilter()
     seen.learn([b"a" * 16])
     assert b"b" * 16 in seen
     seen.learn([])

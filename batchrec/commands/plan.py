@@ -34,9 +34,9 @@ from ..limits.shared_rate import Paces
 from ..outputs import OUTPUTS
 from ..outputs.files import ResultFiles
 from ..sources import Boundary
-from ..state.answer_cache import KnownAnswers
+from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
-from ..state.inspection_cache import Key, Looks, Way, of_content, of_file
+from ..state.inspection_cache import InspectionCache, Key, Way, of_content, of_file
 from ..times import beijing_day, iso_beijing, next_reset
 from ..values import AUTO, Failure, InputEntry, QuotaKey
 from .estimate import Plan, StepPlan
@@ -121,7 +121,7 @@ class _Survey:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             copy_journal(job.directory, folder)
-            with closing(Journal(folder)) as journal, closing(Looks(self._state)) as looks:
+            with closing(Journal(folder)) as journal, closing(InspectionCache(self._state)) as looks:
                 self._claim(journal, folder)
                 journal.recover()
                 take_inputs(job, journal, self._located(listed(inputs_of(job), opened, _never)), opened, _never)
@@ -150,7 +150,7 @@ class _Survey:
 
     # -- looking
 
-    def _look(self, journal: Journal, looks: Looks) -> None:
+    def _look(self, journal: Journal, looks: InspectionCache) -> None:
         """Note digest and verdicts of every image that is to be asked about."""
         self._total = journal.begin_looking()
         with ThreadPoolExecutor() as pool:
@@ -164,7 +164,7 @@ class _Survey:
                 self._done += len(batch)
 
     def _seen(
-        self, batch: Sequence[Pending], looks: Looks, pool: ThreadPoolExecutor
+        self, batch: Sequence[Pending], looks: InspectionCache, pool: ThreadPoolExecutor
     ) -> Iterator[tuple[int, bytes | None, list[str]]]:
         known: dict[int, tuple[bytes | None, list[str]] | None] = {
             image.number: self._kept(image, looks) for image in batch
@@ -182,7 +182,7 @@ class _Survey:
             sha256, words = known[image.number] or (None, [])
             yield image.number, sha256, words
 
-    def _kept(self, image: Pending, looks: Looks) -> tuple[bytes | None, list[str]] | None:
+    def _kept(self, image: Pending, looks: InspectionCache) -> tuple[bytes | None, list[str]] | None:
         sha256 = image.sha256 or looks.get(of_file(self._path(image), image.size, image.mtime_ns))
         if sha256 is None or image.problem:
             return None
@@ -246,7 +246,7 @@ class _Survey:
                 earlier.close()
 
     def _count_step(
-        self, journal: Journal, step: Step, number: int, follow: Conditions, earlier: KnownAnswers | None
+        self, journal: Journal, step: Step, number: int, follow: Conditions, earlier: AnswerCache | None
     ) -> _Count:
         """Distinct contents that need a call; what known answers ask for is put on the lists of the steps after."""
         count, service = _Count(), SERVICES[step.service]

@@ -30,9 +30,9 @@ from ..limits.shared_rate import Paces
 from ..outputs import OUTPUTS
 from ..outputs.files import ResultFiles, writing
 from ..outputs.summary import write_failures, write_summary
-from ..state.answer_cache import KnownAnswers
+from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
-from ..state.inspection_cache import Looks
+from ..state.inspection_cache import InspectionCache
 from ..times import iso_beijing
 from ..values import AUTO, Ignored, InputEntry, Notice, Summary
 from .engine import Engine, Tally
@@ -110,8 +110,8 @@ class _Run:
     files: ResultFiles
     stopper: Stopper
     started: float
-    known: KnownAnswers | None
-    looks: Looks
+    known: AnswerCache | None
+    looks: InspectionCache
     world: World
 
 
@@ -141,7 +141,7 @@ async def run(
         known = known_answers(job, state, credentials, world.now)
         if known is not None:
             stack.enter_context(closing(known))
-        looks = stack.enter_context(closing(Looks(state)))
+        looks = stack.enter_context(closing(InspectionCache(state)))
         this = _Run(job, options, credentials, service, state, journal, files, stopper, started, known, looks, world)
         opened = await _open(this, entries)
         horizon = journal.horizon(list(opened.steps.values()), options.limit)

@@ -21,7 +21,7 @@ from ..journal import Journal
 from ..limits.gate import GateClosed, Ticket
 from ..outputs.files import ResultFiles
 from ..sources import OUTSIDE, Boundary
-from ..state.answer_cache import KnownAnswers
+from ..state.answer_cache import AnswerCache
 from ..times import iso_utc
 from ..values import Answer, Failure, Kind, Prepared, Task
 from .lane import PREPARING, Lane, Step
@@ -70,7 +70,7 @@ class Engine:
         *,
         now: Callable[[], float],
         rng: random.Random,
-        known: KnownAnswers | None = None,
+        known: AnswerCache | None = None,
         on_rows: Callable[[Sequence[bytes]], None] | None = None,
         within: Path | None = None,
     ) -> None:

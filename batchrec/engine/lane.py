@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ..api.client import Request
 from ..job.follow_ups import Conditions
 from ..limits.gate import Gate
-from ..state.answer_cache import Question
+from ..state.answer_cache import CacheKey
 from ..values import Task
 from .rows import Asked
 
@@ -30,7 +30,7 @@ class Step:
     attempts: int
     repair: bool
     follow: Conditions = ()
-    question: Question | None = None
+    question: CacheKey | None = None
     reuse: bool = False
     strip: bool = False
 

@@ -16,9 +16,9 @@ from ..job.follow_ups import asked, follow_ups, labels_of
 from ..job.spec import Job
 from ..journal import Changed, Journal, StepRecord
 from ..outputs.files import ResultFiles
-from ..state.answer_cache import KnownAnswers
+from ..state.answer_cache import AnswerCache
 from ..state.durable import sync_directory
-from ..state.inspection_cache import Looks, of_file
+from ..state.inspection_cache import InspectionCache, of_file
 from ..state.output_directory import check_unaccounted
 from ..values import Failure, Ignored, InputEntry, Notice, Row
 from .recorder import GROUP_MOST
@@ -57,8 +57,8 @@ def open_directory(
     wishes: Wishes,
     stopped: Callable[[], bool],
     endpoint: str = "",
-    known: KnownAnswers | None = None,
-    looks: Looks | None = None,
+    known: AnswerCache | None = None,
+    looks: InspectionCache | None = None,
 ) -> Opened:
     """Bring journal and result files to where the job file and the inputs are now. Blocks: call it in a thread.
 
@@ -97,7 +97,7 @@ def _way(start: Path, end: Path) -> str:
         return str(end)
 
 
-def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishes, known: KnownAnswers | None) -> None:
+def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishes, known: AnswerCache | None) -> None:
     """Put in order what a killed run left, in the journal and in the files."""
     killed = not journal.concluded
     _finish_swap(journal, files)
@@ -113,7 +113,7 @@ def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishe
             _hand_on(journal, files, known, opened)
 
 
-def _hand_on(journal: Journal, files: ResultFiles, known: KnownAnswers, opened: Opened) -> None:
+def _hand_on(journal: Journal, files: ResultFiles, known: AnswerCache, opened: Opened) -> None:
     """The kill may have come between a commit and the keeping of its answers for other jobs.
 
     Only rows that a run of this very state folder wrote are taken: somebody may have prepared the others.
@@ -142,7 +142,7 @@ def _hand_on(journal: Journal, files: ResultFiles, known: KnownAnswers, opened: 
     )
 
 
-def _begin_run(journal: Journal, files: ResultFiles, known: KnownAnswers) -> None:
+def _begin_run(journal: Journal, files: ResultFiles, known: AnswerCache) -> None:
     """Have journal and state folder share the id of this run, in place of that of the last one."""
     last = journal.note("run")
     journal.put_note("run", known.begin_run(files.directory, files.places[files.results.name][0]))
@@ -161,7 +161,7 @@ def take_inputs(
     _tell(opened, dropped, "dropped and asked again, since their files have changed")
 
 
-def _recall(job: Job, journal: Journal, looks: Looks) -> None:
+def _recall(job: Job, journal: Journal, looks: InspectionCache) -> None:
     """Files that `plan` has read need not be read to be known."""
     if looks.empty:
         return

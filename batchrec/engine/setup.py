@@ -19,7 +19,7 @@ from ..limits.availability import Caps
 from ..outputs.files import writing
 from ..redact import remember
 from ..sources import open_sources
-from ..state.answer_cache import KnownAnswers
+from ..state.answer_cache import AnswerCache
 from ..state.output_directory import LOCK, check_directory, check_unclaimed
 from ..values import Ignored, InputEntry, Notice
 
@@ -36,10 +36,10 @@ class Provider:
     reached: Callable[[], AbstractAsyncContextManager[str]]
 
 
-def known_answers(job: Job, state: Path, credentials: Credentials, now: Callable[[], float]) -> KnownAnswers | None:
+def known_answers(job: Job, state: Path, credentials: Credentials, now: Callable[[], float]) -> AnswerCache | None:
     """Answers of earlier jobs. What the embedded emulator says costs nothing, and is not kept."""
     endpoint = job.account.endpoint
-    return None if endpoint == EMBEDDED else KnownAnswers(state, endpoint, credentials.identity, now)
+    return None if endpoint == EMBEDDED else AnswerCache(state, endpoint, credentials.identity, now)
 
 
 def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:

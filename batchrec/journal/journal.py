@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JobError
-from ..state.bloom import Seen
+from ..state.bloom import BloomFilter
 from ..state.durable import boot_id, sync_file
 from ..state.output_directory import JOURNAL, open_own
 from ..values import Failure, InputEntry, Kind, QuotaKey, Row, Task
@@ -66,7 +66,7 @@ class Journal(Reader):
             self._bound = self._noted_bound = self._next_bound = int(self.note("bound") or 0)
             self._opened = opened.pop_all()
         self._boot = boot_id() if boot is None else boot
-        self._contents, self._learnt = Seen(), 0
+        self._contents, self._learnt = BloomFilter(), 0
 
     def close(self) -> None:
         """Let go of the file."""

@@ -19,7 +19,7 @@ import orjson
 
 from ..exact_json import loads
 from ..values import Row
-from .bloom import Seen
+from .bloom import BloomFilter
 from .database import make_way, open_database
 
 _log = logging.getLogger(__name__)
@@ -42,11 +42,11 @@ _KEY_BYTES = 16
 _LOOK_AGAIN = 0.1  # seconds; most contents are new, and for these a look into the file is spared
 _LEARNT_AT_ONCE = 5000  # some 5 ms of the event loop
 
-Question = bytes
+CacheKey = bytes
 """What a step asks, where, and on whose behalf, in a digest."""
 
 
-class KnownAnswers:
+class AnswerCache:
     """The answers of one endpoint, and for what belongs to an account, of that account. `now` gives Unix seconds.
 
     `get` and `put` may be called in two threads.
@@ -61,7 +61,7 @@ class KnownAnswers:
         self._now = now
         self._most_bytes = most_bytes
         self._usable = True
-        self._keys, self._learnt, self._looked_at = Seen(), b"", -math.inf
+        self._keys, self._learnt, self._looked_at = BloomFilter(), b"", -math.inf
         self._newest: int | None = None
         self._opened = ExitStack()
         with self._forgiving():
@@ -74,12 +74,12 @@ class KnownAnswers:
         """Let go of the file."""
         self._opened.close()
 
-    def question(self, fingerprint: str, *, personal: bool) -> Question:
+    def question(self, fingerprint: str, *, personal: bool) -> CacheKey:
         """What a step asks: the digest of its service, model and options, at this endpoint."""
         account = self._account if personal else ""
         return hashlib.sha256(orjson.dumps([fingerprint, self._endpoint, account])).digest()
 
-    def get(self, question: Question, sha256: bytes) -> Row | None:
+    def get(self, question: CacheKey, sha256: bytes) -> Row | None:
         """The row of an earlier job for these bytes, or None."""
         if not self._usable:
             return None
@@ -99,7 +99,7 @@ class KnownAnswers:
                 return row
         return None
 
-    def put(self, answers: Sequence[tuple[Question, bytes, str, bytes]]) -> None:
+    def put(self, answers: Sequence[tuple[CacheKey, bytes, str, bytes]]) -> None:
         """Keep what the service answered: question, digest of the bytes, when (ISO 8601), and the row as JSON.
 
         The newest answer wins.
@@ -173,5 +173,5 @@ def _moment(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
 
-def _key(question: Question, sha256: bytes) -> bytes:
+def _key(question: CacheKey, sha256: bytes) -> bytes:
     return hashlib.sha256(question + sha256).digest()[:_KEY_BYTES]

@@ -8,7 +8,7 @@ _BYTES = 1 << 21
 _LAST_BYTE = _BYTES - 1
 
 
-class Seen:
+class BloomFilter:
     """A Bloom filter of digests (at least 8 bytes of a cryptographic hash), of 2 MB.
 
     What it says it has not seen was never added. Of what was never added it takes 1 in 80 for seen when it holds a

@@ -47,7 +47,7 @@ def of_content(sha256: bytes, way: Way) -> Key:
     return _digest(b"content", sha256, repr(way).encode())
 
 
-class Looks:
+class InspectionCache:
     """What is kept, by key. Used in one thread at a time."""
 
     def __init__(self, directory: Path, most_bytes: int = MOST_BYTES) -> None:

@@ -18,7 +18,7 @@ from batchrec.limits.gate import Gate
 from batchrec.limits.quota import Quota
 from batchrec.outputs import summary
 from batchrec.outputs.files import ResultFiles
-from batchrec.state.answer_cache import KnownAnswers
+from batchrec.state.answer_cache import AnswerCache
 
 POINTS: dict[str, tuple[Any, str, str]] = {
     # a call
@@ -36,7 +36,7 @@ POINTS: dict[str, tuple[Any, str, str]] = {
     "between write and sync": (ResultFiles, "sync", "before"),
     "between sync and transaction": (Journal, "commit", "before"),
     "within the transaction": (Journal, "_put_bound", "before"),
-    "between transaction and known answers": (KnownAnswers, "put", "before"),
+    "between transaction and known answers": (AnswerCache, "put", "before"),
     "between known answers and the sync of the log": (Journal, "sync", "before"),
     "after the commit": (Recorder, "_note", "after"),
     # the end
