@@ -40,7 +40,7 @@ OURS: dict[str, Places] = {
     "client: address, headers": (("batchrec.api.client", "Client.call"),),
     "client: body": (("batchrec.api.client", "Request.body"),),
     "client: HTTP": (("batchrec.api.http", "HttpTransport.post"),),
-    "client: verdict": (("batchrec.api.client", "judge"),),
+    "client: verdict": (("batchrec.api.client", "parse_reply"),),
     "record: rows": (("batchrec.engine.engine", "answered"),),
     "record: groups": (
         ("batchrec.engine.recorder", "Recorder.add"),

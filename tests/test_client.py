@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrec import redact
-from batchrec.api.client import Client, judge, make_request
+from batchrec.api.client import Client, make_request, parse_reply
 from batchrec.api.services import SERVICES
 from batchrec.values import Answer, Authorization, Failure, Kind, Reply
 
@@ -161,7 +161,7 @@ ANSWER = b'{"log_id":1,"result":[]}'
 )
 def test_reply_that_is_no_answer(status: int, body: bytes, kind: Kind, code: int | str) -> None:
     """Kind and code of everything that may come back."""
-    verdict = judge(Reply(status, body), GENERAL)
+    verdict = parse_reply(Reply(status, body), GENERAL)
     assert isinstance(verdict, Failure)
     assert (kind, code, True) == (verdict.kind, verdict.code, verdict.counted)
 
@@ -170,7 +170,7 @@ def test_reply_that_is_no_answer(status: int, body: bytes, kind: Kind, code: int
 def test_more_than_a_thousand_labels_are_no_result(number: int) -> None:
     """A thousand labels are an answer; one more, and the call counts as one without a result."""
     body = b'{"result":[' + b",".join([b'{"keyword":"cat","score":0.5}'] * number) + b"]}"
-    verdict = judge(Reply(200, body), GENERAL)
+    verdict = parse_reply(Reply(200, body), GENERAL)
     if number == 1_000:
         assert isinstance(verdict, Answer)
         assert len(verdict.labels) == number
@@ -182,14 +182,14 @@ def test_more_than_a_thousand_labels_are_no_result(number: int) -> None:
 @pytest.mark.parametrize("body", [ANSWER, b'{"result":[],"error_code":0}', b'{"error_code":"0","result":[]}'])
 def test_code_nought_is_no_error(body: bytes) -> None:
     """An answer is one without a code, or with 0."""
-    verdict = judge(Reply(200, body), GENERAL, 1.5)
+    verdict = parse_reply(Reply(200, body), GENERAL, 1.5)
     assert verdict == Answer(json.loads(body), (), 1.5)
 
 
 @pytest.mark.parametrize("log_id", [1859031846213379741, 2**64 - 1, 2**64, 10**40])
 def test_log_id_stays_exact(log_id: int) -> None:
     """However many digits it has."""
-    verdict = judge(Reply(200, b'{"log_id":%d,"result":[]}' % log_id), GENERAL)
+    verdict = parse_reply(Reply(200, b'{"log_id":%d,"result":[]}' % log_id), GENERAL)
     assert isinstance(verdict, Answer)
     assert verdict.reply["log_id"] == log_id
 
@@ -199,12 +199,12 @@ def test_message_is_short_and_without_secrets(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(redact, "_secrets", {"s3cret"})
     told = "token s3cret " + "x" * 1000
     for content in ({"error_code": 100, "error_msg": told}, {"error": "invalid_client", "error_description": told}):
-        verdict = judge(Reply(200, json.dumps(content).encode()), GENERAL)
+        verdict = parse_reply(Reply(200, json.dumps(content).encode()), GENERAL)
         assert isinstance(verdict, Failure)
         assert verdict.message == ("token [hidden] " + "x" * 1000)[:500]
 
 
 def test_undocumented_code_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Somebody should look it up."""
-    judge(Reply(200, b'{"error_code":424242,"error_msg":"brand new"}'), GENERAL)
+    parse_reply(Reply(200, b'{"error_code":424242,"error_msg":"brand new"}'), GENERAL)
     assert ["424242" in message and "brand new" in message for message in caplog.messages] == [True]

@@ -26,7 +26,7 @@ from PIL import Image
 
 from batchrec import images
 from batchrec.api.account import read_token
-from batchrec.api.client import judge
+from batchrec.api.client import parse_reply
 from batchrec.api.codes import WORDS
 from batchrec.api.services import LIMITS_2024, SERVICES, Service
 from batchrec.engine.rows import Asked, answered
@@ -265,7 +265,7 @@ def test_the_replies_are_all_there() -> None:
     """Every service has one, and it is read as an answer with a label."""
     assert set(REPLIES) == set(SERVICES)
     for name, text in REPLIES.items():
-        verdict = judge(Reply(200, text.encode()), SERVICES[name].reading)
+        verdict = parse_reply(Reply(200, text.encode()), SERVICES[name].reading)
         assert isinstance(verdict, Answer)
         assert verdict.labels
 
@@ -293,7 +293,7 @@ def test_replies_of_every_service_and_damage() -> None:
             value = rearranged(json.loads(rng.choice((REPLIES[service.name].encode(), rng.choice(texts)))), rng)
             body = json.dumps(value, ensure_ascii=rng.random() < 0.5).encode()
         status = rng.choice((200, 200, 200, 200, 302, 400, 413, 429, 500))
-        assert_told(judge(Reply(status, body), service.reading), service, rng, number)
+        assert_told(parse_reply(Reply(status, body), service.reading), service, rng, number)
 
 
 def assert_told(verdict: Answer | Failure, service: Service, rng: random.Random, number: object) -> None:
@@ -347,7 +347,7 @@ BODIES = st.dictionaries(
 def test_replies_of_any_json(name: str, body: dict[str, Any], status: int) -> None:
     """The same for whatever JSON somebody may think of, numbers that JSON has not among it."""
     text = json.dumps(body).encode()
-    assert_told(judge(Reply(status, text), SERVICES[name].reading), SERVICES[name], random.Random(0), text)
+    assert_told(parse_reply(Reply(status, text), SERVICES[name].reading), SERVICES[name], random.Random(0), text)
 
 
 # -- tokens

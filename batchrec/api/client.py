@@ -87,10 +87,10 @@ class Client:
         reply = await self._transport.post(f"{self._endpoint}{request.path}{query}", body, headers)
         if isinstance(reply, Failure):
             return reply
-        return judge(reply, request.reading, (self._time() - sent) * 1000)
+        return parse_reply(reply, request.reading, (self._time() - sent) * 1000)
 
 
-def judge(reply: Reply, reading: Reading, latency_ms: float = 0.0) -> Answer | Failure:
+def parse_reply(reply: Reply, reading: Reading, latency_ms: float = 0.0) -> Answer | Failure:
     """What a reply means. The JSON's `error_code` is read before the HTTP status."""
     try:
         content = loads(reply.body)
@@ -99,7 +99,7 @@ def judge(reply: Reply, reading: Reading, latency_ms: float = 0.0) -> Answer | F
     if isinstance(content, dict) and _writable(reply.body, content):
         code = _number(content.get("error_code"))
         if code:
-            return _told(code, content)
+            return _failure_of(code, content)
         if content.get("error") == "invalid_client":
             return Failure(Kind.REFUSED, "invalid_client", _words(content.get("error_description", "")))
         if reply.status < 300:
@@ -115,7 +115,7 @@ def judge(reply: Reply, reading: Reading, latency_ms: float = 0.0) -> Answer | F
     return Failure(Kind.TRANSIENT, "not_json", f"HTTP {reply.status} with a body that is not the service's JSON")
 
 
-def _told(code: int, content: dict[str, Any]) -> Failure:
+def _failure_of(code: int, content: dict[str, Any]) -> Failure:
     kind = kind_of(code)
     message = _words(content.get("error_msg", ""))
     if kind is Kind.UNKNOWN:
