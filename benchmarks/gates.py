@@ -15,7 +15,7 @@ from pathlib import Path
 from batchrec.limits.availability import Caps
 from batchrec.limits.gate import Gate
 from batchrec.limits.quota import Quota
-from batchrec.limits.shared_rate import Paces
+from batchrec.limits.shared_rate import SharedRates
 from batchrec.times import beijing_day
 from batchrec.values import Authorization, Failure, Kind, QuotaKey
 
@@ -79,7 +79,7 @@ def a_gate(stack: ExitStack, folder: Path, caps: Caps, seed: int = 1, *, wait: b
         "me",
         caps,
         stack.enter_context(closing(Quota(folder, unix))),
-        stack.enter_context(closing(Paces(folder))),
+        stack.enter_context(closing(SharedRates(folder))),
         NoLedger(),
         asyncio.Semaphore(256),
         patience=60,

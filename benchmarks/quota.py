@@ -27,7 +27,7 @@ from aiolimiter import AsyncLimiter
 
 from batchrec.limits.availability import Caps
 from batchrec.limits.gate import Gate
-from batchrec.limits.shared_rate import Pacer, Paces
+from batchrec.limits.shared_rate import RateLimiter, SharedRates
 from batchrec.values import AUTO
 
 from . import virtual_time
@@ -91,8 +91,8 @@ def _plain(turn: Turn) -> tuple[Turn, Told]:
     return turn, lambda slot, sent, taken: None
 
 
-def _ours(paces: Paces, key: str, rate: float) -> tuple[Turn, Told]:
-    pacer = Pacer(paces, "me", key, rate, time.monotonic)
+def _ours(paces: SharedRates, key: str, rate: float) -> tuple[Turn, Told]:
+    pacer = RateLimiter(paces, "me", key, rate, time.monotonic)
 
     def told(slot: object, sent: float, taken: bool) -> None:
         (pacer.answered if taken else pacer.refused)(slot, sent)  # type: ignore[arg-type]
@@ -100,7 +100,7 @@ def _ours(paces: Paces, key: str, rate: float) -> tuple[Turn, Told]:
     return pacer.turn, told
 
 
-def _pace(name: str, limit: float, paces: Paces, key: str) -> tuple[Turn, Told]:
+def _pace(name: str, limit: float, paces: SharedRates, key: str) -> tuple[Turn, Told]:
     if name == "AsyncLimiter(Q, 1)":
         return _plain(AsyncLimiter(limit, 1).acquire)
     if name == "AsyncLimiter(1, 1/Q)":
@@ -116,7 +116,7 @@ def _pace(name: str, limit: float, paces: Paces, key: str) -> tuple[Turn, Told]:
 class Bench:
     """Streams of calls to the service of `address`, for so many seconds each."""
 
-    def __init__(self, address: str, session: aiohttp.ClientSession, paces: Paces, seconds: float) -> None:
+    def __init__(self, address: str, session: aiohttp.ClientSession, paces: SharedRates, seconds: float) -> None:
         self._address, self._session, self._paces, self.seconds = address, session, paces, seconds
 
     async def run(self, cells: list[Cell], seconds: float | None = None) -> list[Seen]:
@@ -219,7 +219,7 @@ async def processes(bench: Bench, address: str, folder: Path) -> Table:
 
 async def work(address: str, folder: Path, key: str, limit: int, seconds: float) -> None:
     """One of several processes."""
-    with closing(Paces(folder)) as paces:
+    with closing(SharedRates(folder)) as paces:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             turn, told = _ours(paces, key, limit)
             bench = Bench(address, session, paces, seconds)
@@ -309,7 +309,7 @@ def simulated() -> list[Table]:
 async def over_sockets(part: str, seconds: float) -> Table:
     """One of the parts that need a service."""
     pin(CLIENT_CORE)
-    with tempfile.TemporaryDirectory() as name, closing(Paces(Path(name))) as paces:
+    with tempfile.TemporaryDirectory() as name, closing(SharedRates(Path(name))) as paces:
         async with serving() as address, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             bench = Bench(address, session, paces, seconds)
             match part:

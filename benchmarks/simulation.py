@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from batchrec.limits.rate import Pace, Slot
+from batchrec.limits.rate import Permit, RateController
 
 Window = Literal["fixed", "sliding"]
 START = 1_000.0
@@ -89,11 +89,11 @@ def simulate(
 ) -> Outcome:
     """Calls of jobs that always have another, at the set `rate`. `other` calls too: from when, until when, how fast."""
     rng = random.Random(seed)
-    pace, counter, outcome = Pace(), Counter(service.limit, service.window), Outcome(seconds)
-    events: list[tuple[float, int, str, Slot | None, float]] = []
+    pace, counter, outcome = RateController(), Counter(service.limit, service.window), Outcome(seconds)
+    events: list[tuple[float, int, str, Permit | None, float]] = []
     order = itertools.count()
 
-    def at(time: float, what: str, slot: Slot | None = None, sent: float = 0.0) -> None:
+    def at(time: float, what: str, slot: Permit | None = None, sent: float = 0.0) -> None:
         heapq.heappush(events, (time, next(order), what, slot, sent))
 
     for _ in range(processes):

@@ -31,9 +31,9 @@ OURS: dict[str, Places] = {
     "known answers: get": (("batchrec.journal", "Journal.known"), ("batchrec.state.answer_cache", "AnswerCache.get")),
     "gate: line, health, token": (("batchrec.limits.gate", "Gate.enter"), ("batchrec.limits.gate", "Gate.settle")),
     "gate: pace": (
-        ("batchrec.limits.shared_rate", "Pacer.turn"),
-        ("batchrec.limits.shared_rate", "Pacer.answered"),
-        ("batchrec.limits.shared_rate", "Pacer.stale"),
+        ("batchrec.limits.shared_rate", "RateLimiter.turn"),
+        ("batchrec.limits.shared_rate", "RateLimiter.answered"),
+        ("batchrec.limits.shared_rate", "RateLimiter.stale"),
     ),
     "gate: count": (("batchrec.limits.quota", "Quota.reserve"),),
     "journal: note": (("batchrec.journal", "Journal.sent"), ("batchrec.journal", "Journal.settled")),

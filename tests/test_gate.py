@@ -22,7 +22,7 @@ from batchrec.errors import BatchrecError, CredentialsRefused, OutputFailed, Ser
 from batchrec.limits.availability import Caps
 from batchrec.limits.gate import Gate, GateClosed
 from batchrec.limits.quota import Quota
-from batchrec.limits.shared_rate import Paces
+from batchrec.limits.shared_rate import SharedRates
 from batchrec.times import BEIJING
 from batchrec.values import Authorization, Failure, Kind, QuotaKey
 from benchmarks.gates import through_gates
@@ -89,7 +89,7 @@ class Counts(Quota):
     def __init__(self, folder: Path) -> None:
         self.wall = Wall()
         self.file = folder / "quota.db"
-        self.paces = Paces(folder)
+        self.paces = SharedRates(folder)
         super().__init__(folder, self.wall)
 
     def close(self) -> None:

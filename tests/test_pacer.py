@@ -12,8 +12,8 @@ import pytest
 
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import OutputFailed
-from batchrec.limits.rate import Slot
-from batchrec.limits.shared_rate import Pacer, Paces
+from batchrec.limits.rate import Permit
+from batchrec.limits.shared_rate import RateLimiter, SharedRates
 from batchrec.values import AUTO
 from benchmarks.virtual_time import run, virtual
 
@@ -21,17 +21,17 @@ TRIP = 0.1
 
 
 @pytest.fixture
-def paces(tmp_path: Path) -> Iterator[Paces]:
+def paces(tmp_path: Path) -> Iterator[SharedRates]:
     """Paces in an empty state folder."""
-    with closing(Paces(tmp_path)) as opened:
+    with closing(SharedRates(tmp_path)) as opened:
         yield opened
 
 
-def a_pacer(paces: Paces, rate: float, service: str = "dish") -> Pacer:
-    return Pacer(paces, "me", service, rate, asyncio.get_running_loop().time)
+def a_pacer(paces: SharedRates, rate: float, service: str = "dish") -> RateLimiter:
+    return RateLimiter(paces, "me", service, rate, asyncio.get_running_loop().time)
 
 
-async def departures(pacer: Pacer, seconds: float) -> list[float]:
+async def departures(pacer: RateLimiter, seconds: float) -> list[float]:
     """When calls leave that are always ready, and are answered after a tenth of a second."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
@@ -47,7 +47,7 @@ async def departures(pacer: Pacer, seconds: float) -> list[float]:
 def test_whole_rate_is_used(tmp_path: Path, rate: int) -> None:
     """99 % of the rate, and never more, though timers are late; above 200 calls/s turns are taken some at a time."""
     seconds = min(30, max(5, 4000 / rate))
-    with closing(Paces(tmp_path)) as paces:
+    with closing(SharedRates(tmp_path)) as paces:
 
         async def leave() -> list[float]:
             return await departures(a_pacer(paces, rate), seconds)
@@ -60,7 +60,7 @@ def test_whole_rate_is_used(tmp_path: Path, rate: int) -> None:
 @pytest.mark.parametrize("rate", [2, 50, 300])
 def test_two_pacers_share_one_rate(tmp_path: Path, rate: int) -> None:
     """As two processes do, each with a connection of its own: together they leave at the rate, and both get on."""
-    with closing(Paces(tmp_path)) as one, closing(Paces(tmp_path)) as other:
+    with closing(SharedRates(tmp_path)) as one, closing(SharedRates(tmp_path)) as other:
 
         async def leave() -> list[list[float]]:
             return await asyncio.gather(*(departures(a_pacer(paces, rate), 10) for paces in (one, other)))
@@ -73,7 +73,7 @@ def test_two_pacers_share_one_rate(tmp_path: Path, rate: int) -> None:
 
 def test_a_job_keeps_to_its_own_lower_rate(tmp_path: Path) -> None:
     """Where another job of the account has set a higher rate, the account goes at that, and this job at its own."""
-    with closing(Paces(tmp_path)) as one, closing(Paces(tmp_path)) as other:
+    with closing(SharedRates(tmp_path)) as one, closing(SharedRates(tmp_path)) as other:
 
         async def leave() -> list[list[float]]:
             return await asyncio.gather(departures(a_pacer(one, 5), 20), departures(a_pacer(other, 20), 20))
@@ -86,7 +86,7 @@ def test_a_job_keeps_to_its_own_lower_rate(tmp_path: Path) -> None:
 
 
 @virtual
-async def _told_to_all(paces: Paces, other: Paces) -> None:
+async def _told_to_all(paces: SharedRates, other: SharedRates) -> None:
     refused, reader = a_pacer(paces, 100), a_pacer(other, 100)
     slot = await refused.turn()
     refused.refused(slot, asyncio.get_running_loop().time())
@@ -95,14 +95,14 @@ async def _told_to_all(paces: Paces, other: Paces) -> None:
     assert reader.rate == pytest.approx(99.5, abs=0.1)
 
 
-def test_a_refusal_is_known_to_every_process_at_once(tmp_path: Path, paces: Paces) -> None:
+def test_a_refusal_is_known_to_every_process_at_once(tmp_path: Path, paces: SharedRates) -> None:
     """What one was told slows all."""
-    with closing(Paces(tmp_path)) as other:
+    with closing(SharedRates(tmp_path)) as other:
         _told_to_all(paces, other)
 
 
 @virtual
-async def _services(paces: Paces) -> None:
+async def _services(paces: SharedRates) -> None:
     dish, logo = a_pacer(paces, 1), a_pacer(paces, 1, "logo")
     loop = asyncio.get_running_loop()
     before = loop.time()
@@ -111,13 +111,13 @@ async def _services(paces: Paces) -> None:
     assert loop.time() - before < 0.1
 
 
-def test_services_have_paces_of_their_own(paces: Paces) -> None:
+def test_services_have_paces_of_their_own(paces: SharedRates) -> None:
     """A limit holds for one service of one account."""
     _services(paces)
 
 
 @virtual
-async def _late(paces: Paces) -> None:
+async def _late(paces: SharedRates) -> None:
     loop = asyncio.get_running_loop()
     pacer = a_pacer(paces, 10)
     slot = await pacer.turn()
@@ -133,14 +133,14 @@ async def _late(paces: Paces) -> None:
     assert loop.time() - begun < 0.3
 
 
-async def _turns(pacer: Pacer, count: int) -> None:
+async def _turns(pacer: RateLimiter, count: int) -> None:
     loop = asyncio.get_running_loop()
     for _ in range(count):
         slot = await pacer.turn()
         loop.call_later(TRIP, pacer.answered, slot, loop.time())
 
 
-def test_who_stops_waiting_leaves_no_hole(paces: Paces) -> None:
+def test_who_stops_waiting_leaves_no_hole(paces: SharedRates) -> None:
     """A turn that is cancelled is given back; one that comes too late is told so."""
     _late(paces)
 
@@ -148,7 +148,7 @@ def test_who_stops_waiting_leaves_no_hole(paces: Paces) -> None:
 def test_what_was_found_outlives_the_process_and_the_boot(tmp_path: Path) -> None:
     """The next run begins at the rate that the last one found, also after the machine was started anew."""
 
-    async def search(paces: Paces, seconds: float) -> float:
+    async def search(paces: SharedRates, seconds: float) -> float:
         pacer = a_pacer(paces, AUTO)
         loop = asyncio.get_running_loop()
         recent: list[float] = []
@@ -164,16 +164,16 @@ def test_what_was_found_outlives_the_process_and_the_boot(tmp_path: Path) -> Non
                 loop.call_later(0.01, pacer.refused, slot, now)
         return pacer.rate
 
-    with closing(Paces(tmp_path, boot="one")) as paces:
+    with closing(SharedRates(tmp_path, boot="one")) as paces:
         assert run(search(paces, 30)) == pytest.approx(20, abs=1)
-    with closing(Paces(tmp_path, boot="another")) as paces:
+    with closing(SharedRates(tmp_path, boot="another")) as paces:
         assert run(search(paces, 0.5)) == pytest.approx(20, abs=1)
 
 
 def test_times_of_an_earlier_boot_mean_nothing(tmp_path: Path) -> None:
     """A pause that was set at another count of seconds does not hold up a machine that has just started."""
 
-    async def turn(paces: Paces) -> float:
+    async def turn(paces: SharedRates) -> float:
         loop = asyncio.get_running_loop()
         pacer, begun = a_pacer(paces, 1), loop.time()
         slot = await pacer.turn()
@@ -181,11 +181,11 @@ def test_times_of_an_earlier_boot_mean_nothing(tmp_path: Path) -> None:
         return loop.time() - begun
 
     for boot in ("one", "another"):
-        with closing(Paces(tmp_path, boot=boot)) as paces:
+        with closing(SharedRates(tmp_path, boot=boot)) as paces:
             assert run(turn(paces)) < 0.1
 
 
-def test_the_file_is_its_owners_alone(tmp_path: Path, paces: Paces) -> None:
+def test_the_file_is_its_owners_alone(tmp_path: Path, paces: SharedRates) -> None:
     """Nobody else of the machine reads or changes it."""
     assert stat.S_IMODE((tmp_path / "pace.db").stat().st_mode) == 0o600
 
@@ -194,16 +194,16 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     """What stands in the way of pacing ends the run with a reason."""
     (tmp_path / "pace.db").write_bytes(b"no database" * 100)
     with pytest.raises(OutputFailed, match=r"pace\.db: cannot be used"):
-        Paces(tmp_path)
+        SharedRates(tmp_path)
 
 
-def _fail_amid(paces: Paces) -> None:
+def _fail_amid(paces: SharedRates) -> None:
     with paces.turn("me", "dish") as pace:
         pace.grant(1000.2, 10)
         raise ZeroDivisionError
 
 
-def test_a_turn_that_fails_changes_nothing(paces: Paces) -> None:
+def test_a_turn_that_fails_changes_nothing(paces: SharedRates) -> None:
     """Half a change is taken back."""
     with paces.turn("me", "dish") as pace:
         granted = pace.grant(1000.0, 10)[0]
@@ -215,7 +215,7 @@ def test_a_turn_that_fails_changes_nothing(paces: Paces) -> None:
 
 def test_what_another_version_wrote_is_nothing_known(tmp_path: Path) -> None:
     """A row that cannot be read is no reason to stop: the pace is learnt anew."""
-    with closing(Paces(tmp_path)) as paces:
+    with closing(SharedRates(tmp_path)) as paces:
         with paces.turn("me", "dish") as pace:
             pace.grant(1000.0, 10)
         with closing(sqlite3.connect(tmp_path / "pace.db")) as db, db:
@@ -226,18 +226,18 @@ def test_what_another_version_wrote_is_nothing_known(tmp_path: Path) -> None:
 
 def test_without_a_folder_the_pace_is_the_process_s(tmp_path: Path) -> None:
     """Two emulators in two processes do not share a rate."""
-    with closing(Paces(None)) as one, closing(Paces(None)) as other:
+    with closing(SharedRates(None)) as one, closing(SharedRates(None)) as other:
         with one.turn("me", "dish") as pace:
             pace.grant(1000.0, 1)
         with other.turn("me", "dish") as pace:
             assert pace.grant(1000.0, 1)[0] != []
 
 
-def test_real_clocks_work_too(paces: Paces) -> None:
+def test_real_clocks_work_too(paces: SharedRates) -> None:
     """Twenty turns at 100 calls/s on an ordinary event loop take a fifth of a second."""
 
-    async def leave() -> list[Slot]:
-        pacer = Pacer(paces, "me", "dish", 100, time.monotonic)
+    async def leave() -> list[Permit]:
+        pacer = RateLimiter(paces, "me", "dish", 100, time.monotonic)
         return [await pacer.turn() for _ in range(21)]
 
     begun = time.monotonic()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrec.emulator.counters import busiest_second
-from batchrec.limits.rate import Pace, Slot
+from batchrec.limits.rate import Permit, RateController
 from batchrec.values import AUTO
 from benchmarks.simulation import Outcome, Service, Window, simulate
 
@@ -16,10 +16,10 @@ RATES = [2, 10, 50, 200]
 NOW = 1000.0
 
 
-def leave(pace: Pace, rate: float, seconds: float, *, begin: float = NOW, trip: float = 0.1) -> list[float]:
+def leave(pace: RateController, rate: float, seconds: float, *, begin: float = NOW, trip: float = 0.1) -> list[float]:
     """When calls leave that are always ready; every one is answered after `trip` seconds."""
     times: list[float] = []
-    under_way: list[tuple[float, Slot]] = []
+    under_way: list[tuple[float, Permit]] = []
     now = begin
     while now < begin + seconds:
         while under_way and under_way[0][0] + trip <= now:
@@ -40,7 +40,7 @@ def leave(pace: Pace, rate: float, seconds: float, *, begin: float = NOW, trip: 
 @pytest.mark.parametrize("trip", [0.02, 0.3, 3.0])
 def test_whole_rate_is_used_and_not_a_call_more(rate: int, trip: float) -> None:
     """99 % of the rate, however long answers take, and in no second more than it."""
-    times = leave(Pace(), rate, 120, trip=trip)
+    times = leave(RateController(), rate, 120, trip=trip)
     steady = [time for time in times if time >= NOW + 10]
     assert len(steady) >= 0.99 * rate * 110
     assert busiest_second(times) <= rate
@@ -49,13 +49,13 @@ def test_whole_rate_is_used_and_not_a_call_more(rate: int, trip: float) -> None:
 @pytest.mark.parametrize("rate", [0.1, 0.5, 3.7])
 def test_rates_that_are_no_whole_numbers(rate: float) -> None:
     """Any positive rate is kept, slower than one a second too."""
-    assert len(leave(Pace(), rate, 200)) == pytest.approx(200 * rate, abs=1, rel=0.005)
+    assert len(leave(RateController(), rate, 200)) == pytest.approx(200 * rate, abs=1, rel=0.005)
 
 
 @pytest.mark.parametrize("rate", RATES)
 def test_calls_leave_evenly(rate: int) -> None:
     """One after the other from the first on; what is made up for late timers is a fiftieth of a second, no burst."""
-    times = leave(Pace(), rate, 5)
+    times = leave(RateController(), rate, 5)
     assert min(later - earlier for earlier, later in pairwise(times[:rate])) >= 0.97 / rate
     assert _most_in(0.1, times) <= 2 + 0.125 * rate
 
@@ -66,7 +66,7 @@ def _most_in(seconds: float, times: list[float]) -> int:
 
 def test_idle_time_is_not_saved_up() -> None:
     """After an hour without a call they leave one after the other again."""
-    pace = Pace()
+    pace = RateController()
     leave(pace, 10, 5)
     times = leave(pace, 10, 1, begin=NOW + 3600)
     assert min(later - earlier for earlier, later in pairwise(times)) >= 0.097
@@ -125,7 +125,7 @@ def test_processes_share_one_rate(processes: int) -> None:
 
 def test_a_job_with_a_lower_rate_does_not_slow_the_others() -> None:
     """The highest rate that a running job has set is the account's; two seconds after its last call it is no more."""
-    pace = Pace()
+    pace = RateController()
     leave(pace, 10, 2)
     pace.grant(NOW + 2, 2)
     assert pace.rate == 10
@@ -138,7 +138,7 @@ def test_a_job_with_a_lower_rate_does_not_slow_the_others() -> None:
 
 def test_refusals_of_one_round_trip_are_one_small_cut() -> None:
     """Fifty calls that were under way together cost half a percent of the rate, once."""
-    pace = Pace()
+    pace = RateController()
     times = leave(pace, 100, 3)
     for number in range(50):
         pace.refused(number, times[-1] + number / 1000, NOW + 3)
@@ -147,7 +147,7 @@ def test_refusals_of_one_round_trip_are_one_small_cut() -> None:
 
 def test_quick_refusals_belong_to_the_round_trip_of_the_answers() -> None:
     """A refusal comes back before an answer could; what left within a round trip after a cut was not yet slower."""
-    pace = Pace()
+    pace = RateController()
     leave(pace, 100, 3, trip=0.2)
     for wait in (0.0, 0.05, 0.1, 0.15):
         pace.refused(1, NOW + 3 + wait, NOW + 3.005 + wait)
@@ -156,7 +156,7 @@ def test_quick_refusals_belong_to_the_round_trip_of_the_answers() -> None:
 
 def test_refusals_that_go_on_cut_more_and_more() -> None:
     """Half a percent, one, two, four, five: each after a round trip of its own."""
-    pace = Pace()
+    pace = RateController()
     leave(pace, 100, 3)
     rates = []
     for event in range(6):
@@ -169,7 +169,7 @@ def test_refusals_that_go_on_cut_more_and_more() -> None:
 
 def test_never_under_a_third_of_a_set_rate() -> None:
     """However often the service refuses, a third stays, and that is told."""
-    pace = Pace()
+    pace = RateController()
     pace.grant(NOW, 9)
     for event in range(100):
         pace.refused(10**6, NOW + event, NOW + event + 0.01)
@@ -178,7 +178,7 @@ def test_never_under_a_third_of_a_set_rate() -> None:
 
 def test_rate_recovers_by_itself_and_no_further() -> None:
     """A cut is over within the minute, and the set rate is the most."""
-    pace = Pace()
+    pace = RateController()
     leave(pace, 10, 3)
     pace.refused(10**6, NOW + 3, NOW + 3.1)
     assert pace.rate < 10
@@ -203,7 +203,7 @@ def test_another_user_of_the_account_is_made_way_for() -> None:
 
 def test_busy_cluster_pauses_everybody_longer_each_time() -> None:
     """A quarter of a second, then doubled up to 8 s; one event holds once; an answer makes it short again."""
-    pace, now, waits = Pace(), NOW, []
+    pace, now, waits = RateController(), NOW, []
     for _ in range(8):
         sent = _next_leaves(pace, now)
         pace.hold(sent, sent)
@@ -217,7 +217,7 @@ def test_busy_cluster_pauses_everybody_longer_each_time() -> None:
     assert _next_leaves(pace, sent) - sent == pytest.approx(0.25, abs=0.01)
 
 
-def _next_leaves(pace: Pace, now: float) -> float:
+def _next_leaves(pace: RateController, now: float) -> float:
     while True:
         slots, again = pace.grant(now, 1000)
         if slots:
@@ -230,7 +230,7 @@ def _next_leaves(pace: Pace, now: float) -> float:
 
 def test_a_call_without_an_answer_holds_its_place() -> None:
     """A lost call may have arrived just before it was given up: its second begins there."""
-    pace = Pace()
+    pace = RateController()
     times = leave(pace, 1, 5, trip=0.05)
     slot = pace.grant(times[-1] + 1.1, 1)[0][0]
     pace.lost(slot.number, slot.at + 30)
@@ -240,7 +240,7 @@ def test_a_call_without_an_answer_holds_its_place() -> None:
 
 def test_a_forgone_slot_is_free_again() -> None:
     """A call that does not leave takes no place."""
-    pace = Pace()
+    pace = RateController()
     leave(pace, 1, 3)
     slot = pace.grant(NOW + 5, 1)[0][0]
     pace.forgo(slot.number)
@@ -271,7 +271,7 @@ def test_auto_follows_another_user() -> None:
 
 def test_auto_begins_where_it_was() -> None:
     """What was found is the start of the next run, which need not search."""
-    pace = Pace()
+    pace = RateController()
     pace.grant(NOW, AUTO)
     pace.state.limit = pace.state.known = 40.0
     pace.state.starting = False
@@ -282,7 +282,7 @@ def test_auto_begins_where_it_was() -> None:
 
 def test_a_clock_that_went_back_is_another_clock() -> None:
     """Times far ahead of now bind nobody: neither what was sent then, nor a pause."""
-    pace = Pace()
+    pace = RateController()
     leave(pace, 10, 3, begin=NOW + 10**6)
     pace.hold(NOW + 10**6 + 3, NOW + 10**6 + 3)
     assert pace.grant(NOW, 10)[0] != []
@@ -290,7 +290,7 @@ def test_a_clock_that_went_back_is_another_clock() -> None:
 
 def test_auto_tries_nothing_that_is_not_used() -> None:
     """A job that calls now and then learns nothing about the limit, and does not pretend to."""
-    pace = Pace()
+    pace = RateController()
     for second in range(60):
         slots, _ = pace.grant(NOW + 3 * second, AUTO)
         for slot in slots:
@@ -301,7 +301,7 @@ def test_auto_tries_nothing_that_is_not_used() -> None:
 def test_random_orders_of_replies_never_break_it() -> None:
     """Answers in any order, refusals, losses, unknown numbers: the rate stays positive and slots keep coming."""
     rng = random.Random(5)
-    pace, now, under_way = Pace(), NOW, list[tuple[int, float]]()
+    pace, now, under_way = RateController(), NOW, list[tuple[int, float]]()
     granted = 0
     for _ in range(3000):
         now += rng.random() / 10

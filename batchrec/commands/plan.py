@@ -30,7 +30,7 @@ from ..job.spec import Job, Step
 from ..journal import Journal, Pending, copy_journal
 from ..limits.availability import Caps
 from ..limits.quota import Quota
-from ..limits.shared_rate import Paces
+from ..limits.shared_rate import SharedRates
 from ..outputs import OUTPUTS
 from ..outputs.files import ResultFiles
 from ..sources import Boundary
@@ -320,7 +320,10 @@ class _Survey:
             return caps.qps
         if self._credentials is None:
             return None
-        with closing(Paces(self._state)) as paces, paces.turn(payer(self._job, self._credentials), service) as pace:
+        with (
+            closing(SharedRates(self._state)) as paces,
+            paces.turn(payer(self._job, self._credentials), service) as pace,
+        ):
             return pace.state.known or None
 
     def _days(self, service: str, caps: Caps, calls: int) -> tuple[int, int]:

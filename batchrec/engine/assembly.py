@@ -26,7 +26,7 @@ from ..journal import Counts, Journal
 from ..limits.availability import Caps
 from ..limits.gate import Gate
 from ..limits.quota import Quota
-from ..limits.shared_rate import Paces
+from ..limits.shared_rate import SharedRates
 from ..outputs import OUTPUTS
 from ..outputs.files import ResultFiles, writing
 from ..outputs.summary import write_failures, write_summary
@@ -197,7 +197,7 @@ async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
         account = _account(this, endpoint, transport, rng)
         quota = stack.enter_context(closing(Quota(this.state, this.world.now)))
         # An emulator in this process is nobody else's, and has a rate of its own.
-        paces = stack.enter_context(closing(Paces(None if job.account.endpoint == EMBEDDED else this.state)))
+        paces = stack.enter_context(closing(SharedRates(None if job.account.endpoint == EMBEDDED else this.state)))
         await stack.enter_async_context(this.files)
         engine = Engine(
             this.journal,
@@ -226,7 +226,7 @@ def _lanes(
     opened: Opened,
     account: TokenAccount | BearerAccount,
     quota: Quota,
-    paces: Paces,
+    paces: SharedRates,
     rng: random.Random,
 ) -> list[Lane]:
     """One lane for every service, all together with as many calls in flight as the job allows."""

@@ -15,8 +15,8 @@ from ..times import iso_beijing
 from ..values import Authorization, Failure, Kind, QuotaKey
 from .availability import Caps
 from .quota import Closure, Quota
-from .rate import Slot
-from .shared_rate import Pacer, Paces
+from .rate import Permit
+from .shared_rate import RateLimiter, SharedRates
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Ticket(NamedTuple):
     sent_at: float
     authorization: Authorization
     charge: QuotaKey
-    slot: Slot
+    slot: Permit
 
 
 _Booking = QuotaKey | Closure | None
@@ -63,7 +63,7 @@ class Gate:
         payer: str,
         caps: Caps,
         quota: Quota,
-        paces: Paces,
+        paces: SharedRates,
         ledger: CallLog,
         slots: asyncio.Semaphore,
         *,
@@ -84,7 +84,7 @@ class Gate:
         self._patience = patience
         self._wait = wait
         self._time, self._now, self._rng = time, now, rng
-        self.pacer = Pacer(paces, payer, service, caps.qps, time)
+        self.pacer = RateLimiter(paces, payer, service, caps.qps, time)
         self.breaker = Breaker(patience, proven)
         self.closure: Closure | None = None
         self.forbidden = False
@@ -144,7 +144,7 @@ class Gate:
             self._turn_back(slot, booked)
             first = True
 
-    async def _pass(self) -> tuple[Authorization, Slot]:
+    async def _pass(self) -> tuple[Authorization, Permit]:
         """Wait for all that a call has to wait for, and take a place in flight."""
         while True:
             await self._until_open()
@@ -162,7 +162,7 @@ class Gate:
             self._slots.release()
             self.pacer.forgo(slot)
 
-    async def _place(self, slot: Slot) -> Slot:
+    async def _place(self, slot: Permit) -> Permit:
         """A place in flight. The slot, or a later one where the wait took so long that it is over."""
         await self._slots.acquire()
         try:
@@ -188,7 +188,7 @@ class Gate:
             self._quota.give_back(booking)
             self._ledger.settled(booking, counted=False)
 
-    def _turn_back(self, slot: Slot, closure: Closure | None = None) -> None:
+    def _turn_back(self, slot: Permit, closure: Closure | None = None) -> None:
         """A call does not leave, since there is no room for it or, without a closure, for another reason."""
         self.pacer.forgo(slot)
         self._left()
@@ -245,13 +245,14 @@ class Gate:
                 self.breaker.failed(image, self._time(), suspect=suspect)
                 if self.breaker.expired(self._time()):
                     raise ServiceUnavailable(
-                        f"{self.service}: {_told(failure)}, for {self._patience:g} s and every call"
+                        f"{self.service}: {_describe_failure(failure)}, for {self._patience:g} s and every call"
                     )
             case Kind.REQUEST:
                 self.breaker.malformed()
                 if self.breaker.misconfigured:
                     raise ServiceUnavailable(
-                        f"{self.service}: every request is refused, so the job is misconfigured: {_told(failure)}"
+                        f"{self.service}: every request is refused, so the job is misconfigured: "
+                        f"{_describe_failure(failure)}"
                     )
 
     def _answered(self, ticket: Ticket) -> None:
@@ -300,15 +301,15 @@ class Gate:
             self._refused_since = self._time()
         if self._time() - self._refused_since >= self._patience:
             raise ServiceUnavailable(
-                f"{self.service}: every call is refused ({_told(failure)}), at {self.pacer.rate:.3g} calls/s"
-                + ("" if failure.code == _CLUSTER_BUSY else _WHY_18)
+                f"{self.service}: every call is refused ({_describe_failure(failure)}), "
+                f"at {self.pacer.rate:.3g} calls/s" + ("" if failure.code == _CLUSTER_BUSY else _WHY_18)
             )
 
     def _refused(self, failure: Failure) -> None:
         if failure.code != PERMISSION_DENIED:
-            raise CredentialsRefused(f"{self.service}: {_told(failure)}")
+            raise CredentialsRefused(f"{self.service}: {_describe_failure(failure)}")
         if not self.forbidden:  # calls in flight are told the same
-            _log.error("%s: %s; see `batchrec errors 6`", self.service, _told(failure))
+            _log.error("%s: %s; see `batchrec errors 6`", self.service, _describe_failure(failure))
         self.forbidden = True
 
     async def _until_open(self) -> None:
@@ -340,5 +341,5 @@ class Gate:
         await self._settled.wait()
 
 
-def _told(failure: Failure) -> str:
+def _describe_failure(failure: Failure) -> str:
     return f"{failure.message} ({failure.code})" if failure.message else f"error {failure.code}"

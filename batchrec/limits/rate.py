@@ -106,14 +106,14 @@ class State:
     flow_from: int = 0
 
 
-class Slot(NamedTuple):
+class Permit(NamedTuple):
     """A place in the log, and when its call is to leave (monotonic seconds)."""
 
     number: int
     at: float
 
 
-class Pace:
+class RateController:
     """The pace of one account's calls to one service.
 
     `calls`: by number, when a call has arrived at the latest, less the shortest way there (seconds).
@@ -157,7 +157,7 @@ class Pace:
         self.state = State(limit=old.limit, known=old.known, starting=old.starting, gain=old.gain)
         self.calls.clear()
 
-    def grant(self, now: float, rate: float, many: int = 1) -> tuple[list[Slot], float]:
+    def grant(self, now: float, rate: float, many: int = 1) -> tuple[list[Permit], float]:
         """Places for up to so many calls of a job that has set this rate; without any, from when on to ask again."""
         self.wish(now, rate)
         state = self.state
@@ -170,7 +170,7 @@ class Pace:
         arrived = sorted(self.calls.values())
         late = _LATE_TIMERS + _CATCH_UP * self._mean_excess
         apart, unanswered = 1 / self.rate / _HURRY, self._unanswered()
-        slots: list[Slot] = []
+        slots: list[Permit] = []
         for place in range(len(arrived) - room, min(len(arrived) - room + many, len(arrived))):
             table = max(state.next_at, now - (late if now - state.next_at < _IDLE else 0.0), state.paused_until)
             at = max(table, arrived[place] + window) if place >= 0 else table
@@ -178,7 +178,7 @@ class Pace:
                 return slots, at - AHEAD if at == table else min(at - AHEAD, now + _LOOK_AGAIN)
             state.number += 1
             state.next_at = table + apart
-            slots.append(Slot(state.number, max(at, now)))
+            slots.append(Permit(state.number, max(at, now)))
             self.calls[state.number] = slots[-1].at + unanswered
         return slots, now
 

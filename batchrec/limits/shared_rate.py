@@ -22,7 +22,7 @@ from aiolimiter import AsyncLimiter
 from ..errors import OutputFailed
 from ..state.database import open_database
 from ..state.durable import boot_id
-from .rate import AHEAD, Pace, Slot, State
+from .rate import AHEAD, Permit, RateController, State
 from .round_trips import Observed
 
 _SCHEMA = """
@@ -37,7 +37,7 @@ _NEWEST_WEIGHS = 0.1
 _LOWEST_RATE = 1e-6
 
 
-class Paces:
+class SharedRates:
     """The paces of all accounts and services. Raises OutputFailed when the file cannot be used.
 
     Without a directory they are this process's alone.
@@ -47,7 +47,7 @@ class Paces:
         self._path = Path(":memory:") if directory is None else directory / "pace.db"
         self._boot = boot or boot_id()
         self._version = -1
-        self._cached: dict[tuple[str, str], Pace] = {}
+        self._cached: dict[tuple[str, str], RateController] = {}
         with self._used():
             if directory is None:
                 self._db = sqlite3.connect(self._path, isolation_level=None)
@@ -61,7 +61,7 @@ class Paces:
         self._db.close()
 
     @contextmanager
-    def turn(self, account: str, service: str) -> Iterator[Pace]:
+    def turn(self, account: str, service: str) -> Iterator[RateController]:
         """The pace as all processes have left it; no other process touches it inside the block, which must not wait."""
         key = account, service
         with self._used(), self._db:
@@ -84,17 +84,17 @@ class Paces:
             )
         self._cached[key] = pace
 
-    def _load(self, key: tuple[str, str]) -> Pace:
+    def _load(self, key: tuple[str, str]) -> RateController:
         row = self._db.execute(
             "SELECT boot, state, numbers, arrived FROM pace WHERE account = ? AND service = ?", key
         ).fetchone()
         if row is None:
-            return Pace()
+            return RateController()
         try:
             state = _state(orjson.loads(row[1]))
         except (TypeError, KeyError, ValueError):  # another version of batchrec has written it
-            return Pace()
-        pace = Pace(state, dict(zip(array("q", row[2]), array("d", row[3]), strict=True)))
+            return RateController()
+        pace = RateController(state, dict(zip(array("q", row[2]), array("d", row[3]), strict=True)))
         if row[0] != self._boot:
             pace.forget_times()
         return pace
@@ -112,17 +112,17 @@ def _state(stored: dict[str, Any]) -> State:
     return State(**stored, now=now, before=before)
 
 
-class Pacer:
+class RateLimiter:
     """One job's turns. `rate` is in calls per second, AUTO for whatever the account has; `time` is monotonic."""
 
-    def __init__(self, paces: Paces, account: str, service: str, rate: float, time: Callable[[], float]) -> None:
+    def __init__(self, paces: SharedRates, account: str, service: str, rate: float, time: Callable[[], float]) -> None:
         self._paces = paces
         self._key = account, service
         self._set_rate = max(rate, _LOWEST_RATE)
         self._time = time
-        self._granted: deque[Slot] = deque()
+        self._granted: deque[Permit] = deque()
         self._share, self._granted_at = 1, -math.inf
-        self._told: list[Callable[[Pace], None]] = []
+        self._told: list[Callable[[RateController], None]] = []
         self._bucket = _bucket(self._set_rate)
         self.rate, self.slowest = self._set_rate, False
         """Calls per second that are let through now, and whether refusals have brought that down as far as they may."""
@@ -131,7 +131,7 @@ class Pacer:
         with self._turn() as pace:
             pace.wish(time(), self._set_rate)
 
-    async def turn(self) -> Slot:
+    async def turn(self) -> Permit:
         """Wait until a call may leave. One waiter at a time; a slot that is not used is given to `forgo`."""
         if self._bucket is not None:
             await self._bucket.acquire()
@@ -147,11 +147,11 @@ class Pacer:
                 return slot
             self.forgo(slot)
 
-    def stale(self, slot: Slot) -> bool:
+    def stale(self, slot: Permit) -> bool:
         """Whether its time is so long over that the call must have another."""
         return self._time() - slot.at > _STALE
 
-    async def _next(self) -> Slot:
+    async def _next(self) -> Permit:
         if not self._granted:
             self._adjust_share()
         while not self._granted:
@@ -174,41 +174,41 @@ class Pacer:
         most = 1 if self.rate <= _SINGLY_UP_TO else math.ceil(self.rate * AHEAD)
         self._share = max(1, min(self._share, most))
 
-    def forgo(self, slot: Slot) -> None:
+    def forgo(self, slot: Permit) -> None:
         """No call leaves in this slot."""
         self._told.append(lambda pace: pace.forgo(slot.number))
 
-    def answered(self, slot: Slot, sent_at: float) -> None:
+    def answered(self, slot: Permit, sent_at: float) -> None:
         """A call was let through by the service."""
         now = self._time()
         latest = now - sent_at
         self.round_trip += (latest - self.round_trip) * (_NEWEST_WEIGHS if self.round_trip else 1.0)
         self._told.append(lambda pace: pace.answered(slot.number, sent_at, now))
 
-    def replied(self, slot: Slot, sent_at: float) -> None:
+    def replied(self, slot: Permit, sent_at: float) -> None:
         """Something else came back."""
         now = self._time()
         self._told.append(lambda pace: pace.replied(slot.number, sent_at, now))
 
-    def lost(self, slot: Slot) -> None:
+    def lost(self, slot: Permit) -> None:
         """Nothing came back."""
         now = self._time()
         self._told.append(lambda pace: pace.lost(slot.number, now))
 
-    def refused(self, slot: Slot, sent_at: float) -> None:
+    def refused(self, slot: Permit, sent_at: float) -> None:
         """The call was one too many a second (18), which every process must know at once."""
         self.replied(slot, sent_at)
         with self._turn() as pace:
             pace.refused(slot.number, sent_at, self._time())
 
-    def hold(self, slot: Slot, sent_at: float) -> None:
+    def hold(self, slot: Permit, sent_at: float) -> None:
         """The call found the whole cluster busy (4): nobody calls for a moment."""
         self.replied(slot, sent_at)
         with self._turn() as pace:
             pace.hold(sent_at, self._time())
 
     @contextmanager
-    def _turn(self) -> Iterator[Pace]:
+    def _turn(self) -> Iterator[RateController]:
         with self._paces.turn(*self._key) as pace:
             for tell in self._told:
                 tell(pace)
