@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchrec.job.follow_ups import asked, follow_ups, labels_of
+from batchrec.job.follow_ups import follow_ups, labels_of, triggered
 from batchrec.job.loading import build_job
 from batchrec.values import Label
 
@@ -45,13 +45,13 @@ def test_follow_ups(conditions):
 )
 def test_asked(conditions, labels, expected):
     """The expression is searched in name and root; the score is that of the label it is found in."""
-    assert asked(conditions[10], labels) == expected
+    assert triggered(conditions[10], labels) == expected
 
 
 @pytest.mark.parametrize(("labels", "expected"), [([], ()), ([Label(None)], (40,)), ([Label("x", 0.1)], (40,))])
 def test_any_label(conditions, labels, expected):
     """Without an expression any label will do, but an answer that saw nothing asks for nothing."""
-    assert asked(conditions[20], labels) == expected
+    assert triggered(conditions[20], labels) == expected
 
 
 def test_labels_of_a_stored_row():

@@ -19,7 +19,7 @@ from batchrec.api.services import SERVICES
 from batchrec.engine.resume import Opened, Wishes, open_directory
 from batchrec.engine.rows import Asked, Outcome, answered, copied, failed
 from batchrec.errors import Interrupted, JobError, OutputFailed, ResultsDamaged
-from batchrec.job.follow_ups import asked, follow_ups
+from batchrec.job.follow_ups import follow_ups, triggered
 from batchrec.job.loading import build_job
 from batchrec.journal import Journal
 from batchrec.outputs import OUTPUTS, CsvOutput
@@ -153,7 +153,7 @@ class Desk:
         reply = {"log_id": self.calls, "result": list(names)}
         service = Asked(name, SERVICES[step.service], None)
         outcome = answered(service, task, self.sha256(task.key), Prepared(b""), Answer(reply, labels, 1.5), 1, "now")
-        return outcome.followed_by(asked(follow_ups(self.job, self.steps).get(task.step, ()), labels))
+        return outcome.followed_by(triggered(follow_ups(self.job, self.steps).get(task.step, ()), labels))
 
     def name_of(self, step: int) -> str:
         return next(name for name, number in self.steps.items() if number == step)

@@ -25,7 +25,7 @@ from ..console.progress import Snapshot, Style, shown
 from ..engine.resume import Opened, Wishes, judge, listed, take_inputs, take_steps
 from ..engine.setup import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
 from ..errors import JobError, WrongEndpoint
-from ..job.follow_ups import Conditions, asked, follow_ups, labels_of
+from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
 from ..job.spec import Job, Step
 from ..journal import Journal, Pending, copy_journal
 from ..limits.availability import Caps
@@ -263,7 +263,7 @@ class _Survey:
                 row = earlier.get(question, sha256) if earlier is not None and question is not None else None
                 count.known += row is not None
                 count.calls += row is None
-                for after in asked(follow, labels_of(row)) if row is not None else ():
+                for after in triggered(follow, labels_of(row)) if row is not None else ():
                     self._extra.setdefault(after, []).append(image)
         return count
 

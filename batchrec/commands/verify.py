@@ -18,7 +18,7 @@ import orjson
 from .. import images
 from ..errors import JobError
 from ..exact_json import dumps
-from ..job.follow_ups import Conditions, asked, labels_of
+from ..job.follow_ups import Conditions, labels_of, triggered
 from ..job.spec import When
 from ..journal import AnswerPlace, Counts, Reader, reading
 from ..outputs import CsvOutput, JsonlOutput
@@ -184,7 +184,7 @@ def _follow_ups(journal: Reader) -> dict[str, Conditions]:
 def _check_follow_ups(
     journal: Reader, conditions: Conditions, place: AnswerPlace, row: Row, findings: Findings
 ) -> None:
-    for number in asked(conditions, labels_of(row)) if conditions else ():
+    for number in triggered(conditions, labels_of(row)) if conditions else ():
         if not journal.listed(place.image, number):
             findings.add(f"{place.image}: its labels ask for a further step that it was never put to")
 

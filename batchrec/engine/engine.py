@@ -16,7 +16,7 @@ from ..api.client import Client, Request
 from ..api.retry import Action, Tries, backoff, decide
 from ..concurrency import MemoryBudget, TurnLimiter
 from ..errors import BatchrecError
-from ..job.follow_ups import asked, labels_of
+from ..job.follow_ups import labels_of, triggered
 from ..journal import Journal
 from ..limits.gate import GateClosed, Ticket
 from ..outputs.files import ResultFiles
@@ -264,7 +264,7 @@ class Engine:
         if isinstance(answer, Failure):
             return self._failed(task, ready.sha256, answer, attempts)
         outcome = answered(step.asked, task, ready.sha256, ready.image, answer, attempts, iso_utc(self._now()))
-        return outcome.followed_by(asked(step.follow, answer.labels))
+        return outcome.followed_by(triggered(step.follow, answer.labels))
 
     async def _make_ready(self, lane: Lane, step: Step, task: Task) -> "_Ready | Outcome | None":
         """What is to be sent for an image, or its outcome if nothing has to be. The file's bytes are let go of.
@@ -302,7 +302,7 @@ class Engine:
         if known.failure is not None:
             return failed(task, sha256, known.failure, 0, iso_utc(self._now()), leader=known.image)
         outcome = copied(task, sha256, known, self._files.read(known.start, known.length))
-        return outcome.followed_by(asked(self._steps[task.step].follow, labels_of(outcome.row or {})))
+        return outcome.followed_by(triggered(self._steps[task.step].follow, labels_of(outcome.row or {})))
 
     def _reused(self, step: Step, task: Task, sha256: bytes) -> Outcome | None:
         """What an earlier job was answered for these bytes."""
@@ -312,7 +312,7 @@ class Engine:
         if row is None:
             return None
         outcome = reused(step.asked, task, sha256, row)
-        return outcome.followed_by(asked(step.follow, labels_of(outcome.row or {})))
+        return outcome.followed_by(triggered(step.follow, labels_of(outcome.row or {})))
 
     def _parked(self, task: Task, sha256: bytes) -> bool:
         """Whether an image with these bytes is under way, so that this one waits for what becomes of it."""

@@ -12,7 +12,7 @@ from .. import images
 from ..api.services import SERVICES
 from ..errors import Interrupted
 from ..exact_json import dumps
-from ..job.follow_ups import asked, follow_ups, labels_of
+from ..job.follow_ups import follow_ups, labels_of, triggered
 from ..job.spec import Job
 from ..journal import Changed, Journal, StepRecord
 from ..outputs.files import ResultFiles
@@ -282,6 +282,6 @@ def judge(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int])
     }
     for _, row in files.rows() if any(fresh.values()) else ():
         conditions = fresh.get(steps.get(row["step"], 0), ())
-        if conditions and (numbers := asked(conditions, labels_of(row))):
+        if conditions and (numbers := triggered(conditions, labels_of(row))):
             journal.follow_up(row["image"], numbers)
     journal.judged()

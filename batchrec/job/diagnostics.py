@@ -24,26 +24,26 @@ Raw = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Diagnostic:
     """One thing that is wrong: the keys and indices that lead to it, and the sentence about it."""
 
     loc: Loc
     text: str
 
 
-def find_faults(raw: Raw, within: ValidationError | None) -> list[Fault]:
+def find_diagnostics(raw: Raw, within: ValidationError | None) -> list[Diagnostic]:
     """Every fault of the job file `raw`, one for each place, in the order of its tables.
 
     `within` is what the models had to say of it, if anything.
     """
     errors = within.errors(include_url=False) if within is not None else []
-    faults: dict[Loc, Fault] = {}
+    faults: dict[Loc, Diagnostic] = {}
     for fault in (*map(_fault, errors), *_between(raw)):
         faults.setdefault(fault.loc, fault)
     return sorted(faults.values(), key=_reading_order)
 
 
-def _reading_order(fault: Fault) -> tuple[int, int]:
+def _reading_order(fault: Diagnostic) -> tuple[int, int]:
     """The table's place in the file, and for a step its number."""
     tables = list(Job.model_fields)
     table, index = (*fault.loc, 0)[:2]
@@ -140,26 +140,26 @@ RIGHT: dict[str, str] = {
 """By pydantic's error type, the end of the sentence "<what was given> is not ...\""""
 
 
-def _fault(error: ErrorDetails) -> Fault:
+def _fault(error: ErrorDetails) -> Diagnostic:
     """A pydantic error in our words."""
     loc = tuple(part for part in error["loc"] if part != "[key]")
     kind, ctx = error["type"], error.get("ctx", {})
     given = shown(error["input"], *loc)
     if secret(loc[-1]):
-        return Fault(loc, SECRET_KEY)
+        return Diagnostic(loc, SECRET_KEY)
     if kind == "extra_forbidden":
-        return Fault(loc, _unknown_key(loc))
+        return Diagnostic(loc, _unknown_key(loc))
     if kind == "missing":
-        return Fault(loc, f"is missing{_example(loc)}")
+        return Diagnostic(loc, f"is missing{_example(loc)}")
     if kind == "value_error":
-        return Fault(loc, f"{given} {ctx['error']}")
+        return Diagnostic(loc, f"{given} {ctx['error']}")
     if kind == "literal_error":
         choices = re.findall(r"'(.*?)'", ctx["expected"])
         meant = did_you_mean(error["input"], choices) if isinstance(error["input"], str) else ""
-        return Fault(loc, f"{given} is not {' or '.join(map(shown, choices))}{meant and f'; {meant}'}")
+        return Diagnostic(loc, f"{given} is not {' or '.join(map(shown, choices))}{meant and f'; {meant}'}")
     if kind in RIGHT:
-        return Fault(loc, f"{given} is not {RIGHT[kind].format(**ctx)}{_example(loc)}")
-    return Fault(loc, f"{given} will not do: {error['msg']}")
+        return Diagnostic(loc, f"{given} is not {RIGHT[kind].format(**ctx)}{_example(loc)}")
+    return Diagnostic(loc, f"{given} will not do: {error['msg']}")
 
 
 def _fields(loc: Loc) -> Mapping[str, FieldInfo]:
@@ -195,7 +195,7 @@ SECRET_KEY: Final = "never a key in a job file; `batchrec login` keeps it"
 # Faults between keys, looked for in what was written, whatever else is wrong with it
 
 
-def _between(raw: Raw) -> Iterator[Fault]:
+def _between(raw: Raw) -> Iterator[Diagnostic]:
     yield from _nothing_named(raw.get("input"))
     steps = raw.get("recognize")
     steps = steps if isinstance(steps, list) else []
@@ -208,9 +208,9 @@ def _between(raw: Raw) -> Iterator[Fault]:
             yield from _when_faults(loc, step.get("when"), names)
 
 
-def _nothing_named(table: object) -> Iterator[Fault]:
+def _nothing_named(table: object) -> Iterator[Diagnostic]:
     if isinstance(table, dict) and table.get("paths", []) == [] and "manifest" not in table:
-        yield Fault(("input", "paths"), 'is missing, and so is a manifest; for example: ["photos"]')
+        yield Diagnostic(("input", "paths"), 'is missing, and so is a manifest; for example: ["photos"]')
 
 
 def _name(step: object) -> str | None:
@@ -224,28 +224,28 @@ def _name(step: object) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _name_faults(loc: StepLoc, names: list[str | None]) -> Iterator[Fault]:
+def _name_faults(loc: StepLoc, names: list[str | None]) -> Iterator[Diagnostic]:
     name = names[loc[1]]
     first = names.index(name)
     if name is not None and first != loc[1]:
         other = f"{name}-{loc[1] + 1}"
         text = f"{shown(name)} is already the name of {key_path((loc[0], first))}; for example: {shown(other)}"
-        yield Fault((*loc, "step"), text)
+        yield Diagnostic((*loc, "step"), text)
 
 
-def _service_faults(loc: StepLoc, step: Raw) -> Iterator[Fault]:
+def _service_faults(loc: StepLoc, step: Raw) -> Iterator[Diagnostic]:
     """What depends on the service: whether it takes a model, and its options."""
     name, options = step.get("service"), step.get("options")
     service = SERVICES.get(name) if isinstance(name, str) else None
     if service is not None and service.custom and "model" not in step:
         text = f'is missing: {service.name} answers with a model of yours; for example: "itcast_fruit"'
-        yield Fault((*loc, "model"), text)
+        yield Diagnostic((*loc, "model"), text)
     if service is not None and not service.custom and "model" in step:
         given = shown(step["model"])
-        yield Fault((*loc, "model"), f"{given} is one too many: {service.name} takes no model; leave it out")
+        yield Diagnostic((*loc, "model"), f"{given} is one too many: {service.name} takes no model; leave it out")
     for key, value in options.items() if isinstance(options, dict) else ():
         if wrong := _option_fault(service, key, value):
-            yield Fault((*loc, "options", key), wrong)
+            yield Diagnostic((*loc, "options", key), wrong)
 
 
 def _option_fault(service: Service | None, key: str, value: object) -> str | None:
@@ -271,7 +271,7 @@ def _usual(option: Option) -> str:
     return shown(0.5 if option.default is None else option.default)
 
 
-def _when_faults(loc: StepLoc, when: object, names: list[str | None]) -> Iterator[Fault]:
+def _when_faults(loc: StepLoc, when: object, names: list[str | None]) -> Iterator[Diagnostic]:
     wanted = when.get("step") if isinstance(when, dict) else None
     earlier = [name for name in names[: loc[1]] if name is not None]
     if not isinstance(wanted, str) or wanted == "" or wanted in earlier:
@@ -285,4 +285,4 @@ def _when_faults(loc: StepLoc, when: object, names: list[str | None]) -> Iterato
         text = f"is no step of this file; {hint} ({', '.join(earlier)})"
     else:
         text = "is no step of this file; no step stands before the first one"
-    yield Fault((*loc, "when", "step"), f"{shown(wanted)} {text}")
+    yield Diagnostic((*loc, "when", "step"), f"{shown(wanted)} {text}")

@@ -18,7 +18,7 @@ def follow_ups(job: Job, steps: Mapping[str, int]) -> dict[int, Conditions]:
     return dict(following)
 
 
-def asked(conditions: Conditions, labels: Sequence[Label]) -> tuple[int, ...]:
+def triggered(conditions: Conditions, labels: Sequence[Label]) -> tuple[int, ...]:
     """The numbers of the steps that these labels ask for."""
     return tuple(number for when, number in conditions if when.matches(labels))
 

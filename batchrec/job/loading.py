@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import JobError
-from .diagnostics import HIDDEN, Loc, Raw, find_faults, key_path, shown
+from .diagnostics import HIDDEN, Loc, Raw, find_diagnostics, key_path, shown
 from .spec import Job, Written
 
 _ENDPOINT: Loc = ("account", "endpoint")
@@ -58,7 +58,7 @@ def build_job(raw: Raw, path: str | Path, origins: dict[Loc, str] | None = None,
         within = exc
     lines = [
         f"{_origin(fault.loc, origins or {}, path)}: {key_path(fault.loc)}: {fault.text}"
-        for fault in find_faults(raw, within)
+        for fault in find_diagnostics(raw, within)
     ]
     if job is None or complaints or lines:
         raise JobError(*complaints, *lines)
