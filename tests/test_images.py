@@ -30,9 +30,9 @@ from batchrec.api.codes import WORDS
 from batchrec.api.services import LIMITS_2024
 from batchrec.images import repair as repairing
 from batchrec.images import subprocess as apart
-from batchrec.images.judge import Picture, look
+from batchrec.images.judge import Picture, sniff
 from batchrec.images.memory import MemoryBudget
-from batchrec.images.subprocess import Work, mend_apart
+from batchrec.images.subprocess import Work, repair_in_process
 from batchrec.values import Box, Failure, ImageLimits, Kind, Prepared
 
 T = TypeVar("T")
@@ -706,7 +706,7 @@ def test_an_icon_has_the_size_of_its_entry() -> None:
 )
 def test_the_memory_that_a_picture_takes_is_known(data: Callable[[], bytes], least: float, most: float) -> None:
     """Bytes a pixel of the whole picture, by what its decoder and the conversions hold at once."""
-    picture = look(data())
+    picture = sniff(data())
     assert isinstance(picture, Picture)
     width, height = picture.size
     share = max(1, max(picture.size) / 4096)
@@ -885,7 +885,7 @@ def test_the_process_has_its_limits(limit: dict[str, int], words: set[str]) -> N
     """More memory or processor time than is allowed, and the picture has failed; some decoders call both damage."""
     data = saved(Image.effect_noise((3_000, 2_000), 60).convert("RGB"), "JPEG2000")
     work = replace(Work(LIMITS_2024, upright=False, memory=2_000_000_000, seconds=100), **limit)
-    outcome = mend_apart(data, work)
+    outcome = repair_in_process(data, work)
     assert isinstance(outcome, Failure)
     assert outcome.code in words
     assert "seconds" not in limit or outcome.message == "it takes more than 1 s to decode"
@@ -895,7 +895,7 @@ def test_a_process_that_sleeps_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
     """One that uses no processor time has ten times as long."""
     monkeypatch.setattr(sys, "executable", python_that(tmp_path / "python", "exec sleep 1000"))
     monkeypatch.setattr(apart, "_PATIENCE", 0.5)
-    outcome = mend_apart(b"x", Work(LIMITS_2024, upright=False, memory=2_000_000_000, seconds=1))
+    outcome = repair_in_process(b"x", Work(LIMITS_2024, upright=False, memory=2_000_000_000, seconds=1))
     assert isinstance(outcome, Failure)
     assert (outcome.code, outcome.message) == ("too_large", "it takes more than 1 s to decode")
 

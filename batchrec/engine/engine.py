@@ -247,7 +247,7 @@ class Engine:
                 if (outcome := self._reused(step, task, task.sha256)) is not None:
                     return outcome
                 raise GateClosed
-        if not images.light(task.size, step.asked.service.limits) and not self._place_for(task):
+        if not images.fits_bytes(task.size, step.asked.service.limits) and not self._place_for(task):
             raise _SetAside  # before it is read: it is too heavy to be sent as it is
         held = await self._memory.take(min(_TIMES_ITS_SIZE * max(0, task.size), _HEAVIEST))
         try:

@@ -28,19 +28,19 @@ from .judge import (
     MAX_DECODED_PIXELS,
     Picture,
     ended_jpeg,
-    hopeless,
-    light,
-    look,
+    fits_bytes,
     plain_jpeg,
-    quiet,
     refuse,
+    silence_pillow,
+    sniff,
     unfit,
+    unrepairable,
     unusual,
     verify,
     within,
 )
 from .memory import decoding
-from .repair import mend, mend_here
+from .repair import repair_here, repair_picture
 from .strip import stripped
 
 __all__ = [
@@ -50,11 +50,11 @@ __all__ = [
     "as_it_is",
     "digest",
     "encode",
+    "fits_bytes",
     "foresee",
-    "light",
-    "mended_here",
     "prepare",
     "read",
+    "repaired_here",
     "unchanged",
 ]
 
@@ -177,15 +177,15 @@ def prepare(
     picture keeps its orientation tag, so that they agree as before. The same bytes prepared again come back as they
     are, with nothing repaired. `strip` removes the metadata of what is sent; the pixels stay.
     """
-    prepared = _sparing(data, lambda: _prepare(data, limits, repair=repair, upright=upright))
+    prepared = _guarded(data, lambda: _prepare(data, limits, repair=repair, upright=upright))
     if not strip or isinstance(prepared, Failure):
         return prepared
-    return _sparing(prepared.data, lambda: _without_metadata(prepared))
+    return _guarded(prepared.data, lambda: _without_metadata(prepared))
 
 
-def mended_here(data: bytes, limits: ImageLimits, upright: bool) -> Prepared | Failure:
+def repaired_here(data: bytes, limits: ImageLimits, upright: bool) -> Prepared | Failure:
     """What comes of a picture that is known to need repair, in this thread: for the process that was started for it."""
-    return _sparing(data, lambda: _mended(data, limits, upright=upright))
+    return _guarded(data, lambda: _repaired(data, limits, upright=upright))
 
 
 def foresee(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> str:
@@ -193,17 +193,17 @@ def foresee(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) ->
 
     Nothing is decoded, so a picture that is torn inside, or that no repair makes fit, is not found out.
     """
-    judged = _sparing(data, lambda: _judged(data, limits, repair=repair, upright=upright))
+    judged = _guarded(data, lambda: _judged(data, limits, repair=repair, upright=upright))
     if isinstance(judged, Failure):
         return str(judged.code)
     return REPAIR if judged[1] else ""
 
 
-def _sparing(data: bytes, work: Callable[[], _T]) -> _T | Failure:
+def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:
     """What the work on these bytes comes to; a Failure for whatever Pillow raises."""
     if not data:
         return _empty()
-    quiet()
+    silence_pillow()
     try:
         return work()
     except (MemoryError, Image.DecompressionBombError):
@@ -213,7 +213,7 @@ def _sparing(data: bytes, work: Callable[[], _T]) -> _T | Failure:
 
 
 def _without_metadata(prepared: Prepared) -> Prepared | Failure:
-    picture = look(prepared.data)
+    picture = sniff(prepared.data)
     return picture if isinstance(picture, Failure) else prepared._replace(data=stripped(picture))
 
 
@@ -225,7 +225,7 @@ def as_it_is(data: bytes, limits: ImageLimits, *, upright: bool, strip: bool = F
     usual = _usual(data, limits, upright=upright)
     if usual is None or not strip:
         return usual
-    clean = _sparing(data, lambda: _without_metadata(usual))
+    clean = _guarded(data, lambda: _without_metadata(usual))
     return None if isinstance(clean, Failure) else clean
 
 
@@ -234,10 +234,10 @@ def _usual(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | Non
         return None
     if data.startswith(_JPEG) and (size := plain_jpeg(data, turned=not upright)) is not None:
         return Prepared(data) if within(size, data, limits) and ended_jpeg(data) else None
-    quiet()
+    silence_pillow()
     try:
-        picture = look(data)
-        if isinstance(picture, Failure) or hopeless(picture, limits) or unfit(picture, limits):
+        picture = sniff(data)
+        if isinstance(picture, Failure) or unrepairable(picture, limits) or unfit(picture, limits):
             return None
         if unusual(picture, upright=upright) or not picture.format.ended(picture):
             return None
@@ -252,23 +252,23 @@ def _prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -
         return judged
     picture, to_mend = judged
     if to_mend:
-        return mend(picture, limits, upright=upright)
+        return repair_picture(picture, limits, upright=upright)
     verify(picture)
     return Prepared(data)
 
 
-def _mended(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
-    picture = look(data)
-    return picture if isinstance(picture, Failure) else mend_here(picture, limits, upright=upright)
+def _repaired(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+    picture = sniff(data)
+    return picture if isinstance(picture, Failure) else repair_here(picture, limits, upright=upright)
 
 
 def _judged(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> tuple[Picture, bool] | Failure:
     """The picture and whether it is to be mended, or why it is refused; nothing is decoded yet."""
     with decoding.hold(_LOOKED_AT * len(data)) if len(data) > _HEAVY_BYTES else contextlib.nullcontext():
-        picture = look(data)
+        picture = sniff(data)
     if isinstance(picture, Failure):
         return picture
-    if (failure := hopeless(picture, limits)) is not None:
+    if (failure := unrepairable(picture, limits)) is not None:
         return failure
     failure = unfit(picture, limits)
     if repair and (failure is not None or unusual(picture, upright=upright)):

@@ -2,9 +2,9 @@
 
 import sys
 
-from . import mended_here
+from . import repaired_here
 from .subprocess import received, told
 
 if __name__ == "__main__":
     data, work = received(sys.stdin.buffer)
-    sys.stdout.buffer.write(told(mended_here(data, work.limits, work.upright)))
+    sys.stdout.buffer.write(told(repaired_here(data, work.limits, work.upright)))

@@ -148,7 +148,7 @@ def refuse(word: str, message: str) -> Failure:
 _QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
-def quiet() -> None:
+def silence_pillow() -> None:
     """Keep what Pillow and libtiff say about odd files off the terminal, for good: the Failure says it.
 
     A filter that is only ever added is safe in threads; `catch_warnings`, which takes it away again, is not.
@@ -265,7 +265,7 @@ _OTHERS = (
 _TEXT = re.compile(rb"[^\0-\x08\x0e-\x1a\x1c-\x1f\x7f]+")
 
 
-def look(data: bytes) -> Picture | Failure:
+def sniff(data: bytes) -> Picture | Failure:
     """What the bytes are, from their start; not empty. A picture's reader may raise for a damaged header."""
     kind = next((known for known in FORMATS if known.start.match(data)), None)
     if kind is None:
@@ -299,7 +299,7 @@ def _draft_scale(size: Size, wanted: Size) -> int:
     return next((scale for scale in (8, 4, 2) if scale <= room), 1)
 
 
-def hopeless(picture: Picture, limits: ImageLimits) -> Failure | None:
+def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
     """Why no repair can help, undecoded: what would need enlarging, cropping or too much memory or time."""
     buffered = picture.buffered
     most = MAX_SEQUENTIAL_PIXELS if picture.format is _JPEG and not buffered else MAX_DECODED_PIXELS
@@ -351,7 +351,7 @@ _HARMLESS = frozenset((0xC4, 0xDD, 0xFE, *range(_APP0, 0xF0)))
 def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
     """The size of a JPEG of 8 bits in grey or colour whose header is in order, in some 4 us.
 
-    None for whatever is less plain: `look` judges that, at five times the cost. `turned`: whether it may hold EXIF,
+    None for whatever is less plain: `sniff` judges that, at five times the cost. `turned`: whether it may hold EXIF,
     which can say that the picture is to be turned.
     """
     size, at, channels, progressive = None, 2, 0, False
@@ -407,7 +407,7 @@ def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
         return refuse("unsupported", f"{picture.format.name} is not taken; the service takes {taken}")
     if max(picture.size) > limits.max_side:
         return refuse("too_large", "{}x{} px: at most {} a side".format(*picture.size, limits.max_side))
-    if not light(len(picture.data), limits):
+    if not fits_bytes(len(picture.data), limits):
         text = base64_length(picture.data)
         return refuse("too_large", f"{text:,} bytes of base64: at most {limits.base64_bytes:,} are taken")
     return None
@@ -429,7 +429,7 @@ def within(size: Size, data: bytes, limits: ImageLimits) -> bool:
         and limits.min_side <= shortest
         and longest <= min(limits.max_side, shortest * limits.max_ratio)
         and overwhelming(size) is None
-        and light(len(data), limits)
+        and fits_bytes(len(data), limits)
     )
 
 
@@ -447,7 +447,7 @@ def base64_length(data: bytes) -> int:
     return 4 * -(-len(data) // 3)
 
 
-def light(size: int, limits: ImageLimits) -> bool:
+def fits_bytes(size: int, limits: ImageLimits) -> bool:
     """Whether the service takes a file of that many bytes."""
     return size <= most_bytes(limits)
 

@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageCms
 from ..values import Failure, ImageLimits, Prepared
 from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
 from .memory import decoding
-from .subprocess import Work, mend_apart
+from .subprocess import Work, repair_in_process
 
 _QUALITIES = (95, 90, 85, 75)
 _FULL_COLOUR_FROM = 90  # finer colour than this is kept at full resolution: logos have thin coloured lines
@@ -45,7 +45,7 @@ _M_MMAP_THRESHOLD = -3
 _KEPT_BYTES = 8 * 1024 * 1024
 
 
-def mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+def repair_picture(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
     """The picture decoded, made plain, encoded and shrunk until it fits, or why it cannot. Raises where it is torn.
 
     The picture is closed afterwards.
@@ -58,9 +58,9 @@ def mend(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | 
         if picture.holds_lock:
             seconds = _SECONDS + picture.size[0] * picture.size[1] // _PIXELS_A_SECOND
             work = Work(limits, upright, _MEMORY + _SPARE * memory + 2 * len(picture.data), seconds)
-            if (outcome := mend_apart(picture.data, work)) is not None:
+            if (outcome := repair_in_process(picture.data, work)) is not None:
                 return outcome
-        return mend_here(picture, limits, upright=upright)
+        return repair_here(picture, limits, upright=upright)
 
 
 @functools.cache
@@ -74,8 +74,8 @@ def _give_back() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
-def mend_here(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
-    """As `mend`, in this thread whatever the picture is, and beside whatever else is decoded."""
+def repair_here(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+    """As `repair_picture`, in this thread whatever the picture is, and beside whatever else is decoded."""
     words = [f"first frame of {_name(picture)}"] if getattr(picture.image, "is_animated", False) else []
     orientation = picture.orientation
     size = _decode(picture, limits)

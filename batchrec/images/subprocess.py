@@ -48,7 +48,7 @@ class Work:
     seconds: int
 
 
-def mend_apart(data: bytes, work: Work) -> Prepared | Failure | None:
+def repair_in_process(data: bytes, work: Work) -> Prepared | Failure | None:
     """What the process makes of the picture, a Failure where it does not survive; None where none can be started."""
     most = most_bytes(work.limits)
     began = time.monotonic()
@@ -153,7 +153,7 @@ def received(stream: BinaryIO) -> tuple[bytes, Work]:
 
 
 def told(outcome: Prepared | Failure) -> bytes:
-    """In the process: what came of the picture, as `mend_apart` understands it."""
+    """In the process: what came of the picture, as `repair_in_process` understands it."""
     if isinstance(outcome, Failure):
         return orjson.dumps({"word": outcome.code, "message": outcome.message}) + b"\n"
     data, repaired, scale_x, scale_y = outcome

@@ -20,7 +20,7 @@ class Glob:
 
     def __iter__(self) -> Iterator[InputEntry | Notice]:
         """Every file that matches; links to folders are followed, under `**` once. A notice where there is none."""
-        barren = True
+        empty = True
         for key, error in self._matches():
             if self._scope.excludes(key):
                 continue
@@ -29,9 +29,9 @@ class Glob:
             else:
                 found = self._scope.measure(key, self._scope.full(key), self._source)
             if found is not None:
-                barren = False
+                empty = False
                 yield found
-        if barren:
+        if empty:
             left = " that `input.exclude` leaves" if self._scope.excludes_any else ""
             yield Notice(f"input.paths[{self._source}]: {quoted(self._given)} matches no file{left}")
 
