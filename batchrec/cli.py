@@ -107,12 +107,12 @@ def run(
     """
     with _told():
         from .engine.assembly import Options
-        from .engine.resume import Wishes
+        from .engine.resume import RunRequest
         from .job.loading import load_job
 
         _log_to_stderr(log_level)
         kinds = _kinds(retry_kind)
-        wishes = Wishes(retry_failed or kinds is not None, None if retry_failed else kinds, rebuild)
+        wishes = RunRequest(retry_failed or kinds is not None, None if retry_failed else kinds, rebuild)
         _run_to_its_end(
             load_job(job, set_ or []), Options(wishes, limit, not no_reuse, reuse_models, progress.value, True)
         )

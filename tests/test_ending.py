@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 
-from batchrec.engine.exit_status import Ending, Facts, ending
+from batchrec.engine.exit_status import ExitStatus, RunFacts, exit_status
 from batchrec.errors import CredentialsRefused, JobError, OutputFailed, ResultsDamaged, ServiceUnavailable
 from batchrec.limits.quota import DAILY, TOTAL, Closure
 
 MIDNIGHT = 1_767_369_600.0
 """2026-01-03, 00:00 in Beijing."""
 
-REASONS: list[tuple[dict[str, Any], Ending]] = [
-    ({"error": OutputFailed("disk full")}, Ending(74, "output")),
-    ({"error": CredentialsRefused("no such key")}, Ending(77, "credentials")),
-    ({"forbidden": True}, Ending(77, "permission")),
-    ({"error": ServiceUnavailable("no route")}, Ending(69, "service")),
-    ({"closures": (Closure(DAILY, MIDNIGHT),)}, Ending(75, "daily_limit", "2026-01-03T00:00:00+08:00")),
-    ({"signal": SIGINT}, Ending(130, "SIGINT")),
-    ({"failed": 3}, Ending(1)),
-    ({}, Ending(0)),
+REASONS: list[tuple[dict[str, Any], ExitStatus]] = [
+    ({"error": OutputFailed("disk full")}, ExitStatus(74, "output")),
+    ({"error": CredentialsRefused("no such key")}, ExitStatus(77, "credentials")),
+    ({"forbidden": True}, ExitStatus(77, "permission")),
+    ({"error": ServiceUnavailable("no route")}, ExitStatus(69, "service")),
+    ({"closures": (Closure(DAILY, MIDNIGHT),)}, ExitStatus(75, "daily_limit", "2026-01-03T00:00:00+08:00")),
+    ({"signal": SIGINT}, ExitStatus(130, "SIGINT")),
+    ({"failed": 3}, ExitStatus(1)),
+    ({}, ExitStatus(0)),
 ]
 """Facts, and how a run ends by them alone, in the contract's order."""
 
@@ -29,7 +29,7 @@ REASONS: list[tuple[dict[str, Any], Ending]] = [
 @pytest.mark.parametrize(("facts", "expected"), REASONS)
 def test_one_reason(facts, expected):
     """Each reason has its exit code and its word."""
-    assert ending(Facts(**facts)) == expected
+    assert exit_status(RunFacts(**facts)) == expected
 
 
 PAIRS = [(first, second) for first, second in combinations(REASONS, 2) if first[0].keys() != second[0].keys()]
@@ -38,7 +38,7 @@ PAIRS = [(first, second) for first, second in combinations(REASONS, 2) if first[
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_two_reasons(first, second):
     """Of any two the earlier one in the contract's list decides."""
-    assert ending(Facts(**(second[0] | first[0]))) == first[1]
+    assert exit_status(RunFacts(**(second[0] | first[0]))) == first[1]
 
 
 def test_all_reasons():
@@ -46,20 +46,20 @@ def test_all_reasons():
     facts: dict[str, Any] = {}
     for more, _ in reversed(REASONS):
         facts |= more
-    assert ending(Facts(**facts)) == Ending(74, "output")
+    assert exit_status(RunFacts(**facts)) == ExitStatus(74, "output")
 
 
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        ({"signal": SIGTERM}, Ending(143, "SIGTERM")),
-        ({"error": ResultsDamaged("short")}, Ending(74, "output")),
-        ({"error": JobError("a key nobody foresaw")}, Ending(2, "error")),
+        ({"signal": SIGTERM}, ExitStatus(143, "SIGTERM")),
+        ({"error": ResultsDamaged("short")}, ExitStatus(74, "output")),
+        ({"error": JobError("a key nobody foresaw")}, ExitStatus(2, "error")),
     ],
 )
 def test_kinds_of_reasons(facts, expected):
     """A signal has its own code; whatever error ended a run, it is never a success."""
-    assert ending(Facts(**facts)) == expected
+    assert exit_status(RunFacts(**facts)) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ def test_kinds_of_reasons(facts, expected):
 )
 def test_several_limits(closures):
     """It is worth running again when the first of them opens."""
-    assert ending(Facts(closures=closures)) == Ending(75, "daily_limit", "2026-01-03T00:00:00+08:00")
+    assert exit_status(RunFacts(closures=closures)) == ExitStatus(75, "daily_limit", "2026-01-03T00:00:00+08:00")
 
 
 def test_total_limit():
     """A pack that is used up has no time at which to run again."""
-    assert ending(Facts(closures=(Closure(TOTAL, None),))) == Ending(75, "total_limit", None)
+    assert exit_status(RunFacts(closures=(Closure(TOTAL, None),))) == ExitStatus(75, "total_limit", None)

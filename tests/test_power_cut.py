@@ -15,7 +15,7 @@ from batchrec import images
 from batchrec.api.services import SERVICES
 from batchrec.commands.verify import verify
 from batchrec.engine.recorder import Recorder, placed
-from batchrec.engine.resume import Wishes, open_directory
+from batchrec.engine.resume import RunRequest, open_directory
 from batchrec.engine.rows import Asked, Outcome, answered
 from batchrec.job.loading import build_job
 from batchrec.journal import Journal
@@ -62,7 +62,7 @@ class World:
     def open(self, journal: Journal) -> tuple[ResultFiles, int]:
         """Open the directory as a run does; its files, and how many calls it says were lost."""
         files = ResultFiles(self.directory, [OUTPUTS[name] for name in ("jsonl", "csv")], {})
-        opened = open_directory(self.job, journal, files, self.found(), Wishes(), lambda: False)
+        opened = open_directory(self.job, journal, files, self.found(), RunRequest(), lambda: False)
         return files, opened.outcome_unknown
 
     def found(self) -> Iterator[InputEntry]:

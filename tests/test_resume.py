@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from batchrec import images
 from batchrec.api.services import SERVICES
-from batchrec.engine.resume import Opened, Wishes, open_directory
+from batchrec.engine.resume import OpenReport, RunRequest, open_directory
 from batchrec.engine.rows import Asked, Outcome, answered, copied, failed
 from batchrec.errors import Interrupted, JobError, OutputFailed, ResultsDamaged
 from batchrec.job.follow_ups import follow_ups, triggered
@@ -104,12 +104,12 @@ class Desk:
             wanted.paths, wanted.manifest, wanted.column, wanted.exclude, self.job.base, self.job.directory
         )
         try:
-            opened: Opened = open_directory(
+            opened: OpenReport = open_directory(
                 self.job,
                 Mortal(self.journal, clock),  # type: ignore[arg-type]
                 Mortal(self.files, clock),  # type: ignore[arg-type]
                 entries,
-                Wishes(**wishes),
+                RunRequest(**wishes),
                 stopped,
             )
         except Killed:
@@ -135,7 +135,7 @@ class Desk:
         for path, content in left.items():
             path.write_bytes(content)
 
-    def restart(self, **wishes: Any) -> Opened:
+    def restart(self, **wishes: Any) -> OpenReport:
         self.close()
         return self.open(**wishes)
 
@@ -517,7 +517,7 @@ def test_kill_between_two_swaps(done):
     journal = Journal(done.directory)
     files = Half(done.directory, list(OUTPUTS.values()), {})
     with pytest.raises(Killed):
-        open_directory(done.job, journal, files, found(done), Wishes(), lambda: False)
+        open_directory(done.job, journal, files, found(done), RunRequest(), lambda: False)
     journal.close()
     assert (done.directory / "results.csv.new").exists()
     done.open()

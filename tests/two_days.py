@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # it is a program of its 
 
 import batchrec.journal.journal as writer
 import batchrec.state.durable
-from batchrec.engine.assembly import Options, World, run
+from batchrec.engine.assembly import Environment, Options, run
 from batchrec.job.loading import load_job
 from batchrec.limits.quota import Quota
 from batchrec.times import BEIJING, beijing_day
@@ -120,7 +120,7 @@ async def live(folder: Path, begin: float, end: float, how: str) -> None:
         "BATCHREC_ENDPOINT": "https://service.example",
         "BATCHREC_STATE_DIR": str(folder / "state"),
     }
-    summary = await run(load_job(folder / "job.toml"), Options(), environ, World(now, connect))
+    summary = await run(load_job(folder / "job.toml"), Options(), environ, Environment(now, connect))
     hour = (now() - NOON) / HOUR
     print(json.dumps({"exit_code": summary.exit_code, "outcome_unknown": summary.outcome_unknown, "hour": hour}))
 

@@ -22,7 +22,7 @@ from ..api.credentials import Credentials
 from ..api.endpoint import EMBEDDED
 from ..api.services import SERVICES
 from ..console.progress import Snapshot, Style, shown
-from ..engine.resume import Opened, Wishes, judge, listed, take_inputs, take_steps
+from ..engine.resume import OpenReport, RunRequest, evaluate_conditions, listed, take_inputs, take_steps
 from ..engine.setup import by_service, caps_of, credentials_of, inputs_of, known_answers, payer
 from ..errors import JobError, WrongEndpoint
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
@@ -117,7 +117,7 @@ class _Survey:
 
     def run(self) -> Plan:
         """Open a copy of the journal, look, count. Blocks: call it in a thread."""
-        job, opened = self._job, Opened()
+        job, opened = self._job, OpenReport()
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             copy_journal(job.directory, folder)
@@ -125,9 +125,9 @@ class _Survey:
                 self._claim(journal, folder)
                 journal.recover()
                 take_inputs(job, journal, self._located(listed(inputs_of(job), opened, _never)), opened, _never)
-                numbers = take_steps(job, journal, opened, Wishes())
+                numbers = take_steps(job, journal, opened, RunRequest())
                 journal.fill(numbers[step.name] for step in job.recognize if step.when is None)
-                judge(job, journal, ResultFiles(job.directory, [OUTPUTS["jsonl"]], {}), numbers)
+                evaluate_conditions(job, journal, ResultFiles(job.directory, [OUTPUTS["jsonl"]], {}), numbers)
                 self._look(journal, looks)
                 return self._told(journal, numbers, opened.ignored)
 

@@ -36,10 +36,10 @@ from ..state.inspection_cache import InspectionCache
 from ..times import iso_beijing
 from ..values import AUTO, Ignored, InputEntry, Notice, Summary
 from .engine import Engine, Tally
-from .exit_status import Facts, ending
+from .exit_status import RunFacts, exit_status
 from .lane import MOST_WORKERS, PREPARING, Lane, Step
 from .process import Stopper
-from .resume import Opened, Wishes, open_directory
+from .resume import OpenReport, RunRequest, open_directory
 from .rows import Asked
 from .setup import (
     Provider,
@@ -72,7 +72,7 @@ class Options:
     that was committed to results.jsonl.
     """
 
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: RunRequest = field(default_factory=RunRequest)
     limit: int | None = None
     reuse: bool = True
     reuse_models: bool = False
@@ -90,7 +90,7 @@ async def _over_http(endpoint: str, call_seconds: float) -> AsyncIterator[Transp
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Environment:
     """Where a run gets the time (Unix seconds) and its connections from; virtual hours have others than the real."""
 
     now: Callable[[], float] = time.time
@@ -112,18 +112,18 @@ class _Run:
     started: float
     known: AnswerCache | None
     looks: InspectionCache
-    world: World
+    world: Environment
 
 
 async def run(
-    job: Job, options: Options | None = None, environ: Mapping[str, str] | None = None, world: World | None = None
+    job: Job, options: Options | None = None, environ: Mapping[str, str] | None = None, world: Environment | None = None
 ) -> Summary:
     """Run or resume a job; see the summary's `exit_code` for how it ended. `environ` None: the process's.
 
     Raises JobError, DirectoryBusy, OutputFailed and Interrupted; whatever else ends a run early is in the log and the
     summary, with what was answered saved.
     """
-    options, world = options or Options(), world or World()
+    options, world = options or Options(), world or Environment()
     environ = os.environ if environ is None else environ
     started = time.monotonic()
     credentials = credentials_of(job, environ)
@@ -154,7 +154,7 @@ async def run(
 # -- before
 
 
-async def _open(this: _Run, entries: Iterator[InputEntry | Ignored | Notice]) -> Opened:
+async def _open(this: _Run, entries: Iterator[InputEntry | Ignored | Notice]) -> OpenReport:
     """List the inputs and bring the directory in order, in a thread; it may take minutes, so it is shown."""
     try:
         async with shown(this.options.progress, lambda: None):
@@ -189,7 +189,7 @@ async def _open(this: _Run, entries: Iterator[InputEntry | Ignored | Notice]) ->
 # -- during
 
 
-async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
+async def _ask(this: _Run, opened: OpenReport, horizon: int) -> tuple[Engine, int]:
     """Connect to the service, or to an emulator in this process, and ask; the engine, and tokens refreshed."""
     job, rng = this.job, random.Random()
     async with AsyncExitStack() as stack:
@@ -223,7 +223,7 @@ async def _ask(this: _Run, opened: Opened, horizon: int) -> tuple[Engine, int]:
 
 def _lanes(
     this: _Run,
-    opened: Opened,
+    opened: OpenReport,
     account: TokenAccount | BearerAccount,
     quota: Quota,
     paces: SharedRates,
@@ -287,7 +287,7 @@ def _workers(caps: Caps) -> int:
     return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_WORKERS))
 
 
-def _steps(this: _Run, opened: Opened) -> dict[int, Step]:
+def _steps(this: _Run, opened: OpenReport) -> dict[int, Step]:
     following = follow_ups(this.job, opened.steps)
     return {
         opened.steps[step.name]: _step(this, step, following.get(opened.steps[step.name], ()))
@@ -336,13 +336,13 @@ def _waits_until(engine: Engine) -> str | None:
 # -- after
 
 
-def _conclude(this: _Run, opened: Opened, engine: Engine | None, refreshes: int, horizon: int) -> Summary:
+def _conclude(this: _Run, opened: OpenReport, engine: Engine | None, refreshes: int, horizon: int) -> Summary:
     """Write the views of the journal, and say how it went."""
     directory, journal = this.job.directory, this.journal
     write_failures(directory, journal.failures())
     counts = journal.counts()
     tally = engine.tally if engine else Tally()
-    end = ending(_facts(this, engine, counts, horizon))
+    end = exit_status(_facts(this, engine, counts, horizon))
     seconds = time.monotonic() - this.started
     summary = Summary(
         images=counts.images,
@@ -368,7 +368,7 @@ def _conclude(this: _Run, opened: Opened, engine: Engine | None, refreshes: int,
     return summary
 
 
-def _facts(this: _Run, engine: Engine | None, counts: Counts, horizon: int) -> Facts:
+def _facts(this: _Run, engine: Engine | None, counts: Counts, horizon: int) -> RunFacts:
     """What ended the run. Images that are left without any reason are a defect, and must not look like success."""
     error = engine.error if engine else None
     stuck = [lane.gate for lane in (engine.lanes if engine else ()) if this.journal.unfinished(lane.steps, horizon)]
@@ -378,4 +378,4 @@ def _facts(this: _Run, engine: Engine | None, counts: Counts, horizon: int) -> F
     closures = tuple(gate.closure for gate in stuck if gate.closure is not None)
     if stuck and not (error or forbidden or closures or this.stopper.signal):
         raise RuntimeError("the run ended with images that are neither answered nor failed")
-    return Facts(error, forbidden, closures, this.stopper.signal, counts.failed)
+    return RunFacts(error, forbidden, closures, this.stopper.signal, counts.failed)

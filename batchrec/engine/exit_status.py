@@ -9,7 +9,7 @@ from ..times import iso_beijing
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RunFacts:
     """What happened: the error that stopped the run, closures and a missing permission of services with images left,
     the signal, and how many images are failed now."""
 
@@ -21,7 +21,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ExitStatus:
     """`stopped_by` is a word for summary.json, None where everything was asked; `resume_at` is ISO 8601 or None."""
 
     exit_code: int
@@ -35,23 +35,23 @@ _REASONS: tuple[tuple[type[BatchrecError], int, str], ...] = (
 )
 
 
-def ending(facts: Facts) -> Ending:
+def exit_status(facts: RunFacts) -> ExitStatus:
     """The exit code in the contract's order: output, credentials, permission, service, limits, signals, failures."""
     for error, code, word in _REASONS:
         if isinstance(facts.error, error):
-            return Ending(code, word)
+            return ExitStatus(code, word)
     if facts.forbidden:
-        return Ending(CredentialsRefused.exit_code, "permission")
+        return ExitStatus(CredentialsRefused.exit_code, "permission")
     if facts.error is not None:
-        return Ending(facts.error.exit_code, "service" if isinstance(facts.error, ServiceUnavailable) else "error")
+        return ExitStatus(facts.error.exit_code, "service" if isinstance(facts.error, ServiceUnavailable) else "error")
     if facts.closures:
         return _limited(facts.closures)
     if facts.signal is not None:
-        return Ending(128 + facts.signal, facts.signal.name)
-    return Ending(1 if facts.failed else 0)
+        return ExitStatus(128 + facts.signal, facts.signal.name)
+    return ExitStatus(1 if facts.failed else 0)
 
 
-def _limited(closures: tuple[Closure, ...]) -> Ending:
+def _limited(closures: tuple[Closure, ...]) -> ExitStatus:
     resets = [closure.until for closure in closures if closure.until is not None]
     word = {DAILY: "daily_limit", TOTAL: "total_limit"}[DAILY if resets else TOTAL]
-    return Ending(75, word, iso_beijing(min(resets)) if resets else None)
+    return ExitStatus(75, word, iso_beijing(min(resets)) if resets else None)

@@ -25,7 +25,7 @@ from .recorder import GROUP_MOST
 
 
 @dataclass(slots=True)
-class Opened:
+class OpenReport:
     """What opening found: the steps' numbers by name, calls of unknown outcome, and what the sources had to say.
 
     `again` tells what was answered or failed before and is to be asked again, a line for each reason. `upper_bound`:
@@ -41,7 +41,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class RunRequest:
     """What the user asked of this run: failed images again (`retry_kinds` None: all kinds), missing answers again."""
 
     retry: bool = False
@@ -54,18 +54,18 @@ def open_directory(
     journal: Journal,
     files: ResultFiles,
     entries: Iterable[InputEntry | Ignored | Notice],
-    wishes: Wishes,
+    wishes: RunRequest,
     stopped: Callable[[], bool],
     endpoint: str = "",
     known: AnswerCache | None = None,
     looks: InspectionCache | None = None,
-) -> Opened:
+) -> OpenReport:
     """Bring journal and result files to where the job file and the inputs are now. Blocks: call it in a thread.
 
     Raises JobError, ResultsDamaged, OutputFailed; `stopped` is asked between inputs, so that a signal is heeded.
     `endpoint` is whose answers they are, where that is not the job's endpoint to the letter.
     """
-    opened = Opened()
+    opened = OpenReport()
     journal.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint})
     journal.put_note("base", _way(job.directory, job.base))
     _recover(journal, files, opened, wishes, known)
@@ -79,7 +79,7 @@ def open_directory(
         _tell(opened, lost, "asked again, since their rows are missing in results.jsonl")
     _catch_up(journal, files)
     journal.fill(steps[step.name] for step in job.recognize if step.when is None)
-    judge(job, journal, files, steps)
+    evaluate_conditions(job, journal, files, steps)
     if wishes.retry:
         _tell(opened, journal.retry(steps.values(), wishes.retry_kinds), "asked again, since they have failed")
     if known is not None:
@@ -97,7 +97,9 @@ def _way(start: Path, end: Path) -> str:
         return str(end)
 
 
-def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishes, known: AnswerCache | None) -> None:
+def _recover(
+    journal: Journal, files: ResultFiles, opened: OpenReport, wishes: RunRequest, known: AnswerCache | None
+) -> None:
     """Put in order what a killed run left, in the journal and in the files."""
     killed = not journal.concluded
     _finish_swap(journal, files)
@@ -113,7 +115,7 @@ def _recover(journal: Journal, files: ResultFiles, opened: Opened, wishes: Wishe
             _hand_on(journal, files, known, opened)
 
 
-def _hand_on(journal: Journal, files: ResultFiles, known: AnswerCache, opened: Opened) -> None:
+def _hand_on(journal: Journal, files: ResultFiles, known: AnswerCache, opened: OpenReport) -> None:
     """The kill may have come between a commit and the keeping of its answers for other jobs.
 
     Only rows that a run of this very state folder wrote are taken: somebody may have prepared the others.
@@ -150,7 +152,7 @@ def _begin_run(journal: Journal, files: ResultFiles, known: AnswerCache) -> None
 
 
 def take_inputs(
-    job: Job, journal: Journal, found: Iterable[InputEntry], opened: Opened, stopped: Callable[[], bool]
+    job: Job, journal: Journal, found: Iterable[InputEntry], opened: OpenReport, stopped: Callable[[], bool]
 ) -> None:
     """Make these the inputs; the answers of files whose bytes have changed are dropped."""
     dropped = 0
@@ -170,7 +172,7 @@ def _recall(job: Job, journal: Journal, looks: InspectionCache) -> None:
         journal.note_digests({image: sha256 for image, sha256 in seen.items() if sha256 is not None})
 
 
-def take_steps(job: Job, journal: Journal, opened: Opened, wishes: Wishes) -> dict[str, int]:
+def take_steps(job: Job, journal: Journal, opened: OpenReport, wishes: RunRequest) -> dict[str, int]:
     """Make the job's steps the journal's; the answers of steps that ask something else now are dropped."""
     records = step_records(job)
     for name, dropped in journal.outdated(records).items():
@@ -180,7 +182,7 @@ def take_steps(job: Job, journal: Journal, opened: Opened, wishes: Wishes) -> di
     return journal.take_steps(records, judge_all=wishes.rebuild)
 
 
-def _tell(opened: Opened, count: int, what: str) -> None:
+def _tell(opened: OpenReport, count: int, what: str) -> None:
     if count:
         opened.again.append(f"{what}: {count:,}")
 
@@ -200,7 +202,7 @@ def step_records(job: Job) -> list[StepRecord]:
 
 
 def listed(
-    entries: Iterable[InputEntry | Ignored | Notice], opened: Opened, stopped: Callable[[], bool]
+    entries: Iterable[InputEntry | Ignored | Notice], opened: OpenReport, stopped: Callable[[], bool]
 ) -> Iterator[InputEntry]:
     for entry in entries:
         match entry:
@@ -273,7 +275,7 @@ def _catch_up(journal: Journal, files: ResultFiles) -> None:
         _swap(journal, files, list(made))
 
 
-def judge(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int]) -> None:
+def evaluate_conditions(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int]) -> None:
     """List the images whose stored answers ask for a follow-up that is new or has a new condition."""
     anew = journal.to_judge()
     fresh = {
