@@ -509,7 +509,7 @@ def quota_open(
         from .commands.quota import resolve_account
         from .errors import JobError
 
-        if not counts.open(resolve_account(counts, account), service):
+        if not counts.reopen(resolve_account(counts, account), service):
             raise JobError(f"{service} is not closed")
 
 

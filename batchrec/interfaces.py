@@ -67,6 +67,6 @@ class Account(Protocol):
         """What the next call carries. Raises CredentialsRefused or ServiceUnavailable."""
         ...
 
-    def refused(self, authorization: Authorization) -> None:
+    def on_refused(self, authorization: Authorization) -> None:
         """The service did not take it. Raises CredentialsRefused where there is no other to try."""
         ...

@@ -52,7 +52,7 @@ class NoAccount:
         """Nothing."""
         return Authorization()
 
-    def refused(self, authorization: Authorization) -> None:
+    def on_refused(self, authorization: Authorization) -> None:
         """Nobody is there to hear it."""
 
 

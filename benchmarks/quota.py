@@ -95,9 +95,9 @@ def _ours(paces: SharedRates, key: str, rate: float) -> tuple[Turn, Told]:
     pacer = RateLimiter(paces, "me", key, rate, time.monotonic)
 
     def told(slot: object, sent: float, taken: bool) -> None:
-        (pacer.answered if taken else pacer.refused)(slot, sent)  # type: ignore[arg-type]
+        (pacer.on_answer if taken else pacer.on_refused)(slot, sent)  # type: ignore[arg-type]
 
-    return pacer.turn, told
+    return pacer.acquire, told
 
 
 def _pace(name: str, limit: float, paces: SharedRates, key: str) -> tuple[Turn, Told]:

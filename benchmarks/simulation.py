@@ -118,10 +118,10 @@ def simulate(
             (outcome.taken if taken else outcome.refused).append(now - START)
             at(now + _DOWN + (rng.uniform(*service.thinking) if taken else 0.0), "yes" if taken else "no", slot, sent)
         elif slot is not None and what == "yes":
-            pace.answered(slot.number, sent, now)
+            pace.on_answer(slot.number, sent, now)
         elif slot is not None:
             pace.replied(slot.number, sent, now)
-            pace.refused(slot.number, sent, now)
+            pace.on_refused(slot.number, sent, now)
     return outcome
 
 

@@ -28,11 +28,14 @@ OURS: dict[str, Places] = {
     "prepare: read": (("batchrec.images", "read"),),
     "prepare: hash": (("batchrec.images", "digest"),),
     "prepare: judge": (("batchrec.images", "as_it_is"), ("batchrec.images", "prepare")),
-    "known answers: get": (("batchrec.journal", "Journal.known"), ("batchrec.state.answer_cache", "AnswerCache.get")),
+    "known answers: get": (
+        ("batchrec.journal", "Journal.finished_content"),
+        ("batchrec.state.answer_cache", "AnswerCache.get"),
+    ),
     "gate: line, health, token": (("batchrec.limits.gate", "Gate.enter"), ("batchrec.limits.gate", "Gate.settle")),
     "gate: pace": (
-        ("batchrec.limits.shared_rate", "RateLimiter.turn"),
-        ("batchrec.limits.shared_rate", "RateLimiter.answered"),
+        ("batchrec.limits.shared_rate", "RateLimiter.acquire"),
+        ("batchrec.limits.shared_rate", "RateLimiter.on_answer"),
         ("batchrec.limits.shared_rate", "RateLimiter.stale"),
     ),
     "gate: count": (("batchrec.limits.quota", "Quota.reserve"),),

@@ -364,7 +364,7 @@ def test_processes_that_need_a_token_at_once_fetch_one(tmp_path: Path) -> None:
             assert {each.query for each in given} == {f"access_token=24.{number}"}
             assert [each.fresh for each in given].count(True) == 1
             for account, authorization in zip(accounts, given, strict=True):
-                account.refused(authorization)
+                account.on_refused(authorization)
         assert sum(account.refreshes for account in accounts) == 1
 
     live()
@@ -398,7 +398,7 @@ def test_process_that_is_stuck_keeps_nobody_from_a_token(tmp_path: Path) -> None
     @virtual
     async def live() -> None:
         account = an_account(endpoint, tmp_path)
-        account.refused(await account.authorize())
+        account.on_refused(await account.authorize())
         loop = asyncio.get_running_loop()
         began = loop.time()
         (lock,) = tmp_path.rglob("*.lock")
@@ -436,9 +436,9 @@ async def test_refused_token_is_replaced_once() -> None:
     account = an_account(endpoint)
     first = await account.authorize()
     for _ in range(100):
-        account.refused(first)
+        account.on_refused(first)
     second = await account.authorize()
-    account.refused(first)
+    account.on_refused(first)
     assert await account.authorize() is second
     assert (second.query, account.refreshes, len(endpoint.posts)) == ("access_token=24.2", 1, 2)
 
@@ -452,7 +452,7 @@ def test_cached_token_that_is_refused_is_not_used_again(tmp_path: Path, token: s
     async def a_run(first: int) -> None:
         account = an_account(endpoint, tmp_path)
         old = await account.authorize()
-        account.refused(old)
+        account.on_refused(old)
         assert parse_qs(await query(account)) == {"access_token": [token.format(first + 1)]}
         assert old.fresh is (first == 1)
 
@@ -539,5 +539,5 @@ async def test_refused_bearer_key() -> None:
     """77 at once: there is no other."""
     account = BearerAccount(Credentials(bearer="bce-v3/a/b"))
     with pytest.raises(CredentialsRefused) as caught:
-        account.refused(await account.authorize())
+        account.on_refused(await account.authorize())
     assert "bce-v3" not in str(caught.value)

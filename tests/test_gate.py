@@ -66,7 +66,7 @@ class OneToken:
             await asyncio.sleep(seconds)
         return Authorization(f"access_token={self.refusals}", fresh=True)
 
-    def refused(self, authorization: Authorization) -> None:
+    def on_refused(self, authorization: Authorization) -> None:
         self.refusals += 1
 
 
@@ -443,7 +443,7 @@ def test_later_run_spends_one_call_on_a_closure(quota: Counts, number: int) -> N
 
     @virtual
     async def live() -> None:
-        quota.shut("me", "dish", number, "2026-11-23")
+        quota.close_service("me", "dish", number, "2026-11-23")
         gate = a_gate(quota)
         async with waiting(*(gate.enter() for _ in range(5))) as tasks:
             await asyncio.sleep(10)
@@ -462,7 +462,7 @@ def test_probe_that_gets_through_opens_the_service(quota: Counts, outcome: Failu
 
     @virtual
     async def live() -> None:
-        quota.shut("me", "dish", 19, "2026-11-23")
+        quota.close_service("me", "dish", 19, "2026-11-23")
         gate = a_gate(quota)
         async with waiting(*(gate.enter() for _ in range(5))) as tasks:
             gate.settle(tasks[0].result(), "image", outcome)
@@ -479,7 +479,7 @@ def test_probe_that_says_nothing_is_the_only_one(quota: Counts, failure: Failure
 
     @virtual
     async def live() -> None:
-        quota.shut("me", "dish", 17, "2026-11-23")
+        quota.close_service("me", "dish", 17, "2026-11-23")
         gate = a_gate(quota)
         gate.settle(await gate.enter(), "image", failure)
         with pytest.raises(GateClosed):
@@ -790,7 +790,7 @@ class Pool:
             assert decide(failure) is Action.AGAIN
             tries.failed(self.gate.breaker)
             await asyncio.sleep(backoff(tries.spent, self.rng))
-            if not tries.judge(self.gate.breaker):
+            if not tries.settle(self.gate.breaker):
                 return False
 
 

@@ -179,11 +179,14 @@ def test_known_content(journal):
         {},
     )
     journal.park(d, hashlib.sha256(b"four").digest(), a.image)
-    known = {name: journal.known(1, hashlib.sha256(name.encode()).digest()) for name in ("one", "two", "three", "four")}
+    known = {
+        name: journal.finished_content(1, hashlib.sha256(name.encode()).digest())
+        for name in ("one", "two", "three", "four")
+    }
     assert (known["one"].image, known["one"].start, known["one"].length) == (a.image, 100, 20)
     assert known["two"].failure == torn
     assert (known["three"], known["four"]) == (None, None)
-    assert journal.known(2, hashlib.sha256(b"one").digest()) is None
+    assert journal.finished_content(2, hashlib.sha256(b"one").digest()) is None
 
 
 def test_parked_copies(journal):
@@ -304,7 +307,7 @@ def test_copies_of_one_failure(journal):
     journal.commit([finished(t, "same", failure=torn) for t in journal.claim([1], EVERYTHING, 5000)], {})
     turns = []
     journal._db.set_progress_handler(lambda: turns.append(1), 1000)
-    known = journal.known(1, hashlib.sha256(b"same").digest())
+    known = journal.finished_content(1, hashlib.sha256(b"same").digest())
     journal._db.set_progress_handler(None, 0)
     assert known.failure == torn
     assert len(turns) < 2

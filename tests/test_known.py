@@ -44,10 +44,10 @@ def known(tmp_path: Path) -> Iterator[AnswerCache]:
 
 def test_same_question_about_the_same_bytes(known, tmp_path):
     """What one process put another one gets, to the last digit; a newer answer wins."""
-    question = known.question("top_num 3", personal=DISH.personal)
+    question = known.cache_key("top_num 3", personal=DISH.personal)
     known.put([answer(question, DIGEST, row(1))])
     with closing(known_at(tmp_path)) as other:
-        assert other.get(other.question("top_num 3", personal=DISH.personal), DIGEST) == row(1)
+        assert other.get(other.cache_key("top_num 3", personal=DISH.personal), DIGEST) == row(1)
         other.put([answer(question, DIGEST, row(2))])
     assert known.get(question, DIGEST) == row(2)
 
@@ -63,15 +63,15 @@ def test_same_question_about_the_same_bytes(known, tmp_path):
 )
 def test_another_question(known, tmp_path, asked: Callable[[Path], Any]):
     """Another service, model, option or endpoint, or other bytes, are not known."""
-    known.put([answer(known.question("options", personal=DISH.personal), DIGEST, row())])
+    known.put([answer(known.cache_key("options", personal=DISH.personal), DIGEST, row())])
     store, service, fingerprint, digest = asked(tmp_path)
     with closing(store):
-        assert store.get(store.question(fingerprint, personal=service.personal), digest) is None
+        assert store.get(store.cache_key(fingerprint, personal=service.personal), digest) is None
 
 
 def test_an_older_answer_replaces_no_newer_one(known):
     """Rows that are put again after a kill may have been answered anew by another job meanwhile."""
-    question = known.question("x", personal=DISH.personal)
+    question = known.cache_key("x", personal=DISH.personal)
     known.put([answer(question, DIGEST, row(1))])
     known.put([answer(question, DIGEST, row(2, answered_at=iso_utc(NOW - 5)))])
     assert known.get(question, DIGEST) == row(1)
@@ -80,14 +80,14 @@ def test_an_older_answer_replaces_no_newer_one(known):
 @pytest.mark.parametrize(("service", "shared"), [(DISH, True), (LOGO, False), (EASYDL, False)])
 def test_what_belongs_to_an_account(known, tmp_path, service, shared):
     """The user's own models and logos answer for one account; what everybody is told is known to all."""
-    known.put([answer(known.question("x", personal=service.personal), DIGEST, row())])
+    known.put([answer(known.cache_key("x", personal=service.personal), DIGEST, row())])
     with closing(known_at(tmp_path, account="you")) as other:
-        assert (other.get(other.question("x", personal=service.personal), DIGEST) is not None) == shared
+        assert (other.get(other.cache_key("x", personal=service.personal), DIGEST) is not None) == shared
 
 
 def test_old_answers_are_not_given(known, tmp_path):
     """After the age limit the service is asked again, and the file forgets."""
-    question = known.question("x", personal=DISH.personal)
+    question = known.cache_key("x", personal=DISH.personal)
     known.put([answer(question, DIGEST, row())])
     with closing(known_at(tmp_path, now=NOW + OLDEST_SECONDS)) as young_enough:
         assert young_enough.get(question, DIGEST) is not None
@@ -100,7 +100,7 @@ def test_file_stays_small(tmp_path):
     """Beyond the size limit the oldest answers make way, and the youngest stay."""
     most = 2_000_000
     with closing(known_at(tmp_path, most_bytes=most)) as store:
-        question = store.question("x", personal=DISH.personal)
+        question = store.cache_key("x", personal=DISH.personal)
         for group in range(100):
             numbers = range(100 * group, 100 * group + 100)
             store.put(
@@ -115,7 +115,7 @@ def test_file_stays_small(tmp_path):
 
 def test_two_processes_put_and_get(known, tmp_path):
     """Writers wait for each other, and readers for nobody."""
-    question = known.question("x", personal=DISH.personal)
+    question = known.cache_key("x", personal=DISH.personal)
 
     def many(start: int) -> None:
         with closing(AnswerCache(tmp_path, LIVE, "me", itertools.count(NOW).__next__)) as store:
@@ -133,7 +133,7 @@ def test_two_processes_put_and_get(known, tmp_path):
 
 def test_files_are_their_owners_alone(known, tmp_path):
     """0600, side files too."""
-    known.put([answer(known.question("x", personal=DISH.personal), DIGEST, row())])
+    known.put([answer(known.cache_key("x", personal=DISH.personal), DIGEST, row())])
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
 
 
@@ -142,7 +142,7 @@ def test_broken_file_is_said_once_and_is_in_nobodys_way(tmp_path, caplog, conten
     """A store that cannot be used knows nothing and keeps nothing; the run goes on."""
     (tmp_path / "answers.db").write_bytes(content)
     with closing(known_at(tmp_path)) as store, caplog.at_level(logging.WARNING):
-        question = store.question("x", personal=DISH.personal)
+        question = store.cache_key("x", personal=DISH.personal)
         store.put([answer(question, DIGEST, row())])
         assert store.get(question, DIGEST) is None
     assert len([record for record in caplog.records if "answers.db" in record.message]) <= 1

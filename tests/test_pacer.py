@@ -37,9 +37,9 @@ async def departures(pacer: RateLimiter, seconds: float) -> list[float]:
     end = loop.time() + seconds
     times = []
     while loop.time() < end:
-        slot = await pacer.turn()
+        slot = await pacer.acquire()
         times.append(loop.time())
-        loop.call_later(TRIP, pacer.answered, slot, loop.time())
+        loop.call_later(TRIP, pacer.on_answer, slot, loop.time())
     return times
 
 
@@ -88,10 +88,10 @@ def test_a_job_keeps_to_its_own_lower_rate(tmp_path: Path) -> None:
 @virtual
 async def _told_to_all(paces: SharedRates, other: SharedRates) -> None:
     refused, reader = a_pacer(paces, 100), a_pacer(other, 100)
-    slot = await refused.turn()
-    refused.refused(slot, asyncio.get_running_loop().time())
+    slot = await refused.acquire()
+    refused.on_refused(slot, asyncio.get_running_loop().time())
     assert refused.rate == pytest.approx(99.5)
-    await reader.turn()
+    await reader.acquire()
     assert reader.rate == pytest.approx(99.5, abs=0.1)
 
 
@@ -106,8 +106,8 @@ async def _services(paces: SharedRates) -> None:
     dish, logo = a_pacer(paces, 1), a_pacer(paces, 1, "logo")
     loop = asyncio.get_running_loop()
     before = loop.time()
-    await dish.turn()
-    await logo.turn()
+    await dish.acquire()
+    await logo.acquire()
     assert loop.time() - before < 0.1
 
 
@@ -120,7 +120,7 @@ def test_services_have_paces_of_their_own(paces: SharedRates) -> None:
 async def _late(paces: SharedRates) -> None:
     loop = asyncio.get_running_loop()
     pacer = a_pacer(paces, 10)
-    slot = await pacer.turn()
+    slot = await pacer.acquire()
     assert not pacer.stale(slot)
     await asyncio.sleep(1)
     assert pacer.stale(slot)
@@ -129,15 +129,15 @@ async def _late(paces: SharedRates) -> None:
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     begun = loop.time()
-    slot = await pacer.turn()
+    slot = await pacer.acquire()
     assert loop.time() - begun < 0.3
 
 
 async def _turns(pacer: RateLimiter, count: int) -> None:
     loop = asyncio.get_running_loop()
     for _ in range(count):
-        slot = await pacer.turn()
-        loop.call_later(TRIP, pacer.answered, slot, loop.time())
+        slot = await pacer.acquire()
+        loop.call_later(TRIP, pacer.on_answer, slot, loop.time())
 
 
 def test_who_stops_waiting_leaves_no_hole(paces: SharedRates) -> None:
@@ -154,14 +154,14 @@ def test_what_was_found_outlives_the_process_and_the_boot(tmp_path: Path) -> Non
         recent: list[float] = []
         end = loop.time() + seconds
         while loop.time() < end:
-            slot = await pacer.turn()
+            slot = await pacer.acquire()
             now = loop.time()
             recent = [moment for moment in recent if now - moment < 1]
             if len(recent) < 20:
                 recent.append(now)
-                loop.call_later(TRIP, pacer.answered, slot, now)
+                loop.call_later(TRIP, pacer.on_answer, slot, now)
             else:
-                loop.call_later(0.01, pacer.refused, slot, now)
+                loop.call_later(0.01, pacer.on_refused, slot, now)
         return pacer.rate
 
     with closing(SharedRates(tmp_path, boot="one")) as paces:
@@ -176,7 +176,7 @@ def test_times_of_an_earlier_boot_mean_nothing(tmp_path: Path) -> None:
     async def turn(paces: SharedRates) -> float:
         loop = asyncio.get_running_loop()
         pacer, begun = a_pacer(paces, 1), loop.time()
-        slot = await pacer.turn()
+        slot = await pacer.acquire()
         pacer.hold(slot, begun + 10**6)
         return loop.time() - begun
 
@@ -198,38 +198,38 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 def _fail_amid(paces: SharedRates) -> None:
-    with paces.turn("me", "dish") as pace:
+    with paces.transaction("me", "dish") as pace:
         pace.grant(1000.2, 10)
         raise ZeroDivisionError
 
 
 def test_a_turn_that_fails_changes_nothing(paces: SharedRates) -> None:
     """Half a change is taken back."""
-    with paces.turn("me", "dish") as pace:
+    with paces.transaction("me", "dish") as pace:
         granted = pace.grant(1000.0, 10)[0]
     with pytest.raises(ZeroDivisionError):
         _fail_amid(paces)
-    with paces.turn("me", "dish") as pace:
+    with paces.transaction("me", "dish") as pace:
         assert list(pace.calls) == [granted[0].number]
 
 
 def test_what_another_version_wrote_is_nothing_known(tmp_path: Path) -> None:
     """A row that cannot be read is no reason to stop: the pace is learnt anew."""
     with closing(SharedRates(tmp_path)) as paces:
-        with paces.turn("me", "dish") as pace:
+        with paces.transaction("me", "dish") as pace:
             pace.grant(1000.0, 10)
         with closing(sqlite3.connect(tmp_path / "pace.db")) as db, db:
             db.execute("UPDATE pace SET state = ?", (b'{"limit": 3, "tempo": 1, "now": {}, "before": {}}',))
-        with paces.turn("me", "dish") as pace:
+        with paces.transaction("me", "dish") as pace:
             assert (pace.rate, pace.calls) == (0, {})
 
 
 def test_without_a_folder_the_pace_is_the_process_s(tmp_path: Path) -> None:
     """Two emulators in two processes do not share a rate."""
     with closing(SharedRates(None)) as one, closing(SharedRates(None)) as other:
-        with one.turn("me", "dish") as pace:
+        with one.transaction("me", "dish") as pace:
             pace.grant(1000.0, 1)
-        with other.turn("me", "dish") as pace:
+        with other.transaction("me", "dish") as pace:
             assert pace.grant(1000.0, 1)[0] != []
 
 
@@ -238,7 +238,7 @@ def test_real_clocks_work_too(paces: SharedRates) -> None:
 
     async def leave() -> list[Permit]:
         pacer = RateLimiter(paces, "me", "dish", 100, time.monotonic)
-        return [await pacer.turn() for _ in range(21)]
+        return [await pacer.acquire() for _ in range(21)]
 
     begun = time.monotonic()
     slots = asyncio.run(leave())

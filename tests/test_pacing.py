@@ -24,7 +24,7 @@ def leave(pace: RateController, rate: float, seconds: float, *, begin: float = N
     while now < begin + seconds:
         while under_way and under_way[0][0] + trip <= now:
             sent, slot = under_way.pop(0)
-            pace.answered(slot.number, sent, sent + trip)
+            pace.on_answer(slot.number, sent, sent + trip)
         slots, again = pace.grant(now, rate)
         if slots:
             times.append(slots[0].at)
@@ -141,7 +141,7 @@ def test_refusals_of_one_round_trip_are_one_small_cut() -> None:
     pace = RateController()
     times = leave(pace, 100, 3)
     for number in range(50):
-        pace.refused(number, times[-1] + number / 1000, NOW + 3)
+        pace.on_refused(number, times[-1] + number / 1000, NOW + 3)
     assert pace.rate == pytest.approx(99.5, abs=0.01)
 
 
@@ -150,7 +150,7 @@ def test_quick_refusals_belong_to_the_round_trip_of_the_answers() -> None:
     pace = RateController()
     leave(pace, 100, 3, trip=0.2)
     for wait in (0.0, 0.05, 0.1, 0.15):
-        pace.refused(1, NOW + 3 + wait, NOW + 3.005 + wait)
+        pace.on_refused(1, NOW + 3 + wait, NOW + 3.005 + wait)
     assert pace.rate == pytest.approx(99.5, abs=0.01)
 
 
@@ -160,8 +160,8 @@ def test_refusals_that_go_on_cut_more_and_more() -> None:
     leave(pace, 100, 3)
     rates = []
     for event in range(6):
-        pace.answered(1, NOW + 3 + event, NOW + 3.1 + event)
-        pace.refused(10**6, NOW + 3 + event, NOW + 3.1 + event)
+        pace.on_answer(1, NOW + 3 + event, NOW + 3.1 + event)
+        pace.on_refused(10**6, NOW + 3 + event, NOW + 3.1 + event)
         rates.append(pace.rate)
     cuts = [1 - after / before for before, after in pairwise([100.0, *rates])]
     assert cuts == pytest.approx([0.005, 0.01, 0.02, 0.04, 0.05, 0.05], rel=0.3)
@@ -172,7 +172,7 @@ def test_never_under_a_third_of_a_set_rate() -> None:
     pace = RateController()
     pace.grant(NOW, 9)
     for event in range(100):
-        pace.refused(10**6, NOW + event, NOW + event + 0.01)
+        pace.on_refused(10**6, NOW + event, NOW + event + 0.01)
     assert (pace.rate, pace.slowest) == (3, True)
 
 
@@ -180,7 +180,7 @@ def test_rate_recovers_by_itself_and_no_further() -> None:
     """A cut is over within the minute, and the set rate is the most."""
     pace = RateController()
     leave(pace, 10, 3)
-    pace.refused(10**6, NOW + 3, NOW + 3.1)
+    pace.on_refused(10**6, NOW + 3, NOW + 3.1)
     assert pace.rate < 10
     leave(pace, 10, 60, begin=NOW + 3.2)
     assert (pace.rate, pace.slowest) == (10, False)
@@ -211,7 +211,7 @@ def test_busy_cluster_pauses_everybody_longer_each_time() -> None:
         now = _next_leaves(pace, sent)
         waits.append(round(now - sent, 2))
     assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
-    pace.answered(1, now, now + 0.01)
+    pace.on_answer(1, now, now + 0.01)
     sent = _next_leaves(pace, now + 0.01)
     pace.hold(sent, sent)
     assert _next_leaves(pace, sent) - sent == pytest.approx(0.25, abs=0.01)
@@ -294,7 +294,7 @@ def test_auto_tries_nothing_that_is_not_used() -> None:
     for second in range(60):
         slots, _ = pace.grant(NOW + 3 * second, AUTO)
         for slot in slots:
-            pace.answered(slot.number, slot.at, slot.at + 0.1)
+            pace.on_answer(slot.number, slot.at, slot.at + 0.1)
     assert pace.rate <= 4
 
 
@@ -317,8 +317,8 @@ def test_random_orders_of_replies_never_break_it() -> None:
                     pace.forgo(number)
                 case 2:
                     pace.replied(number + rng.randrange(3), sent, max(sent, now))
-                    pace.refused(number, sent, now)
+                    pace.on_refused(number, sent, now)
                 case _:
-                    pace.answered(number, sent, max(sent, now))
+                    pace.on_answer(number, sent, max(sent, now))
     assert granted > 500
     assert 20 / 3 * 0.999 <= pace.rate <= 20

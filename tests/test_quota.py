@@ -174,7 +174,7 @@ def test_corrected_counts_hold(quota: Quota) -> None:
 
 def test_used_up_day_is_remembered_till_midnight(quota: Quota, clock: Clock) -> None:
     """17 closes to the end of the day on which the call left."""
-    assert quota.shut("me", "dish", 17, "2026-11-23") == Closure(17, MIDNIGHT)
+    assert quota.close_service("me", "dish", 17, "2026-11-23") == Closure(17, MIDNIGHT)
     clock.at = MIDNIGHT - 0.001
     assert quota.closure("me", "dish") == Closure(17, MIDNIGHT)
     clock.at = MIDNIGHT
@@ -184,17 +184,17 @@ def test_used_up_day_is_remembered_till_midnight(quota: Quota, clock: Clock) -> 
 def test_refusal_that_comes_after_midnight_closes_nothing(quota: Quota, clock: Clock) -> None:
     """The day that is used up is over."""
     clock.at = MIDNIGHT + 1
-    quota.shut("me", "dish", 17, "2026-11-23")
+    quota.close_service("me", "dish", 17, "2026-11-23")
     assert quota.closure("me", "dish") is None
 
 
 def test_used_up_pack_is_remembered_till_opened(quota: Quota, clock: Clock) -> None:
     """19 closes for good, for this service alone."""
-    quota.shut("me", "dish", 19, "2026-11-23")
+    quota.close_service("me", "dish", 19, "2026-11-23")
     clock.at += 400 * 86_400
     assert quota.closure("me", "dish") == Closure(19, None)
     assert quota.closure("me", "plant") is None
-    assert (quota.open("me", "dish"), quota.open("me", "dish")) == (True, False)
+    assert (quota.reopen("me", "dish"), quota.reopen("me", "dish")) == (True, False)
     assert quota.closure("me", "dish") is None
 
 
@@ -202,9 +202,9 @@ def test_usage_names_every_account_and_service(quota: Quota) -> None:
     """In order, with what is closed though nothing was counted."""
     reserve(quota, "you", "dish", None, None)
     reserve(quota, "me", "plant", None, None)
-    quota.shut("me", "car", 17, "2026-11-23")
-    quota.note_caps("me", "plant", 5, None)
-    quota.note_caps("you", "dish", None, 1)
+    quota.close_service("me", "car", 17, "2026-11-23")
+    quota.record_limits("me", "plant", 5, None)
+    quota.record_limits("you", "dish", None, 1)
     assert quota.usage() == [
         Usage("me", "car", 0, 0, None, None, Closure(17, MIDNIGHT)),
         Usage("me", "plant", 1, 1, 4, None, None),

@@ -159,7 +159,7 @@ async def test_what_comes_together_is_committed_together(desk):
         await desk.recorder.add(failed(desk.tasks[5], SHA, Failure(Kind.IMAGE, "torn", "damaged"), 0, AT))
         desk.recorder.close()
         await run
-        known = desk.journal.known(1, SHA)
+        known = desk.journal.finished_content(1, SHA)
         assert desk.files.read(known.start, known.length)["response"]["log_id"] == 0
     assert (desk.groups, desk.rows(), desk.whole()) == ([6], [0, 1, 2, 3, 4], True)
     assert desk.journal.counts().failed == 1
@@ -206,7 +206,7 @@ async def test_cancelled(desk, turns):
         run = asyncio.create_task(desk.recorder.run())
         await asyncio.sleep(0)
         await add_all(desk, 10)
-        desk.recorder._hurry.set()
+        desk.recorder._flush_now.set()
         for _ in range(turns):
             await asyncio.sleep(0)
         run.cancel()

@@ -362,7 +362,7 @@ class Kills(RuleBasedStateMachine):
 
     def outcome(self, task: Task, label: str, broken: bool) -> Outcome:
         sha256 = self.desk.sha256(task.key)
-        known = self.desk.journal.known(task.step, sha256)
+        known = self.desk.journal.finished_content(task.step, sha256)
         if known is not None and known.failure is None:
             row = self.desk.files.read(known.start, known.length)
             assert row["sha256"] == sha256.hex()

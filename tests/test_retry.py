@@ -108,14 +108,14 @@ def test_backoff_uses_the_whole_range() -> None:
 def test_a_failing_image_among_answered_ones_has_its_attempts_and_no_more(limit: int, others: list[bool]) -> None:
     """With a service that has answered, one image that always fails is asked exactly `limit` times."""
     breaker, tries, asked = Breaker(60), Tries(limit), 0
-    breaker.answered()
+    breaker.on_answer()
     for another_was_answered in others[:limit]:
         asked += 1
         breaker.failed("poison", asked, suspect=tries.suspect)
         tries.failed(breaker)
         if another_was_answered:
-            breaker.answered()
-        if not tries.judge(breaker):
+            breaker.on_answer()
+        if not tries.settle(breaker):
             break
     assert limit == asked == tries.spent
 
@@ -127,7 +127,7 @@ def test_before_the_first_answer_no_attempt_is_spent(limit: int, failures: int) 
     for moment in range(failures):
         breaker.failed("image", moment / 1000, suspect=tries.suspect)
         tries.failed(breaker)
-        assert tries.judge(breaker)
+        assert tries.settle(breaker)
     assert tries.spent == 0
 
 
@@ -135,13 +135,13 @@ def test_before_the_first_answer_no_attempt_is_spent(limit: int, failures: int) 
 def test_an_outage_of_everybody_spends_no_attempt(limit: int, rounds: int, images: int) -> None:
     """When at least three images fail together with no answer between, none of them pays for it."""
     breaker = Breaker(60)
-    breaker.answered()
+    breaker.on_answer()
     tries = [Tries(limit) for _ in range(images)]
     for moment in range(rounds):
         for image, its in enumerate(tries):
             breaker.failed(image, moment / 1000, suspect=its.suspect)
             its.failed(breaker)
-        judged = {its.judge(breaker) for its in tries}
+        judged = {its.settle(breaker) for its in tries}
         assert judged == {True}
     assert {its.spent for its in tries} == {0}
 
@@ -155,13 +155,13 @@ def test_an_answer_always_ends_an_outage(events: list[tuple[str, int, bool]], pa
     breaker = Breaker(patience)
     for moment, (event, image, suspect) in enumerate(events):
         if event == "answer":
-            breaker.answered()
+            breaker.on_answer()
         elif event == "fail":
             breaker.failed(image, moment, suspect=suspect)
         else:
             breaker.malformed()
         assert breaker.down or not breaker.expired(moment + 1000)
-    breaker.answered()
+    breaker.on_answer()
     assert (breaker.down, breaker.expired(1e9), breaker.misconfigured) == (False, False, False)
     breaker.failed("one", 1e9, suspect=False)
     assert breaker.down is False
@@ -170,7 +170,7 @@ def test_an_answer_always_ends_an_outage(events: list[tuple[str, int, bool]], pa
 def test_images_known_to_fail_do_not_bring_a_service_down() -> None:
     """An image that failed while others were answered says nothing about the service."""
     breaker = Breaker(60)
-    breaker.answered()
+    breaker.on_answer()
     for image in range(10):
         breaker.failed(image, 0, suspect=True)
     assert breaker.down is False
@@ -179,7 +179,7 @@ def test_images_known_to_fail_do_not_bring_a_service_down() -> None:
 def test_one_image_three_times_is_one_witness() -> None:
     """It takes three images, not three failures."""
     breaker = Breaker(60)
-    breaker.answered()
+    breaker.on_answer()
     for _ in range(10):
         breaker.failed("same", 0, suspect=False)
     assert breaker.down is False
@@ -195,7 +195,7 @@ def test_patience_counts_from_the_first_failure() -> None:
 def test_twenty_malformed_requests_and_nothing_answered() -> None:
     """The job is wrong; one answer in between shows that it is not."""
     breaker, working = Breaker(60), Breaker(60)
-    working.answered()
+    working.on_answer()
     for _ in range(MISCONFIGURED_AFTER):
         assert breaker.misconfigured is False
         breaker.malformed()

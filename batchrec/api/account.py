@@ -51,7 +51,7 @@ class BearerAccount:
         """What every call carries."""
         return self._authorization
 
-    def refused(self, authorization: Authorization) -> None:
+    def on_refused(self, authorization: Authorization) -> None:
         """There is no other key to try."""
         raise CredentialsRefused("the service does not take the API Key (bearer) of this profile")
 
@@ -114,7 +114,7 @@ class TokenAccount:
                     await self._renew()
         return self._authorization
 
-    def refused(self, authorization: Authorization) -> None:
+    def on_refused(self, authorization: Authorization) -> None:
         """Drop the token that was sent, unless it was replaced since."""
         if authorization is self._authorization:
             self._token = None
@@ -142,7 +142,7 @@ class TokenAccount:
         """Take the token that another process has fetched, or fetch one; the failure if there is none."""
         if self._take_over():
             return None
-        async with self._turn():
+        async with self._refresh_lock():
             if self._take_over():
                 return None
             outcome = await self._fetch()
@@ -154,7 +154,7 @@ class TokenAccount:
             return None
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _refresh_lock(self) -> AsyncIterator[None]:
         """One process at a time fetches a token: the others wait for what it writes, though not for ever.
 
         Held for one request, not for the waits between them. Whoever cannot have it, since its holder is stuck or the

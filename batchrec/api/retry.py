@@ -84,7 +84,7 @@ class Tries:
         """The call for this image has failed."""
         self._unjudged = breaker.answers
 
-    def judge(self, breaker: "Breaker") -> bool:
+    def settle(self, breaker: "Breaker") -> bool:
         """Spend the attempt if it was the image's own; True while the image may be asked again."""
         if self._unjudged is not None:
             if breaker.answers > self._unjudged:
@@ -129,7 +129,7 @@ class Breaker:
         """Whether the service has been down for as long as the job is willing to wait."""
         return self.down and self.failing_since is not None and now - self.failing_since >= self.patience
 
-    def answered(self) -> None:
+    def on_answer(self) -> None:
         """A call was answered: the service works."""
         self.answers += 1
         self.judged()

@@ -253,11 +253,11 @@ class _Survey:
         way = self._ways.index(_way(self._job, step))
         question = None
         if earlier is not None and (self._reuse_models or not service.custom):
-            question = earlier.question(step.fingerprint, personal=service.personal)
+            question = earlier.cache_key(step.fingerprint, personal=service.personal)
         for image, sha256, words in journal.looked(number, self._extra.get(number, ())):
             if not words or words[way] not in ("", images.REPAIR):
                 continue
-            if journal.known(number, sha256) is not None:
+            if journal.finished_content(number, sha256) is not None:
                 count.known += 1
             elif journal.first_of_its_kind(number, sha256):
                 row = earlier.get(question, sha256) if earlier is not None and question is not None else None
@@ -322,7 +322,7 @@ class _Survey:
             return None
         with (
             closing(SharedRates(self._state)) as paces,
-            paces.turn(payer(self._job, self._credentials), service) as pace,
+            paces.transaction(payer(self._job, self._credentials), service) as pace,
         ):
             return pace.state.known or None
 

@@ -134,14 +134,14 @@ class Emulator:
             return self._sent(service, await work())
         self.counters.met(service, fault.kind)
         if not fault.early:
-            return await self._befall(request, service, fault, await work())
+            return await self._apply_fault(request, service, fault, await work())
         await self._desk.pause()
         if fault.kind != "latency":
-            return await self._befall(request, service, fault, None)
+            return await self._apply_fault(request, service, fault, None)
         await asyncio.sleep(fault.seconds or 0)
         return self._sent(service, await work())
 
-    async def _befall(
+    async def _apply_fault(
         self, request: web.Request, service: str, fault: Fault, answer: Answer | None
     ) -> web.StreamResponse:
         """One accident. `answer` is what would have been sent, None if the work was not done."""

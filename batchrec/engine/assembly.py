@@ -303,7 +303,7 @@ def _step(this: _Run, step: JobStep, follow: Conditions) -> Step:
         this.job.limits.attempts,
         this.job.input.repair,
         follow,
-        None if this.known is None else this.known.question(step.fingerprint, personal=service.personal),
+        None if this.known is None else this.known.cache_key(step.fingerprint, personal=service.personal),
         options.reuse and (options.reuse_models or not service.custom),
         this.job.input.strip,
     )

@@ -241,7 +241,7 @@ class Engine:
         if task.sha256 is not None:
             if self._parked(task, task.sha256):
                 return None
-            if (outcome := self._known(task, task.sha256)) is not None:
+            if (outcome := self._from_this_job(task, task.sha256)) is not None:
                 return outcome
             if lane.gate.over:
                 if (outcome := self._reused(step, task, task.sha256)) is not None:
@@ -281,7 +281,7 @@ class Engine:
         if self._parked(task, sha256):
             return None
         # Its twin may have been answered while this one waited for memory, its turn, and its file.
-        if (outcome := self._known(task, sha256)) is not None:
+        if (outcome := self._from_this_job(task, sha256)) is not None:
             return outcome
         if (task.step, sha256) not in self._leading:
             self._leading[task.step, sha256] = _Leader(task.image, task.image)
@@ -294,9 +294,9 @@ class Engine:
         prepared = await self._prepare(step, task, data)
         return self._failed(task, sha256, prepared) if isinstance(prepared, Failure) else _Ready(sha256, *prepared)
 
-    def _known(self, task: Task, sha256: bytes) -> Outcome | None:
+    def _from_this_job(self, task: Task, sha256: bytes) -> Outcome | None:
         """What this job already has for these bytes: an answer, or a failure that is the image's own fault."""
-        known = self._journal.known(task.step, sha256)
+        known = self._journal.finished_content(task.step, sha256)
         if known is None:
             return None
         if known.failure is not None:
@@ -408,7 +408,7 @@ class Engine:
 
     def _worth_another(self, lane: Lane, tries: Tries) -> bool:
         """Whether an attempt is left, knowing how the others fared meanwhile."""
-        if not tries.judge(lane.gate.breaker):
+        if not tries.settle(lane.gate.breaker):
             return False
         self.tally.retries += 1
         return True

@@ -46,7 +46,7 @@ class Recorder:
         self._waiting: list[Written] = []
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._flush_now = asyncio.Event()
         self._closing = False
 
     async def add(self, outcome: Outcome) -> None:
@@ -59,29 +59,29 @@ class Recorder:
         self._waiting.append((finished, None if row is None else self._files.encode(row)))
         self._arrived.set()
         if len(self._waiting) >= GROUP_MOST:
-            self._hurry.set()
+            self._flush_now.set()
 
     def close(self) -> None:
         """Nothing more will come: commit what waits, and end."""
         self._closing = True
         self._arrived.set()
-        self._hurry.set()
+        self._flush_now.set()
 
     async def run(self) -> None:
         """Commit groups until closed. Raises OutputFailed. When cancelled, what waits is committed first."""
         try:
             while not (self._closing and not self._waiting):
                 await self._arrived.wait()
-                await self._company()
+                await self._wait_for_group()
                 await self._shielded_commit()
         except asyncio.CancelledError:
             await self._shielded_commit()
             raise
 
-    async def _company(self) -> None:
+    async def _wait_for_group(self) -> None:
         try:
             async with asyncio.timeout(GROUP_SECONDS):
-                await self._hurry.wait()
+                await self._flush_now.wait()
         except TimeoutError:
             pass
 
@@ -98,7 +98,7 @@ class Recorder:
         group, self._waiting = self._waiting, []
         self._arrived.clear()
         if not self._closing:
-            self._hurry.clear()
+            self._flush_now.clear()
         if group:
             recorded = placed(group, await self._write([texts for _, texts in group if texts is not None]))
             await asyncio.to_thread(self._note, recorded)

@@ -133,7 +133,7 @@ def _hand_on(journal: Journal, files: ResultFiles, known: AnswerCache, opened: O
     known.put(
         [
             (
-                known.question(asked, personal=SERVICES[row["service"]].personal),
+                known.cache_key(asked, personal=SERVICES[row["service"]].personal),
                 bytes.fromhex(row["sha256"]),
                 row["answered_at"],
                 dumps(row),

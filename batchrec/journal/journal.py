@@ -426,7 +426,7 @@ class Journal(Reader):
                 "UPDATE items SET state = 0, leader = NULL WHERE step = ? AND leader = ? AND state = 2", (step, leader)
             )
 
-    def known(self, step: int, sha256: bytes) -> Known | None:
+    def finished_content(self, step: int, sha256: bytes) -> Known | None:
         """What this job already knows of a content: its answer, or its failure if it is the content's own fault.
 
         On a connection of its own, which need not wait for a commit; to be called in one thread.

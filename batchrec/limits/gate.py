@@ -93,9 +93,9 @@ class Gate:
         self._full = False
         self._departures = Batcher(self._book, self._unbook)
         self._line = PriorityLock()
-        quota.note_caps(payer, service, caps.daily, caps.total)
-        self._remembered = quota.closure(payer, service)
-        self._remembered_at = -math.inf
+        quota.record_limits(payer, service, caps.daily, caps.total)
+        self._last_closure = quota.closure(payer, service)
+        self._last_closure_at = -math.inf
         self._refused_since: float | None = None
         self._refused_tokens: set[Authorization] = set()
 
@@ -110,12 +110,12 @@ class Gate:
         return self.closed and not self.opens
 
     @property
-    def _doubtful(self) -> bool:
+    def _probing(self) -> bool:
         """Whether the next call is a probe: the first of a run, or the service is down, or was used up when last asked.
 
         Else all workers would try a key that is refused, or a job that is misconfigured, before the first is told so.
         """
-        return not self.breaker.tried or self.breaker.down or self._remembered is not None
+        return not self.breaker.tried or self.breaker.down or self._last_closure is not None
 
     @property
     def opens(self) -> bool:
@@ -152,11 +152,11 @@ class Gate:
             await self._until_room()
             # Before the pacer, or the calls that wait for a new token would all leave at once.
             authorization = await self._account.authorize()
-            slot = await self.pacer.turn()
+            slot = await self.pacer.acquire()
             # After the pacer, or a slow service would keep places from the others while it waits for its turn.
             slot = await self._place(slot)
             # Calls in flight have ended while this one waited for its turn: what they were told holds for it too.
-            if not self.closed and not (self._doubtful and self.in_flight):
+            if not self.closed and not (self._probing and self.in_flight):
                 self.in_flight += 1
                 return authorization, slot
             self._slots.release()
@@ -168,7 +168,7 @@ class Gate:
         try:
             if self.pacer.stale(slot):
                 self.pacer.forgo(slot)
-                return await self.pacer.turn()
+                return await self.pacer.acquire()
         except BaseException:
             self._slots.release()
             raise
@@ -176,7 +176,7 @@ class Gate:
 
     def _book(self, calls: Sequence[None]) -> Sequence[_Booking]:
         """Count calls that have a place in flight, and note that they leave."""
-        if self.closed or (self._doubtful and self.in_flight > 1):
+        if self.closed or (self._probing and self.in_flight > 1):
             return [None] * len(calls)
         caps, ahead = self._caps, math.ceil(min(self.pacer.rate, _MOST_AHEAD))
         booked = self._quota.reserve(self._payer, self.service, caps.daily, caps.total, calls=len(calls), ahead=ahead)
@@ -222,11 +222,11 @@ class Gate:
             self._quota.give_back(ticket.charge)
         self._learn(ticket, image, failure, suspect=suspect)
         if self._probed(ticket) and failure.kind is not Kind.TOKEN:
-            self.closure = self._remembered
+            self.closure = self._last_closure
 
     def _probed(self, ticket: Ticket) -> bool:
         """Whether this call was the probe of a closure that still stands."""
-        return self._remembered is not None and ticket.sent_at >= self._remembered_at
+        return self._last_closure is not None and ticket.sent_at >= self._last_closure_at
 
     def _learn(self, ticket: Ticket, image: object, failure: Failure, *, suspect: bool) -> None:
         match failure.kind:
@@ -256,21 +256,21 @@ class Gate:
                     )
 
     def _answered(self, ticket: Ticket) -> None:
-        self.breaker.answered()
+        self.breaker.on_answer()
         self._refused_since = None
         self._refused_tokens.clear()
         self._let_through(ticket)
 
     def _let_through(self, ticket: Ticket) -> None:
         """Neither rate nor quota were in the way of a call."""
-        self.pacer.answered(ticket.slot, ticket.sent_at)
+        self.pacer.on_answer(ticket.slot, ticket.sent_at)
         if self._probed(ticket):
-            self._remembered = None
-            self._quota.open(self._payer, self.service)
+            self._last_closure = None
+            self._quota.reopen(self._payer, self.service)
 
     def _token_refused(self, authorization: Authorization) -> None:
         """Counts against the token it was sent with, however many calls carried it."""
-        self._account.refused(authorization)
+        self._account.on_refused(authorization)
         if authorization.fresh:
             self._refused_tokens.add(authorization)
         if len(self._refused_tokens) >= _FRESH_TOKENS:
@@ -279,8 +279,8 @@ class Gate:
             )
 
     def _exhausted(self, ticket: Ticket, code: int) -> None:
-        closure = self._remembered = self._quota.shut(self._payer, self.service, code, ticket.charge.day)
-        self._remembered_at = self._time()
+        closure = self._last_closure = self._quota.close_service(self._payer, self.service, code, ticket.charge.day)
+        self._last_closure_at = self._time()
         # The refusal of a call that left before midnight says nothing about the day that has begun.
         if closure.until is None or closure.until > self._now():
             self._close(closure)
@@ -294,7 +294,7 @@ class Gate:
         if failure.code == _CLUSTER_BUSY:
             self.pacer.hold(ticket.slot, ticket.sent_at)
         else:
-            self.pacer.refused(ticket.slot, ticket.sent_at)
+            self.pacer.on_refused(ticket.slot, ticket.sent_at)
             if not self.pacer.slowest:
                 return
         if self._refused_since is None:
@@ -324,7 +324,7 @@ class Gate:
 
     async def _until_healthy(self) -> None:
         """While it is doubtful whether the service takes calls, one at a time probes it."""
-        while self._doubtful and self.in_flight:
+        while self._probing and self.in_flight:
             await self._next_settled()
             await self._until_open()
         if self.breaker.down:

@@ -83,7 +83,7 @@ class Quota:
             self._db.execute("DELETE FROM bounds")
         self._db.close()
 
-    def note_caps(self, account: str, service: str, daily: int | None, total: int | None) -> None:
+    def record_limits(self, account: str, service: str, daily: int | None, total: int | None) -> None:
         """Remember the limits of a run, from which `usage` tells what is left."""
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (account, service, daily, total))
@@ -121,7 +121,7 @@ class Quota:
         with _used(self._path):
             return self._calls(charge)
 
-    def shut(self, account: str, service: str, code: int, day: str) -> Closure:
+    def close_service(self, account: str, service: str, code: int, day: str) -> Closure:
         """Remember that the service said 17 or 19 to a call that left on that Beijing day."""
         closure = Closure(code, end_of_day(day) if code == DAILY else None)
         with self._transaction():
@@ -139,7 +139,7 @@ class Quota:
         closure = Closure(*row) if row else None
         return None if closure is None or (closure.until or float("inf")) <= self._now() else closure
 
-    def open(self, account: str, service: str) -> bool:
+    def reopen(self, account: str, service: str) -> bool:
         """Forget a closure; False where there was none."""
         with self._transaction():
             cursor = self._db.execute("DELETE FROM closed WHERE account = ? AND service = ?", (account, service))

@@ -196,7 +196,7 @@ class RateController:
         if number in self.calls:
             self.calls[number] = sent + self._respected(now - sent - self._fastest) + self._margin()
 
-    def answered(self, number: int, sent: float, now: float) -> None:
+    def on_answer(self, number: int, sent: float, now: float) -> None:
         """A call was let through by the service. A refusal comes back faster, and would be a wrong round trip."""
         state = self.state
         if now - state.now.since > _STATISTICS_SECONDS and state.now.answers >= _STATISTICS_ANSWERS:
@@ -215,7 +215,7 @@ class RateController:
             state.slack = max(_LEAST_SLACK, self._most_excess)
         self.replied(number, sent, now)
 
-    def refused(self, number: int, sent: float, now: float) -> None:
+    def on_refused(self, number: int, sent: float, now: float) -> None:
         """A call sent then was one too many a second (18). All refusals of one round trip are one event."""
         state = self.state
         state.refusals = [*(time for time in state.refusals if time > sent - 2 * _SECOND), sent]

@@ -61,7 +61,7 @@ class SharedRates:
         self._db.close()
 
     @contextmanager
-    def turn(self, account: str, service: str) -> Iterator[RateController]:
+    def transaction(self, account: str, service: str) -> Iterator[RateController]:
         """The pace as all processes have left it; no other process touches it inside the block, which must not wait."""
         key = account, service
         with self._used(), self._db:
@@ -128,10 +128,10 @@ class RateLimiter:
         """Calls per second that are let through now, and whether refusals have brought that down as far as they may."""
         self.round_trip = 0.0
         """Seconds that answered calls take, of late."""
-        with self._turn() as pace:
+        with self._transaction() as pace:
             pace.wish(time(), self._set_rate)
 
-    async def turn(self) -> Permit:
+    async def acquire(self) -> Permit:
         """Wait until a call may leave. One waiter at a time; a slot that is not used is given to `forgo`."""
         if self._bucket is not None:
             await self._bucket.acquire()
@@ -156,7 +156,7 @@ class RateLimiter:
             self._adjust_share()
         while not self._granted:
             now = self._time()
-            with self._turn() as pace:
+            with self._transaction() as pace:
                 slots, again = pace.grant(now, self._set_rate, self._share)
             self._granted.extend(slots)
             self._granted_at = now
@@ -178,12 +178,12 @@ class RateLimiter:
         """No call leaves in this slot."""
         self._told.append(lambda pace: pace.forgo(slot.number))
 
-    def answered(self, slot: Permit, sent_at: float) -> None:
+    def on_answer(self, slot: Permit, sent_at: float) -> None:
         """A call was let through by the service."""
         now = self._time()
         latest = now - sent_at
         self.round_trip += (latest - self.round_trip) * (_NEWEST_WEIGHS if self.round_trip else 1.0)
-        self._told.append(lambda pace: pace.answered(slot.number, sent_at, now))
+        self._told.append(lambda pace: pace.on_answer(slot.number, sent_at, now))
 
     def replied(self, slot: Permit, sent_at: float) -> None:
         """Something else came back."""
@@ -195,21 +195,21 @@ class RateLimiter:
         now = self._time()
         self._told.append(lambda pace: pace.lost(slot.number, now))
 
-    def refused(self, slot: Permit, sent_at: float) -> None:
+    def on_refused(self, slot: Permit, sent_at: float) -> None:
         """The call was one too many a second (18), which every process must know at once."""
         self.replied(slot, sent_at)
-        with self._turn() as pace:
-            pace.refused(slot.number, sent_at, self._time())
+        with self._transaction() as pace:
+            pace.on_refused(slot.number, sent_at, self._time())
 
     def hold(self, slot: Permit, sent_at: float) -> None:
         """The call found the whole cluster busy (4): nobody calls for a moment."""
         self.replied(slot, sent_at)
-        with self._turn() as pace:
+        with self._transaction() as pace:
             pace.hold(sent_at, self._time())
 
     @contextmanager
-    def _turn(self) -> Iterator[RateController]:
-        with self._paces.turn(*self._key) as pace:
+    def _transaction(self) -> Iterator[RateController]:
+        with self._paces.transaction(*self._key) as pace:
             for tell in self._told:
                 tell(pace)
             self._told.clear()

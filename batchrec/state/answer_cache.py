@@ -74,7 +74,7 @@ class AnswerCache:
         """Let go of the file."""
         self._opened.close()
 
-    def question(self, fingerprint: str, *, personal: bool) -> CacheKey:
+    def cache_key(self, fingerprint: str, *, personal: bool) -> CacheKey:
         """What a step asks: the digest of its service, model and options, at this endpoint."""
         account = self._account if personal else ""
         return hashlib.sha256(orjson.dumps([fingerprint, self._endpoint, account])).digest()
