@@ -24,12 +24,12 @@ Places = tuple[tuple[str, str], ...]
 
 OURS: dict[str, Places] = {
     "source: inputs listed, directory opened": (("batchrec.engine.assembly", "open_directory"),),
-    "journal: claim": (("batchrec.journal", "Journal.claim"), ("batchrec.journal", "Journal.unfinished")),
+    "journal: claim": (("batchrec.journal.queue", "Queue.claim"), ("batchrec.journal.queue", "Queue.unfinished")),
     "prepare: read": (("batchrec.images", "read"),),
     "prepare: hash": (("batchrec.images", "digest"),),
     "prepare: judge": (("batchrec.images", "as_it_is"), ("batchrec.images", "prepare")),
     "known answers: get": (
-        ("batchrec.journal", "Journal.finished_content"),
+        ("batchrec.journal.answers", "Answers.finished_content"),
         ("batchrec.state.answer_cache", "AnswerCache.get"),
     ),
     "gate: line, health, token": (("batchrec.limits.gate", "Gate.enter"), ("batchrec.limits.gate", "Gate.settle")),
@@ -39,7 +39,7 @@ OURS: dict[str, Places] = {
         ("batchrec.limits.shared_rate", "RateLimiter.stale"),
     ),
     "gate: count": (("batchrec.limits.quota", "Quota.reserve"),),
-    "journal: note": (("batchrec.journal", "Journal.sent"), ("batchrec.journal", "Journal.settled")),
+    "journal: note": (("batchrec.journal.calls", "Calls.sent"), ("batchrec.journal.calls", "Calls.settled")),
     "client: address, headers": (("batchrec.api.client", "Client.call"),),
     "client: body": (("batchrec.api.client", "Request.body"),),
     "client: HTTP": (("batchrec.api.http", "HttpTransport.post"),),
@@ -54,8 +54,8 @@ OURS: dict[str, Places] = {
     "outputs: append": (("batchrec.outputs.files", "ResultFiles.append"),),
     "outputs: sync": (("batchrec.outputs.files", "ResultFiles.sync"),),
     "outputs: writes in threads": (("concurrent.futures.thread", "_WorkItem.run"),),
-    "journal: commit": (("batchrec.journal", "Journal.commit"),),
-    "journal: sync": (("batchrec.journal", "Journal.sync"),),
+    "journal: commit": (("batchrec.journal.answers", "Answers.commit"),),
+    "journal: sync": (("batchrec.journal.calls", "Calls.sync"),),
     "known answers: put": (("batchrec.engine.engine", "Engine._remember"),),
 }
 """What an image costs in batchrec, in the order of its life."""

@@ -91,18 +91,18 @@ class World:
                 recorder = Recorder(journal, files, lambda group: None)
                 await self.group(recorder, journal, FIRST)
                 self.note("synced")
-                tasks = journal.claim([1], 2**62, SECOND)
-                journal.sent([CHARGE] * len(tasks))
+                tasks = journal.queue.claim([1], 2**62, SECOND)
+                journal.calls.sent([CHARGE] * len(tasks))
                 group = [outcome(self, task) for task in tasks]
                 lines = await recorder._write([files.encode(outcome.row or {}) for outcome in group])
                 self.note("written")
                 files.sync()
-                journal.commit([done for done, _ in placed(group, lines)], files.places)
+                journal.answers.commit([done for done, _ in placed(group, lines)], files.places)
                 self.note("committed")
 
     async def group(self, recorder: Recorder, journal: Journal, count: int) -> None:
-        for task in journal.claim([1], 2**62, count):
-            journal.sent([CHARGE])
+        for task in journal.queue.claim([1], 2**62, count):
+            journal.calls.sent([CHARGE])
             await recorder.add(outcome(self, task))
         recorder.close()
         await recorder.run()
@@ -130,10 +130,10 @@ def opened_again(world: World) -> tuple[int, int]:
     with closing(Journal(world.directory, boot="after")) as journal:
         _, unknown = world.open(journal)
         rows = [json.loads(line) for line in (world.directory / "results.jsonl").read_bytes().splitlines()]
-        assert len({row["image"] for row in rows}) == len(rows) == journal.counts().answered
+        assert len({row["image"] for row in rows}) == len(rows) == journal.reader.counts().answered
         table = CsvOutput.header + b"".join(CsvOutput().encode(row) for row in rows)
         assert (world.directory / "results.csv").read_bytes() == table
-        assert journal.counts().open == FIRST + SECOND + 1 - len(rows)
+        assert journal.reader.counts().open == FIRST + SECOND + 1 - len(rows)
     assert verify(world.directory, lambda charge: 10**6, running=True).told == []
     return len(rows), unknown
 

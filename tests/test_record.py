@@ -118,10 +118,10 @@ class Desk:
     def __init__(self, directory: Path, images: int = 2 * GROUP_MOST) -> None:
         self.directory = directory
         self.journal = Journal(directory)
-        self.journal.take_steps([StepRecord("step", "dish", "", "")])
-        list(self.journal.take_inputs(InputEntry(f"{number:05d}", 0, 0, 10, 1) for number in range(images)))
-        self.journal.fill([1])
-        self.tasks = self.journal.claim([1], 2**62, images)
+        self.journal.opening.take_steps([StepRecord("step", "dish", "", "")])
+        list(self.journal.opening.take_inputs(InputEntry(f"{number:05d}", 0, 0, 10, 1) for number in range(images)))
+        self.journal.queue.fill([1])
+        self.tasks = self.journal.queue.claim([1], 2**62, images)
         places = {"results.jsonl": (0, 0), "results.csv": (0, 0)}
         self.files = ResultFiles(directory, list(OUTPUTS.values()), places)
         self.groups: list[int] = []
@@ -139,8 +139,8 @@ class Desk:
     def whole(self) -> bool:
         """Files and journal agree to the byte."""
         lengths = {name: (self.directory / name).stat().st_size for name in ("results.jsonl", "results.csv")}
-        noted = {name: length for name, (length, _) in self.journal.outputs().items()}
-        return lengths == noted and len(self.rows()) == self.journal.counts().answered
+        noted = {name: length for name, (length, _) in self.journal.reader.outputs().items()}
+        return lengths == noted and len(self.rows()) == self.journal.reader.counts().answered
 
 
 @pytest.fixture
@@ -159,10 +159,10 @@ async def test_what_comes_together_is_committed_together(desk):
         await desk.recorder.add(failed(desk.tasks[5], SHA, Failure(Kind.IMAGE, "torn", "damaged"), 0, AT))
         desk.recorder.close()
         await run
-        known = desk.journal.finished_content(1, SHA)
+        known = desk.journal.answers.finished_content(1, SHA)
         assert desk.files.read(known.start, known.length)["response"]["log_id"] == 0
     assert (desk.groups, desk.rows(), desk.whole()) == ([6], [0, 1, 2, 3, 4], True)
-    assert desk.journal.counts().failed == 1
+    assert desk.journal.reader.counts().failed == 1
 
 
 async def test_a_group_waits_no_longer_than_promised(desk):
@@ -242,7 +242,7 @@ async def test_full_disk(desk, name):
         desk.recorder.close()
         with pytest.raises(OutputFailed, match="cannot be written: No space left"):
             await run
-    assert (desk.groups, desk.journal.outputs(), desk.journal.counts().answered) == ([], {}, 0)
+    assert (desk.groups, desk.journal.reader.outputs(), desk.journal.reader.counts().answered) == ([], {}, 0)
 
 
 async def test_file_that_cannot_be_synced(desk):
@@ -254,4 +254,4 @@ async def test_file_that_cannot_be_synced(desk):
         desk.recorder.close()
         with pytest.raises(OutputFailed, match="cannot be written: Invalid argument"):
             await run
-    assert (desk.groups, desk.journal.outputs(), desk.journal.counts().answered) == ([], {}, 0)
+    assert (desk.groups, desk.journal.reader.outputs(), desk.journal.reader.counts().answered) == ([], {}, 0)

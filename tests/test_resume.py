@@ -40,14 +40,20 @@ class Killed(BaseException):
     """The process ends here."""
 
 
+PARTS = ("opening", "queue", "calls", "answers", "reader")
+"""Attributes of a journal whose methods are its own."""
+
+
 class Mortal:
-    """Another object, until its clock has run down: then a call of any of its methods is the moment of the kill."""
+    """Another object, until its clock has run down: then a call of a method of it or its parts is the kill."""
 
     def __init__(self, target: object, clock: list[int]) -> None:
         self.__dict__.update(_target=target, _clock=clock)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._target, name)
+        if name in PARTS:
+            return Mortal(value, self._clock)
         if not callable(value):
             return value
 
@@ -142,7 +148,7 @@ class Desk:
     # -- the work
 
     def claim(self, count: int = 1000, horizon: int = EVERYTHING) -> list[Task]:
-        return self.journal.claim(list(self.steps.values()), horizon, count)
+        return self.journal.queue.claim(list(self.steps.values()), horizon, count)
 
     def answer(self, task: Task, *names: str) -> Outcome:
         """The outcome of a call that gave these labels; its log_id is its number."""
@@ -171,9 +177,9 @@ class Desk:
 
     def commit(self, outcomes: list[Outcome]) -> None:
         """Both halves, of calls that leave only now."""
-        self.journal.sent([CHARGE] * sum(map(by_a_call, outcomes)))
+        self.journal.calls.sent([CHARGE] * sum(map(by_a_call, outcomes)))
         finished = [outcome.finished for outcome in self.append(outcomes)]
-        self.journal.commit(finished, self.files.places)
+        self.journal.answers.commit(finished, self.files.places)
         self.journal.sync()
 
     def answer_all(self, *names: str) -> list[tuple[str, str]]:
@@ -204,7 +210,7 @@ class Desk:
         return (self.directory / "results.csv").read_bytes() == expected
 
     def failures(self) -> list[tuple[str, str]]:
-        return [(row["image"].removeprefix("photos/"), row["code"]) for row in self.journal.failures()]
+        return [(row["image"].removeprefix("photos/"), row["code"]) for row in self.journal.reader.failures()]
 
     def inode(self, name: str) -> int:
         return (self.directory / name).stat().st_ino
@@ -284,11 +290,11 @@ class Kills(RuleBasedStateMachine):
         assert len(rows) == len(self.answers)
         assert {(row["image"], row["step"]): row["response"]["log_id"] for row in rows} == self.answers
         assert self.desk.csv_agrees()
-        assert [(row["image"], row["step"]) for row in self.desk.journal.failures()] == sorted(self.failures)
+        assert [(row["image"], row["step"]) for row in self.desk.journal.reader.failures()] == sorted(self.failures)
         tasks = self.desk.claim()
         assert [self.key(task) for task in tasks] == self.expected()
-        assert self.desk.journal.counts().open == len(tasks)
-        self.desk.journal.recover()
+        assert self.desk.journal.reader.counts().open == len(tasks)
+        self.desk.journal.opening.recover()
 
     @rule(count=st.integers(1, 3))
     def claim(self, count: int) -> None:
@@ -305,7 +311,7 @@ class Kills(RuleBasedStateMachine):
     def send(self, data: st.DataObject) -> None:
         task = self.somebody(data)
         if not self.hands[task]:
-            self.desk.journal.sent([CHARGE])
+            self.desk.journal.calls.sent([CHARGE])
             self.hands[task] = 1
 
     @precondition(lambda self: any(self.hands.values()))
@@ -315,7 +321,7 @@ class Kills(RuleBasedStateMachine):
 
     def come_back(self, task: Task) -> None:
         """A call comes back without an answer."""
-        self.desk.journal.settled(CHARGE, counted=True)
+        self.desk.journal.calls.settled(CHARGE, counted=True)
         self.hands[task] = 0
 
     @precondition(lambda self: len(self.hands) > 1)
@@ -326,7 +332,7 @@ class Kills(RuleBasedStateMachine):
         same = [t for t in self.hands if t.step == leader.step and t != leader and not self.hands[t]]
         for task in same:
             if self.desk.sha256(task.key) == self.desk.sha256(leader.key):
-                self.desk.journal.park(task, self.desk.sha256(task.key), leader.image)
+                self.desk.journal.queue.park(task, self.desk.sha256(task.key), leader.image)
                 del self.hands[task]
                 self.parked[task] = leader
                 break
@@ -344,7 +350,7 @@ class Kills(RuleBasedStateMachine):
         group = [self.outcome(task, label, broken) for task in some]
         for task, outcome in zip(some, group, strict=True):
             if self.hands[task] < by_a_call(outcome):
-                self.desk.journal.sent([CHARGE])
+                self.desk.journal.calls.sent([CHARGE])
                 self.hands[task] = 1
             elif self.hands[task] > by_a_call(outcome):
                 self.come_back(task)
@@ -352,7 +358,7 @@ class Kills(RuleBasedStateMachine):
         if kill == "before":
             self.desk.kill()
             return self.reopen()
-        self.desk.journal.commit([outcome.finished for outcome in placed], self.desk.files.places)
+        self.desk.journal.answers.commit([outcome.finished for outcome in placed], self.desk.files.places)
         for outcome in group:
             self.note(outcome)
         if kill == "after":
@@ -362,7 +368,7 @@ class Kills(RuleBasedStateMachine):
 
     def outcome(self, task: Task, label: str, broken: bool) -> Outcome:
         sha256 = self.desk.sha256(task.key)
-        known = self.desk.journal.finished_content(task.step, sha256)
+        known = self.desk.journal.answers.finished_content(task.step, sha256)
         if known is not None and known.failure is None:
             row = self.desk.files.read(known.start, known.length)
             assert row["sha256"] == sha256.hex()
@@ -382,7 +388,7 @@ class Kills(RuleBasedStateMachine):
             self.food.add(task.key)
         del self.hands[task]
         if task in self.parked.values():
-            self.desk.journal.unpark(task.step, task.image)
+            self.desk.journal.queue.unpark(task.step, task.image)
             self.parked = {copy: leader for copy, leader in self.parked.items() if leader != task}
 
     @rule(
@@ -416,7 +422,7 @@ class Kills(RuleBasedStateMachine):
 
     @invariant()
     def every_input_is_somewhere(self) -> None:
-        counts = self.desk.journal.counts()
+        counts = self.desk.journal.reader.counts()
         assert counts.answered == len(self.answers)
         assert counts.failed == len(self.failures)
         assert counts.open == len(self.expected())
@@ -534,7 +540,7 @@ def found(desk: Desk) -> list[InputEntry]:
 def test_unknown_calls_are_told_until_a_run_comes_to_its_end(desk):
     """A run that is cut short itself does not swallow how many calls a kill had left unanswered."""
     desk.open()
-    desk.journal.sent([CHARGE] * len(desk.claim(2)))
+    desk.journal.calls.sent([CHARGE] * len(desk.claim(2)))
     desk.kill()
     with pytest.raises(Interrupted):
         desk.open(stopped=lambda: True)
@@ -576,7 +582,7 @@ def test_touched_file(done):
     inode = done.inode("results.jsonl")
     done.open()
     assert (done.claim(), done.answers(), done.inode("results.jsonl")) == ([], ALL, inode)
-    assert list(done.journal.take_inputs(found(done))) == []
+    assert list(done.journal.opening.take_inputs(found(done))) == []
     done.close()
 
 
@@ -585,11 +591,11 @@ def test_gone_and_back(done):
     done.close()
     (done.photos / "b.jpg").rename(done.base / "b.jpg")
     done.open()
-    assert (done.journal.counts().images, done.answers(), done.claim()) == (2, ALL, [])
+    assert (done.journal.reader.counts().images, done.answers(), done.claim()) == (2, ALL, [])
     done.close()
     (done.base / "b.jpg").rename(done.photos / "b.jpg")
     done.open()
-    assert (done.journal.counts().images, done.answers(), done.claim()) == (3, ALL, [])
+    assert (done.journal.reader.counts().images, done.answers(), done.claim()) == (3, ALL, [])
     done.close()
 
 
@@ -600,7 +606,7 @@ def test_unanswered_and_gone(desk):
     (desk.photos / "b.jpg").rename(desk.base / "b.jpg")
     desk.open()
     assert desk.answer_all("tree") == [("a.jpg", "advanced_general"), ("c.jpg", "advanced_general")]
-    assert desk.journal.counts().open == 0
+    assert desk.journal.reader.counts().open == 0
     desk.close()
     (desk.base / "b.jpg").rename(desk.photos / "b.jpg")
     desk.open()
@@ -655,15 +661,15 @@ def test_limit(desk):
     desk.open()
     desk.commit([desk.answer(desk.claim(1)[0], "tree")])
     desk.restart()
-    horizon = desk.journal.horizon(list(desk.steps.values()), 1)
+    horizon = desk.journal.queue.horizon(list(desk.steps.values()), 1)
     (task,) = desk.claim(horizon=horizon)
     desk.commit([desk.answer(task, "food")])
     (follow_up,) = desk.claim(horizon=horizon)
     assert (task.key, follow_up.key) == ("photos/b.jpg", "photos/b.jpg")
     desk.commit([desk.answer(follow_up, "rice")])
-    assert not desk.journal.unfinished(list(desk.steps.values()), horizon)
-    assert desk.journal.unfinished(list(desk.steps.values()), EVERYTHING)
-    assert desk.journal.horizon(list(desk.steps.values()), 0) == 0
+    assert not desk.journal.queue.unfinished(list(desk.steps.values()), horizon)
+    assert desk.journal.queue.unfinished(list(desk.steps.values()), EVERYTHING)
+    assert desk.journal.queue.horizon(list(desk.steps.values()), 0) == 0
     desk.close()
 
 
@@ -709,7 +715,7 @@ def test_step_removed_and_back(desk):
     desk.raw["recognize"] = [GENERAL]
     desk.open()
     assert desk.answer_all("food") == [("b.jpg", "advanced_general"), ("c.jpg", "advanced_general")]
-    assert desk.journal.counts().open == 0
+    assert desk.journal.reader.counts().open == 0
     desk.close()
     desk.raw["recognize"] = [GENERAL, FOOD]
     desk.open()
@@ -752,7 +758,7 @@ def test_failed_where_the_condition_no_longer_asks(desk):
     desk.close()
     desk.raw["recognize"] = [GENERAL, DISH | {"when": {"step": "advanced_general", "label": "tree"}}]
     desk.open(retry=True)
-    assert (desk.failures(), desk.claim(), desk.journal.counts().failed) == ([], [], 0)
+    assert (desk.failures(), desk.claim(), desk.journal.reader.counts().failed) == ([], [], 0)
     desk.close()
     desk.raw["recognize"] = [GENERAL, FOOD]
     desk.open()
@@ -799,11 +805,11 @@ def test_failures_of_now(desk):
     desk.close()
     (desk.photos / "a.jpg").rename(desk.base / "a.jpg")
     desk.open(retry=True, retry_kinds=("transient",))
-    assert (desk.failures(), desk.journal.counts().failed) == ([("b.jpg", "torn")], 1)
+    assert (desk.failures(), desk.journal.reader.counts().failed) == ([("b.jpg", "torn")], 1)
     desk.close()
     desk.raw["recognize"] = [DISH]
     desk.open()
-    assert (desk.failures(), desk.journal.counts().failed) == ([], 0)
+    assert (desk.failures(), desk.journal.reader.counts().failed) == ([], 0)
     desk.close()
     (desk.base / "a.jpg").rename(desk.photos / "a.jpg")
     desk.raw["recognize"] = [GENERAL]

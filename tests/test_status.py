@@ -25,13 +25,13 @@ def sha256(text: str) -> bytes:
 def directory(tmp_path: Path) -> Iterator[Path]:
     """Six images at one step: three answered, the last of them two minutes ago, one failed, two left."""
     with closing(Journal(tmp_path)) as journal:
-        list(journal.take_inputs(InputEntry(f"{name}.jpg", 0, 0, 10, 1) for name in "abcdef"))
-        step = journal.take_steps([StepRecord("things", "advanced_general", "x", "")])["things"]
-        journal.fill([step])
-        a, b, c, d = journal.claim([step], 100, 4)
+        list(journal.opening.take_inputs(InputEntry(f"{name}.jpg", 0, 0, 10, 1) for name in "abcdef"))
+        step = journal.opening.take_steps([StepRecord("things", "advanced_general", "x", "")])["things"]
+        journal.queue.fill([step])
+        a, b, c, d = journal.queue.claim([step], 100, 4)
         late = [Finished(task, sha256(task.key), 1, iso_utc(NOW - 30), start=at) for at, task in enumerate((a, b))]
         failed = Finished(d, sha256(d.key), 1, iso_utc(NOW - 30), failure=Failure(Kind.IMAGE, "torn", "ends early"))
-        journal.commit([*late, Finished(c, sha256(a.key), 1, iso_utc(NOW - 120), leader=a.image), failed], {})
+        journal.answers.commit([*late, Finished(c, sha256(a.key), 1, iso_utc(NOW - 120), leader=a.image), failed], {})
         yield tmp_path
 
 

@@ -18,7 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # it is a program of its own, for a process that can be killed
 
-import batchrec.journal.journal as writer
+import batchrec.journal.database as database
+import batchrec.journal.journal
 import batchrec.state.durable
 from batchrec.engine.assembly import Environment, Options, run
 from batchrec.job.loading import load_job
@@ -83,7 +84,7 @@ def _json(**content: object) -> Reply:
 
 def keep_what_is_synced(folder: Path) -> None:
     """From now on `folder/disk` holds what a power cut would leave: output and state as of their last syncs."""
-    real_sync, real_move = writer.sync_file, Quota._move_bound
+    real_sync, real_move = database.sync_file, Quota._move_bound
 
     def kept(name: str) -> None:
         shutil.rmtree(folder / "disk" / name, ignore_errors=True)
@@ -97,7 +98,7 @@ def keep_what_is_synced(folder: Path) -> None:
         real_move(self, *args)  # type: ignore[arg-type]
         kept("state")
 
-    writer.sync_file, Quota._move_bound = sync, move_bound  # type: ignore[method-assign]
+    database.sync_file, Quota._move_bound = sync, move_bound  # type: ignore[method-assign]
 
 
 async def live(folder: Path, begin: float, end: float, how: str) -> None:
@@ -130,7 +131,7 @@ def main() -> None:
     folder, how = Path(sys.argv[1]), sys.argv[4]
     begin, end = float(sys.argv[2]), float(sys.argv[3])
     boot = (folder / "boot").read_text()
-    writer.boot_id = batchrec.limits.quota.boot_id = lambda: boot  # type: ignore[attr-defined]
+    batchrec.journal.journal.boot_id = batchrec.limits.quota.boot_id = lambda: boot  # type: ignore[attr-defined]
     if how == "power":
         keep_what_is_synced(folder)
     virtual_time.run(live(folder, begin, end, how))

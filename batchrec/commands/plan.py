@@ -123,10 +123,10 @@ class _Survey:
             copy_journal(job.directory, folder)
             with closing(Journal(folder)) as journal, closing(InspectionCache(self._state)) as looks:
                 self._claim(journal, folder)
-                journal.recover()
+                journal.opening.recover()
                 take_inputs(job, journal, self._located(listed(inputs_of(job), opened, _never)), opened, _never)
                 numbers = take_steps(job, journal, opened, RunRequest())
-                journal.fill(numbers[step.name] for step in job.recognize if step.when is None)
+                journal.queue.fill(numbers[step.name] for step in job.recognize if step.when is None)
                 evaluate_conditions(job, journal, ResultFiles(job.directory, [OUTPUTS["jsonl"]], {}), numbers)
                 self._look(journal, looks)
                 return self._told(journal, numbers, opened.ignored)
@@ -136,7 +136,7 @@ class _Survey:
         if self._job.account.endpoint != EMBEDDED:
             identity["endpoint"] = self._job.account.endpoint
         try:
-            journal.claim_identity(identity)
+            journal.opening.claim_identity(identity)
         except JobError as error:
             told = (text.replace(str(folder), str(self._job.directory)) for text in error.complaints)
             raise JobError(*told) from error
@@ -152,11 +152,11 @@ class _Survey:
 
     def _look(self, journal: Journal, looks: InspectionCache) -> None:
         """Note digest and verdicts of every image that is to be asked about."""
-        self._total = journal.begin_looking()
+        self._total = journal.survey.begin_looking()
         with ThreadPoolExecutor() as pool:
-            for batch in _batches(journal.pending()):
+            for batch in _batches(journal.survey.pending()):
                 seen = list(self._seen(batch, looks, pool))
-                journal.looked_at(seen)
+                journal.survey.looked_at(seen)
                 for _, sha256, words in seen:
                     self._unreadable += sha256 is None
                     self._refused += any(word not in ("", images.REPAIR) for word in words)
@@ -207,7 +207,7 @@ class _Survey:
         counted = self._count(journal, numbers)
         bounds = self._bounds(journal, numbers, counted)
         steps, ends = self._times(bounds)
-        counts = journal.counts()
+        counts = journal.reader.counts()
         seconds = [step.seconds for step in steps if step.calls]
         prices = [step.yuan for step in steps]
         return Plan(
@@ -254,12 +254,12 @@ class _Survey:
         question = None
         if earlier is not None and (self._reuse_models or not service.custom):
             question = earlier.cache_key(step.fingerprint, personal=service.personal)
-        for image, sha256, words in journal.looked(number, self._extra.get(number, ())):
+        for image, sha256, words in journal.survey.looked(number, self._extra.get(number, ())):
             if not words or words[way] not in ("", images.REPAIR):
                 continue
-            if journal.finished_content(number, sha256) is not None:
+            if journal.answers.finished_content(number, sha256) is not None:
                 count.known += 1
-            elif journal.first_of_its_kind(number, sha256):
+            elif journal.survey.first_of_its_kind(number, sha256):
                 row = earlier.get(question, sha256) if earlier is not None and question is not None else None
                 count.known += row is not None
                 count.calls += row is None
@@ -271,7 +271,7 @@ class _Survey:
         self, journal: Journal, numbers: Mapping[str, int], counted: Mapping[str, _Count]
     ) -> dict[str, tuple[Step, int, int, int]]:
         """By step: expected, fewest and most calls. What follows upon answers that are not there yet is a share."""
-        states = journal.by_step()
+        states = journal.reader.by_step()
         bounds: dict[str, tuple[Step, int, int, int]] = {}
         for step in self._job.recognize:
             sure = counted[step.name].calls

@@ -144,9 +144,9 @@ async def run(
         looks = stack.enter_context(closing(InspectionCache(state)))
         this = _Run(job, options, credentials, service, state, journal, files, stopper, started, known, looks, world)
         opened = await _open(this, entries)
-        horizon = journal.horizon(list(opened.steps.values()), options.limit)
+        horizon = journal.queue.horizon(list(opened.steps.values()), options.limit)
         engine, refreshes = None, 0
-        if journal.unfinished(list(opened.steps.values()), horizon):
+        if journal.queue.unfinished(list(opened.steps.values()), horizon):
             engine, refreshes = await _ask(this, opened, horizon)
         return _conclude(this, opened, engine, refreshes, horizon)
 
@@ -216,7 +216,7 @@ async def _ask(this: _Run, opened: OpenReport, horizon: int) -> tuple[Engine, in
         this.stopper.ask = engine.stop
         if this.stopper.came():
             engine.stop()
-        async with shown(this.options.progress, _watch(engine, this.journal.counts())):
+        async with shown(this.options.progress, _watch(engine, this.journal.reader.counts())):
             await engine.run()
         return engine, account.refreshes
 
@@ -244,11 +244,11 @@ def _lanes(
             caps,
             quota,
             paces,
-            this.journal,
+            this.journal.calls,
             slots,
             patience=job.limits.patience,
             wait=job.limits.on_daily_limit == "wait",
-            proven=this.journal.answered(numbers),
+            proven=this.journal.queue.answered(numbers),
             time=asyncio.get_running_loop().time,
             now=this.world.now,
             rng=rng,
@@ -339,8 +339,8 @@ def _waits_until(engine: Engine) -> str | None:
 def _conclude(this: _Run, opened: OpenReport, engine: Engine | None, refreshes: int, horizon: int) -> Summary:
     """Write the views of the journal, and say how it went."""
     directory, journal = this.job.directory, this.journal
-    write_failures(directory, journal.failures())
-    counts = journal.counts()
+    write_failures(directory, journal.reader.failures())
+    counts = journal.reader.counts()
     tally = engine.tally if engine else Tally()
     end = exit_status(_facts(this, engine, counts, horizon))
     seconds = time.monotonic() - this.started
@@ -371,7 +371,9 @@ def _conclude(this: _Run, opened: OpenReport, engine: Engine | None, refreshes: 
 def _facts(this: _Run, engine: Engine | None, counts: Counts, horizon: int) -> RunFacts:
     """What ended the run. Images that are left without any reason are a defect, and must not look like success."""
     error = engine.error if engine else None
-    stuck = [lane.gate for lane in (engine.lanes if engine else ()) if this.journal.unfinished(lane.steps, horizon)]
+    stuck = [
+        lane.gate for lane in (engine.lanes if engine else ()) if this.journal.queue.unfinished(lane.steps, horizon)
+    ]
     if error is not None:
         _log.error("%s", error)
     forbidden = any(gate.forbidden for gate in stuck)

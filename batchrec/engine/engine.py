@@ -182,7 +182,7 @@ class Engine:
                 await self._change()
                 continue
             if not lane.ready:
-                lane.ready.extend(self._journal.claim(lane.steps, self._horizon, _CLAIMED_AT_ONCE))
+                lane.ready.extend(self._journal.queue.claim(lane.steps, self._horizon, _CLAIMED_AT_ONCE))
                 self._outstanding += len(lane.ready)
             if lane.ready or lane.later:
                 return (lane.ready or lane.later).popleft()
@@ -219,7 +219,7 @@ class Engine:
 
     def _more(self) -> bool:
         steps = [step for lane in self.lanes for step in lane.steps]
-        return self._journal.unfinished(steps, self._horizon, unclaimed=True)
+        return self._journal.queue.unfinished(steps, self._horizon, unclaimed=True)
 
     def _release(self, task: Task) -> None:
         """Nothing will be asked for this image in this run; its copies may find another way, or none."""
@@ -289,14 +289,14 @@ class Engine:
         if (outcome := self._reused(step, task, sha256)) is not None:
             return outcome
         if lane.gate.over:
-            self._journal.saw(task, sha256)
+            self._journal.queue.saw(task, sha256)
             raise GateClosed
         prepared = await self._prepare(step, task, data)
         return self._failed(task, sha256, prepared) if isinstance(prepared, Failure) else _Ready(sha256, *prepared)
 
     def _from_this_job(self, task: Task, sha256: bytes) -> Outcome | None:
         """What this job already has for these bytes: an answer, or a failure that is the image's own fault."""
-        known = self._journal.finished_content(task.step, sha256)
+        known = self._journal.answers.finished_content(task.step, sha256)
         if known is None:
             return None
         if known.failure is not None:
@@ -320,7 +320,7 @@ class Engine:
         if leader is None or leader.image == task.image:
             return False
         leader.copies = True
-        self._journal.park(task, sha256, leader.first)
+        self._journal.queue.park(task, sha256, leader.first)
         self._finished(1)
         return True
 
@@ -451,14 +451,14 @@ class Engine:
         if leader is None or leader.image != image:
             return
         del self._led[key[0], image]
-        heir = self._journal.hand_over(key[0], leader.first) if leader.copies and not shared else None
+        heir = self._journal.queue.hand_over(key[0], leader.first) if leader.copies and not shared else None
         if heir is not None:
             leader.image = heir
             self._led[key[0], heir] = key[1]
             return
         del self._leading[key]
         if leader.copies:
-            self._journal.unpark(key[0], leader.first)
+            self._journal.queue.unpark(key[0], leader.first)
 
     def _finished(self, count: int) -> None:
         self._outstanding -= count

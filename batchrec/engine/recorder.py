@@ -116,7 +116,7 @@ class Recorder:
             self._files.sync()
         except OSError as exc:
             raise writing(self._files.directory, exc) from exc
-        self._journal.commit([finished for finished, _ in group], self._files.places)
+        self._journal.answers.commit([finished for finished, _ in group], self._files.places)
         self._remember(group)
         self._journal.sync()
 

@@ -67,7 +67,7 @@ def open_directory(
     `endpoint` is whose answers they are, where that is not the job's endpoint to the letter.
     """
     opened = OpenReport()
-    journal.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint})
+    journal.opening.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint})
     journal.put_note("base", _way(job.directory, job.base))
     _recover(journal, files, opened, wishes, known)
     take_inputs(job, journal, listed(entries, opened, stopped), opened, stopped)
@@ -79,10 +79,10 @@ def open_directory(
         lost = _rewrite(journal, files)
         _tell(opened, lost, "asked again, since their rows are missing in results.jsonl")
     _catch_up(journal, files)
-    journal.fill(steps[step.name] for step in job.recognize if step.when is None)
+    journal.queue.fill(steps[step.name] for step in job.recognize if step.when is None)
     evaluate_conditions(job, journal, files, steps)
     if wishes.retry:
-        _tell(opened, journal.retry(steps.values(), wishes.retry_kinds), "asked again, since they have failed")
+        _tell(opened, journal.queue.retry(steps.values(), wishes.retry_kinds), "asked again, since they have failed")
     if known is not None:
         _begin_run(journal, files, known)
     journal.sync()
@@ -102,14 +102,14 @@ def _recover(
     journal: Journal, files: ResultFiles, opened: OpenReport, wishes: RunRequest, known: AnswerCache | None
 ) -> None:
     """Put in order what a killed run left, in the journal and in the files."""
-    killed = not journal.concluded
+    killed = not journal.calls.concluded
     _finish_swap(journal, files)
-    files.places = journal.outputs()
+    files.places = journal.reader.outputs()
     files.trust(journal.note("stamps"))
     if not files.places:
         check_unaccounted(files.directory)
-    opened.outcome_unknown = journal.recover()
-    opened.upper_bound = journal.at_most
+    opened.outcome_unknown = journal.opening.recover()
+    opened.upper_bound = journal.calls.at_most
     if not wishes.rebuild:
         files.check()
         if killed and known is not None:
@@ -121,7 +121,7 @@ def _hand_on(journal: Journal, files: ResultFiles, known: AnswerCache, opened: O
 
     Only rows that a run of this very state folder wrote are taken: somebody may have prepared the others.
     """
-    latest = journal.latest(GROUP_MOST)
+    latest = journal.reader.latest(GROUP_MOST)
     since = known.run_start(journal.note("run"), files.directory)
     if latest and since is None:
         opened.notices.append(
@@ -157,10 +157,10 @@ def take_inputs(
 ) -> None:
     """Make these the inputs; the answers of files whose bytes have changed are dropped."""
     dropped = 0
-    for change in journal.take_inputs(found):
+    for change in journal.opening.take_inputs(found):
         _heed(stopped)
         if (same := _same(job, change)) is not None:
-            dropped += journal.touch(change, same=same)
+            dropped += journal.opening.touch(change, same=same)
     _tell(opened, dropped, "dropped and asked again, since their files have changed")
 
 
@@ -168,19 +168,19 @@ def _recall(job: Job, journal: Journal, looks: InspectionCache) -> None:
     """Files that `plan` has read need not be read to be known."""
     if looks.empty:
         return
-    for batch in journal.undigested():
+    for batch in journal.opening.undigested():
         seen = {image: looks.get(of_file(str(job.base / key), size, time)) for image, key, size, time in batch}
-        journal.note_digests({image: sha256 for image, sha256 in seen.items() if sha256 is not None})
+        journal.opening.note_digests({image: sha256 for image, sha256 in seen.items() if sha256 is not None})
 
 
 def take_steps(job: Job, journal: Journal, opened: OpenReport, wishes: RunRequest) -> dict[str, int]:
     """Make the job's steps the journal's; the answers of steps that ask something else now are dropped."""
     records = step_records(job)
-    for name, dropped in journal.outdated(records).items():
+    for name, dropped in journal.opening.outdated(records).items():
         _tell(
             opened, dropped, f"dropped and asked again, since step {name!r} has another service, model or options now"
         )
-    return journal.take_steps(records, judge_all=wishes.rebuild)
+    return journal.opening.take_steps(records, judge_all=wishes.rebuild)
 
 
 def _tell(opened: OpenReport, count: int, what: str) -> None:
@@ -251,14 +251,14 @@ def _swap(journal: Journal, files: ResultFiles, names: Sequence[str]) -> None:
 
 def _rewrite(journal: Journal, files: ResultFiles) -> int:
     """Drop the rows of what is no longer answered, and forget the answers whose rows are gone: how many those are."""
-    journal.begin_rewrite()
+    journal.answers.begin_rewrite()
 
     def keep(row: Row, start: int, length: int) -> bool:
-        return journal.keep(row, start, length)
+        return journal.answers.keep(row, start, length)
 
     files.places = files.rewrite(files.outputs, keep)
     names = list(files.places)
-    lost = journal.end_rewrite(files.places, " ".join(names))
+    lost = journal.answers.end_rewrite(files.places, " ".join(names))
     _swap(journal, files, names)
     return lost
 
@@ -271,7 +271,7 @@ def _catch_up(journal: Journal, files: ResultFiles) -> None:
     wanted = {output.filename for output in files.outputs}
     drop = files.places.keys() - wanted
     files.places = {name: files.places.get(name, (0, 0)) for name in wanted} | made
-    journal.put_outputs(files.places, drop, " ".join(made) or None)
+    journal.answers.put_outputs(files.places, drop, " ".join(made) or None)
     if made:
         journal.sync()
         _swap(journal, files, list(made))
@@ -281,7 +281,7 @@ def _catch_up(journal: Journal, files: ResultFiles) -> None:
 
 def evaluate_conditions(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int]) -> None:
     """List the images whose stored answers ask for a follow-up that is new or has a new condition."""
-    anew = journal.to_judge()
+    anew = journal.opening.to_judge()
     fresh = {
         before: tuple(condition for condition in conditions if condition[1] in anew)
         for before, conditions in follow_ups(job, steps).items()
@@ -289,5 +289,5 @@ def evaluate_conditions(job: Job, journal: Journal, files: ResultFiles, steps: d
     for _, row in files.rows() if any(fresh.values()) else ():
         conditions = fresh.get(steps.get(row["step"], 0), ())
         if conditions and (numbers := triggered(conditions, labels_of(row))):
-            journal.follow_up(row["image"], numbers)
-    journal.judged()
+            journal.queue.follow_up(row["image"], numbers)
+    journal.opening.judged()

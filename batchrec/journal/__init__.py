@@ -1,11 +1,13 @@
-"""What is finished, and what is to be done: one SQLite file per output directory.
+"""The journal of an output directory: what is finished and what remains, in one SQLite file.
 
 `Journal` is a run's; `reading` lets others look into it, also while a run goes on.
 """
 
+from .answers import Finished, Known
 from .journal import Journal
-from .reader import ActiveStep, AnswerPlace, Reader, copy_journal, reading
-from .schema import Changed, Counts, Finished, Known, Pending, StepCounts, StepRecord
+from .opening import Changed, StepRecord
+from .reader import ActiveStep, AnswerPlace, Counts, Reader, StepCounts, copy_journal, reading
+from .survey import Pending
 
 __all__ = [
     "ActiveStep",

@@ -1,14 +1,34 @@
-"""What the journal's tables are, and the values that go in and out of them."""
+"""Tables of a journal, the states in them, and the upgrade of a file of an earlier version."""
 
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import NamedTuple
+import sqlite3
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from functools import cache
+from pathlib import Path
 
-from ..values import Failure, InputEntry, Task
+from ..errors import JobError
+from .database import connect, read_only
 
 VERSION = 3
+"""Format of the file, in its `user_version`."""
 
-SCHEMA = """
+PENDING, CLAIMED, PARKED, ANSWERED, FAILED, ASIDE = range(6)
+"""States of an image at a step, in the column `items.state`.
+
+- PENDING: on the list. CLAIMED: taken off the list by a run. PARKED: a copy, whose `leader` is being called for.
+- ANSWERED: a row of results.jsonl, `length` bytes from `start` on. FAILED: with `kind`, `code` and `message`.
+- ASIDE: failed before the condition of the step changed; FAILED again once the new condition asks for the image.
+
+An image that is no input any more has the position NULL. It keeps its answers, and no call is made for it.
+"""
+
+UNFINISHED = f"< {ANSWERED}"
+"""Condition on a state: PENDING, CLAIMED or PARKED."""
+
+FINISHED = f"IN ({ANSWERED}, {FAILED})"
+"""Condition on a state: ANSWERED or FAILED."""
+
+SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE outputs (filename TEXT PRIMARY KEY, length INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE steps (
@@ -22,16 +42,16 @@ CREATE TABLE items (
     image INTEGER, step INTEGER, state INTEGER NOT NULL, position INTEGER, leader INTEGER,
     attempts INTEGER, at TEXT, start INTEGER, length INTEGER, kind TEXT, code, message TEXT,
     PRIMARY KEY (image, step)) WITHOUT ROWID;
-CREATE INDEX items_pending ON items (step, position) WHERE state = 0;
-CREATE INDEX items_parked ON items (step, leader) WHERE state = 2;
-CREATE INDEX items_failed ON items (step) WHERE state = 4;
+CREATE INDEX items_pending ON items (step, position) WHERE state = {PENDING};
+CREATE INDEX items_parked ON items (step, leader) WHERE state = {PARKED};
+CREATE INDEX items_failed ON items (step) WHERE state = {FAILED};
 CREATE TABLE calls (
     account TEXT, service TEXT, day TEXT, made INTEGER NOT NULL, counted INTEGER NOT NULL,
     PRIMARY KEY (account, service, day)) WITHOUT ROWID;
 INSERT INTO meta VALUES ('ended', 0);
 """
 """`calls.made` are calls that left, `counted` those of them that the service may have counted. The note `ended` has how
-many of them have come back, and what they said is in here: the others were under way when a run was killed."""
+many of them have come back with an outcome that is recorded: the others were under way when a run was killed."""
 
 SINCE = {
     1: """
@@ -45,99 +65,72 @@ DROP INDEX items_sent;
 ALTER TABLE items DROP COLUMN sent;
 """,
 }
-"""What makes a journal of a version one of the next: calls had no table, and then were marked at their images."""
+"""By version: the script that makes the next one of it. Calls had no table in 1; 2 marked them at their images too."""
+
+NOTE_DIGEST = "UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NULL"
+"""Note what the file of an image holds, where that is not known."""
+
+UNLESS_LISTED = f"ON CONFLICT DO UPDATE SET state = {FAILED} WHERE state = {ASIDE}"
+"""End of an insert into the lists: what is there stays, and what was set aside counts as failed again."""
 
 
-def current(script: str) -> str:
-    """A script, in one transaction, after which a journal is one of this version."""
+def numbers(values: Sequence[int]) -> str:
+    """Numbers as a list in SQL."""
+    return ", ".join(str(int(value)) for value in values)
+
+
+def current_copy(path: Path, opened: ExitStack) -> tuple[sqlite3.Connection, str]:
+    """A journal in the current format, for reading, and the script that brings its file there.
+
+    The script is empty where the file is current; else the connection is to a temporary copy. Raises JobError where the
+    file is of a later version, or is not a journal: another program's, or one with more tables, triggers or views.
+    """
+    db = opened.enter_context(closing(read_only(path)))
+    if script := _upgrade(path, db):
+        earlier, db = db, opened.enter_context(closing(connect("")))
+        earlier.backup(db)
+        try:
+            db.executescript(script)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # a full disk, say
+                raise
+            raise JobError(f"{path}: {_NO_JOURNAL}") from exc
+    if _schema(db) != _expected_schema():
+        raise JobError(f"{path}: {_NO_JOURNAL}")
+    return db, script
+
+
+_NO_JOURNAL = "was made by something else: its tables are not those of a journal; give the job another output.directory"
+
+
+def _upgrade(path: Path, db: sqlite3.Connection) -> str:
+    """The script that brings a journal up to date, empty where it is; for a database without a table, all of it.
+
+    Raises JobError where it is of a later version, or no journal.
+    """
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return ""
+    if version in SINCE:
+        return _in_one_transaction("".join(SINCE[was] for was in range(version, VERSION)))
+    if version == 0 and not _schema(db):
+        return _in_one_transaction(SCHEMA)
+    made = "a newer version of batchrec" if version > VERSION else "something else"
+    raise JobError(f"{path}: was made by {made} (format {version}, this one writes {VERSION})")
+
+
+def _in_one_transaction(script: str) -> str:
     return f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;"
 
 
-class State(IntEnum):
-    """Where an image stands at a step. A gone image's position is NULL; it keeps its answers and is not asked.
-
-    ASIDE is FAILED where the step's condition has changed since, until the new one asks for the image as well.
-    """
-
-    PENDING = 0
-    CLAIMED = 1
-    PARKED = 2
-    ANSWERED = 3
-    FAILED = 4
-    ASIDE = 5
+def _schema(db: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    """Everything that a database defines: kind, name and text, with white space made equal. Statistics are left out."""
+    rows = db.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%'")
+    return {(kind, name, " ".join(sql.split())) for kind, name, sql in rows}
 
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """A step as the journal compares it: an answer belongs to `fingerprint`; `condition` is its `when`, or empty."""
-
-    name: str
-    service: str
-    fingerprint: str
-    condition: str
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """An input whose file is not what it was: to be hashed if the journal knows its digest."""
-
-    image: int
-    found: InputEntry
-    sha256: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An input that is to be asked about, as it was listed: `size` in bytes, `mtime_ns` in nanoseconds."""
-
-    number: int
-    key: str
-    size: int
-    mtime_ns: int
-    sha256: bytes | None
-    problem: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the journal has for a content at a step: where in results.jsonl its row stands, or its failure."""
-
-    image: int
-    attempts: int
-    start: int = 0
-    length: int = 0
-    failure: Failure | None = None
-
-
-class Finished(NamedTuple):
-    """An image and step that is done: its row's place in results.jsonl, or its failure, and the steps that follow."""
-
-    task: Task
-    sha256: bytes | None
-    attempts: int
-    at: str
-    leader: int | None = None
-    failure: Failure | None = None
-    follow: tuple[int, ...] = ()
-    start: int = 0
-    length: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StepCounts:
-    """Of one step: images that are answered, failed, and still to be asked about."""
-
-    answered: int = 0
-    failed: int = 0
-    open: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """`open` are images and steps still to be asked; `images` those that are inputs now, `duplicates` their copies."""
-
-    images: int
-    duplicates: int
-    answered: int
-    failed: int
-    open: int
+@cache
+def _expected_schema() -> set[tuple[str, str, str]]:
+    with closing(connect(":memory:")) as db:
+        db.executescript(_in_one_transaction(SCHEMA))
+        return _schema(db)

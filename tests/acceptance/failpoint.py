@@ -14,6 +14,8 @@ from batchrec.__main__ import main
 from batchrec.api.http import HttpTransport
 from batchrec.engine.recorder import Recorder
 from batchrec.journal import Journal
+from batchrec.journal.answers import Answers
+from batchrec.journal.calls import Calls
 from batchrec.limits.gate import Gate
 from batchrec.limits.quota import Quota
 from batchrec.outputs import summary
@@ -34,8 +36,8 @@ POINTS: dict[str, tuple[Any, str, str]] = {
     "amid the write of a line": (ResultFiles, "_append", "torn"),
     "between the writes of two files": (ResultFiles, "_append", "after"),
     "between write and sync": (ResultFiles, "sync", "before"),
-    "between sync and transaction": (Journal, "commit", "before"),
-    "within the transaction": (Journal, "_put_bound", "before"),
+    "between sync and transaction": (Answers, "commit", "before"),
+    "within the transaction": (Calls, "move_bound", "before"),
     "between transaction and known answers": (AnswerCache, "put", "before"),
     "between known answers and the sync of the log": (Journal, "sync", "before"),
     "after the commit": (Recorder, "_note", "after"),

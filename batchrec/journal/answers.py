@@ -1,0 +1,178 @@
+"""Answers and failures of a job, committed in groups, and where the rows stand in the result files.
+
+A group is committed after its rows are on the disk, and then synced.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..state.bloom import BloomFilter
+from ..values import Failure, Kind, Row, Task
+from .calls import Calls
+from .database import WRITTEN, Database, translated
+from .schema import ANSWERED, FAILED, PENDING, UNLESS_LISTED
+
+Places = Mapping[str, tuple[int, int]]
+"""Length in bytes and CRC-32 of each result file, by name."""
+
+_LEARNT_AT_ONCE = 20_000  # digests; some 20 ms, of a thread
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A finished content at a step: the place of its row in results.jsonl, in bytes, or its failure."""
+
+    image: int
+    attempts: int
+    start: int = 0
+    length: int = 0
+    failure: Failure | None = None
+
+
+class Finished(NamedTuple):
+    """An image that is finished at a step: its row's place in results.jsonl, or its failure, and the next steps."""
+
+    task: Task
+    sha256: bytes | None
+    attempts: int
+    at: str
+    leader: int | None = None
+    failure: Failure | None = None
+    follow: tuple[int, ...] = ()
+    start: int = 0
+    length: int = 0
+
+
+class Answers:
+    """What is finished. `finished_content` may be called in one thread while `commit` is called in another."""
+
+    def __init__(self, db: Database, calls: Calls, looker: sqlite3.Connection) -> None:
+        self._db = db
+        self._calls = calls
+        self._looker = looker
+        self._contents, self._learnt = BloomFilter(), 0
+
+    def finished_content(self, step: int, sha256: bytes) -> Known | None:
+        """What this job has for a content: its answer, or its failure if that is the content's own fault.
+
+        On a connection of its own, which need not wait for a commit; to be called in one thread.
+        """
+        if sha256 not in self._contents:
+            return None
+        with translated(self._db.path, WRITTEN):
+            # One query for either: a second one would pass over all copies of a content that many files have.
+            row = self._looker.execute(
+                "SELECT i.image, i.attempts, i.start, i.length, i.kind, i.code, i.message FROM images m "
+                "JOIN items i ON i.image = m.id AND i.step = ? WHERE m.sha256 = ? AND (i.state = "
+                f"{ANSWERED} OR i.state = {FAILED} AND i.kind = 'image' AND i.code != 'unreadable') LIMIT 1",
+                (step, sha256),
+            ).fetchone()
+        if row is None:
+            return None
+        failure = Failure(Kind(row[4]), row[5], row[6]) if row[4] else None
+        return Known(row[0], row[1], row[2] or 0, row[3] or 0, failure)
+
+    def commit(self, finished: Sequence[Finished], outputs: Places) -> None:
+        """Commit one group: what is finished, the follow-up steps, and the lengths of the files.
+
+        The first digest that was answered stays: a file that was replaced between two steps is then found out by the
+        next run. One that was only looked up when the file was listed makes way for that of the bytes that were sent.
+        """
+        digests = {f.task.image: f.sha256 for f in reversed(finished) if f.sha256 is not None}
+        for sha256 in digests.values():
+            self._contents.add(sha256)
+        with self._db.transaction():
+            self._learn()
+            self._db.executemany(
+                "UPDATE images SET sha256 = ?1 WHERE id = ?2 AND (sha256 IS NULL OR sha256 != ?1 AND NOT EXISTS "
+                f"(SELECT 1 FROM items WHERE image = ?2 AND state = {ANSWERED}))",
+                ((sha256, image) for image, sha256 in digests.items()),
+            )
+            self._db.executemany(
+                "UPDATE items SET state = ?, leader = ?, attempts = ?, at = ?, start = ?, length = ?, "
+                "kind = ?, code = ?, message = ? WHERE image = ? AND step = ?",
+                (_finished_row(f) for f in finished),
+            )
+            self._calls.end(sum(f.attempts > 0 and f.failure is None for f in finished))
+            self._db.executemany(
+                f"INSERT INTO items (image, step, state, position) VALUES (?, ?, {PENDING}, ?) {UNLESS_LISTED}",
+                ((f.task.image, step, f.task.position) for f in finished for step in f.follow),
+            )
+            self._put_outputs(outputs)
+            self._calls.move_bound()
+
+    def put_outputs(self, outputs: Places, drop: Iterable[str], swap: str | None) -> None:
+        """Note the lengths of result files, forget some, and note which new files are to be put in place."""
+        with self._db.transaction():
+            self._db.executemany("DELETE FROM outputs WHERE filename = ?", ((name,) for name in drop))
+            self._put_outputs(outputs)
+            self._db.put_note("swap", swap)
+
+    # -- rewriting results.jsonl
+
+    def begin_rewrite(self) -> None:
+        """Prepare to note the new places of the rows that are kept."""
+        with self._db.guarded():
+            self._db.execute("DROP TABLE IF EXISTS temp.kept")
+            self._db.execute(
+                "CREATE TEMP TABLE kept (image INTEGER, step INTEGER, start INTEGER, length INTEGER, "
+                "PRIMARY KEY (image, step)) WITHOUT ROWID"
+            )
+
+    def keep(self, row: Row, start: int, length: int) -> bool:
+        """Keep a row if it is an answer of the journal's and the first with that: then note its new place."""
+        with self._db.guarded():
+            cursor = self._db.execute(
+                "INSERT OR IGNORE INTO kept SELECT i.image, i.step, ?, ? FROM items i "
+                "JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
+                f"WHERE m.key = ? AND s.name = ? AND i.state = {ANSWERED} AND i.at = ? AND lower(hex(m.sha256)) = ?",
+                (start, length, row["image"], row["step"], row["answered_at"], row["sha256"]),
+            )
+        return cursor.rowcount > 0
+
+    def end_rewrite(self, outputs: Places, swap: str) -> int:
+        """Commit the rows' new places, the new files' lengths, and that the files are to be swapped; then sync.
+
+        Answers that are not in the new file are forgotten, to be called for again. Returns how many those are.
+        """
+        with self._db.transaction():
+            self._db.execute(
+                "UPDATE items SET start = kept.start, length = kept.length FROM kept "
+                "WHERE kept.image = items.image AND kept.step = items.step"
+            )
+            lost = self._db.execute(
+                f"DELETE FROM items WHERE state = {ANSWERED} AND NOT EXISTS "
+                "(SELECT 1 FROM kept WHERE kept.image = items.image AND kept.step = items.step)"
+            ).rowcount
+            self._db.execute("DELETE FROM outputs")
+            self._put_outputs(outputs)
+            self._db.put_note("dirty", None)
+            self._db.put_note("swap", swap)
+        self._calls.sync()
+        return lost
+
+    # -- within a transaction
+
+    def _learn(self) -> None:
+        """Add a part of the contents that something may be known of to the filter."""
+        if not self._contents.complete:
+            rows = self._db.execute(
+                "SELECT id, sha256 FROM images WHERE id > ? AND sha256 IS NOT NULL ORDER BY id LIMIT ?",
+                (self._learnt, _LEARNT_AT_ONCE),
+            ).fetchall()
+            self._contents.learn([sha256 for _, sha256 in rows])
+            self._learnt = rows[-1][0] if rows else self._learnt
+
+    def _put_outputs(self, outputs: Places) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", ((name, *place) for name, place in outputs.items())
+        )
+
+
+def _finished_row(item: Finished) -> tuple[object, ...]:
+    task, _, attempts, at, leader, failure, _, start, length = item
+    kind, code, message = (failure.kind.value, failure.code, failure.message) if failure else (None, None, None)
+    state = ANSWERED if failure is None else FAILED
+    return state, leader, attempts, at, start, length, kind, code, message, task.image, task.step
