@@ -12,7 +12,7 @@ from harness import KEY, SECRET, Place, images_of, until_async
 import batchrec
 from batchrec.commands.recognize import ImagesFailed
 from batchrec.emulator import Emulator
-from batchrec.engine import engine
+from batchrec.engine import preparation
 from batchrec.engine.assembly import Options
 from batchrec.errors import JobError
 
@@ -73,8 +73,8 @@ async def test_a_twin_that_waits_for_memory_is_a_copy(
     await batchrec.run(batchrec.load_job(place.job()))
     emulator.configure(latency=0.3)
     size = (place.root / twin).stat().st_size
-    monkeypatch.setattr(engine, "_MOST_BYTES", 5 * size)
-    monkeypatch.setattr(engine, "_HEAVIEST", 4 * size)
+    monkeypatch.setattr(preparation, "_MOST_BYTES", 5 * size)
+    monkeypatch.setattr(preparation, "_HEAVIEST", 4 * size)
     job = batchrec.load_job(place.job(steps=[{"service": "advanced_general"}, {"service": "dish"}]))
     await batchrec.run(job, Options(reuse=False))
     assert emulator.counters.calls["dish"] == 13
