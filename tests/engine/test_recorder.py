@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from batchrec.journal import Journal, Known, StepRecord
 from batchrec.outputs import OUTPUTS
 from batchrec.outputs.files import ResultFiles
 from batchrec.values import Answer, Box, Failure, InputEntry, Kind, Label, Prepared, Task
+
+from .parts import lead_to
 
 KEYS = (
     *("image", "sha256", "step", "service", "model", "labels", "response", "attempts", "latency_ms", "repaired"),
@@ -226,13 +227,6 @@ async def test_nothing_to_commit(desk):
         desk.recorder.close()
         await run
     assert (desk.groups, desk.rows()) == ([], [])
-
-
-def lead_to(files: ResultFiles, name: str, device: str) -> None:
-    """Have what is written to an open result file go to a device."""
-    handle = os.open(device, os.O_WRONLY)
-    os.dup2(handle, files._files[name].fileno())
-    os.close(handle)
 
 
 @pytest.mark.parametrize("name", ["results.jsonl", "results.csv"])
