@@ -41,7 +41,7 @@ from .engine import Engine
 from .exit_status import RunFacts, exit_status
 from .lane import MOST_WORKERS, PREPARING, Backlog, Lane, Step
 from .preparation import Preparation
-from .process import Stopper
+from .process import Stopper, rare_collections
 from .recorder import Recorder
 from .resume import OpenReport, RunRequest, open_directory
 from .rows import Asked
@@ -137,6 +137,7 @@ async def run(
     entries = inputs_of(job)
     stopper = Stopper()
     async with AsyncExitStack() as stack:
+        stack.enter_context(rare_collections)
         stack.enter_context(stopper.listening() if options.signals else contextlib.nullcontext())
         stack.enter_context(hold(job.directory))
         journal = stack.enter_context(closing(Journal(job.directory)))
