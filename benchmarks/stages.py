@@ -56,7 +56,7 @@ OURS: dict[str, Places] = {
     "outputs: writes in threads": (("concurrent.futures.thread", "_WorkItem.run"),),
     "journal: commit": (("batchrec.journal.answers", "Answers.commit"),),
     "journal: sync": (("batchrec.journal.calls", "Calls.sync"),),
-    "known answers: put": (("batchrec.engine.engine", "Engine._remember"),),
+    "known answers: put": (("batchrec.engine.duplicates", "Duplicates.remember"),),
 }
 """What an image costs in batchrec, in the order of its life."""
 

@@ -88,7 +88,7 @@ class World:
         with closing(Journal(self.directory, boot="before")) as journal:
             files, _ = self.open(journal)
             async with files:
-                recorder = Recorder(journal, files, lambda group: None)
+                recorder = Recorder(journal, files)
                 await self.group(recorder, journal, FIRST)
                 self.note("synced")
                 tasks = journal.queue.claim([1], 2**62, SECOND)

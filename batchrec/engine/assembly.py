@@ -35,10 +35,14 @@ from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
 from ..times import iso_beijing
 from ..values import AUTO, Ignored, InputEntry, Notice, Summary
-from .engine import Engine, Tally
+from .attempts import Tally
+from .duplicates import Duplicates
+from .engine import Engine
 from .exit_status import RunFacts, exit_status
-from .lane import MOST_WORKERS, PREPARING, Lane, Step
-from .process import Stopper
+from .lane import MOST_WORKERS, PREPARING, Backlog, Lane, Step
+from .preparation import Preparation
+from .process import Stopper, rare_collections
+from .recorder import Recorder
 from .resume import OpenReport, RunRequest, open_directory
 from .rows import Asked
 from .setup import (
@@ -133,6 +137,7 @@ async def run(
     entries = inputs_of(job)
     stopper = Stopper()
     async with AsyncExitStack() as stack:
+        stack.enter_context(rare_collections)
         stack.enter_context(stopper.listening() if options.signals else contextlib.nullcontext())
         stack.enter_context(hold(job.directory))
         journal = stack.enter_context(closing(Journal(job.directory)))
@@ -199,19 +204,24 @@ async def _ask(this: _Run, opened: OpenReport, horizon: int) -> tuple[Engine, in
         # An emulator in this process is nobody else's, and has a rate of its own.
         paces = stack.enter_context(closing(SharedRates(None if job.account.endpoint == EMBEDDED else this.state)))
         await stack.enter_async_context(this.files)
+        steps = _steps(this, opened)
+        backlog = Backlog(this.journal, tuple(steps), horizon)
+        within = None if job.input.within is None else job.base / job.input.within
+        preparation = Preparation(job.base, within, backlog.wake)
+        duplicates = Duplicates(this.journal, this.files, steps, this.known, this.world.now)
+        lanes = [
+            Lane(gate, {number: steps[number] for number in numbers}, backlog, preparation.take_place, *workers)
+            for gate, numbers, workers in _gates(this, opened, account, quota, paces, rng)
+        ]
         engine = Engine(
-            this.journal,
-            this.files,
+            lanes,
+            backlog,
+            preparation,
+            duplicates,
+            Recorder(this.journal, this.files, duplicates.remember, this.options.on_rows),
             Client(endpoint, transport, time.perf_counter),
-            _steps(this, opened),
-            _lanes(this, opened, account, quota, paces, rng),
-            job.base,
-            horizon,
             now=this.world.now,
             rng=rng,
-            known=this.known,
-            on_rows=this.options.on_rows,
-            within=None if job.input.within is None else job.base / job.input.within,
         )
         this.stopper.ask = engine.stop
         if this.stopper.came():
@@ -221,19 +231,21 @@ async def _ask(this: _Run, opened: OpenReport, horizon: int) -> tuple[Engine, in
         return engine, account.refreshes
 
 
-def _lanes(
+def _gates(
     this: _Run,
     opened: OpenReport,
     account: TokenAccount | BearerAccount,
     quota: Quota,
     paces: SharedRates,
     rng: random.Random,
-) -> list[Lane]:
-    """One lane for every service, all together with as many calls in flight as the job allows."""
+) -> Iterator[tuple[Gate, tuple[int, ...], tuple[int, int]]]:
+    """Yield for each service its gate, the numbers of its steps, and the workers of its lane: (at first, at most).
+
+    All gates together let as many calls be in flight as the job allows.
+    """
     job = this.job
     in_flight = job.limits.concurrency or MOST_WORKERS
     slots, most = asyncio.Semaphore(in_flight), min(MOST_WORKERS, in_flight + PREPARING)
-    lanes = []
     for name, members in by_service(job).items():
         numbers = tuple(opened.steps[step.name] for step in members)
         caps = caps_of(job, members)
@@ -253,8 +265,7 @@ def _lanes(
             now=this.world.now,
             rng=rng,
         )
-        lanes.append(Lane(gate, numbers, min(_workers(caps), most), most))
-    return lanes
+        yield gate, numbers, (min(_workers(caps), most), most)
 
 
 @asynccontextmanager
@@ -372,7 +383,9 @@ def _facts(this: _Run, engine: Engine | None, counts: Counts, horizon: int) -> R
     """What ended the run. Images that are left without any reason are a defect, and must not look like success."""
     error = engine.error if engine else None
     stuck = [
-        lane.gate for lane in (engine.lanes if engine else ()) if this.journal.queue.unfinished(lane.steps, horizon)
+        lane.gate
+        for lane in (engine.lanes if engine else ())
+        if this.journal.queue.unfinished(tuple(lane.steps), horizon)
     ]
     if error is not None:
         _log.error("%s", error)

@@ -1,10 +1,14 @@
-"""A lane: the gate, the steps and the queues of one service."""
+"""Lanes: the gate, the steps and the queues of one service, fed from the backlog that all lanes of a run share."""
 
+import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 
 from ..api.client import Request
 from ..job.follow_ups import Conditions
+from ..journal import Journal
 from ..limits.gate import Gate
 from ..state.answer_cache import CacheKey
 from ..values import Task
@@ -16,13 +20,28 @@ MOST_WORKERS = 256
 PREPARING = 8
 """Workers beside those whose calls are in flight, so that the next call is ready when one of these ends."""
 
+_MOST_ASIDE = 1000
+"""Images that wait for a decoder at most, before a lane takes no more from the backlog."""
+
+_CLAIMED_AT_ONCE = 256
+"""Images that a lane takes from the journal's list in one transaction."""
+
+
+class Postponed(Enum):
+    """Why an image leaves its worker without an outcome."""
+
+    PARKED = "an image with the same bytes is under way; the journal puts the copy back on the list"
+    DEFERRED = "the service is down; an image that has not failed yet is the better probe"
+    SET_ASIDE = "the image has to be decoded, and as many as may be are decoded"
+    CLOSED = "no further call may leave in this run"
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """A step made ready: how its requests look, what its images must be, and which steps may follow.
 
-    `question` is what its answers are known by in later jobs, None where they are not kept; with `reuse` those of
-    earlier jobs are taken.
+    `question` is the result cache's key of the step, None where its results are not kept; with `reuse` cached results
+    are taken.
     """
 
     asked: Asked
@@ -35,16 +54,105 @@ class Step:
     strip: bool = False
 
 
-@dataclass(slots=True)
-class Lane:
-    """One service at one account: its gate, the numbers of its steps, and how many workers it has and may have."""
+class Backlog:
+    """The images on the journal's lists up to the input at `horizon`, and how many of them lanes have in hand.
 
-    gate: Gate
-    steps: tuple[int, ...]
-    workers: int
-    most: int = MOST_WORKERS
-    ready: deque[Task] = field(default_factory=deque)
-    later: deque[Task] = field(default_factory=deque)
-    """Images that failed while the service was down: a fresh one makes the better probe."""
-    aside: deque[Task] = field(default_factory=deque)
-    """Images that wait for a place among those that are prepared, so that no worker has to."""
+    The lanes of a run share it, since the result of one step may put an image on the list of another: a lane is done
+    when the lists are empty and no lane has an image in hand.
+    """
+
+    def __init__(self, journal: Journal, steps: Sequence[int], horizon: int) -> None:
+        self._journal = journal
+        self._steps = tuple(steps)
+        self._horizon = horizon
+        self._in_hand = 0
+        self._changed = asyncio.Event()
+
+    def claim(self, steps: Sequence[int]) -> list[Task]:
+        """Take images of these steps in hand, in input order; empty where none are listed."""
+        tasks = self._journal.queue.claim(steps, self._horizon, _CLAIMED_AT_ONCE)
+        self._in_hand += len(tasks)
+        return tasks
+
+    def finished(self, count: int) -> None:
+        """Let go of images that have an outcome, are parked, or wait for a later run."""
+        self._in_hand -= count
+        self._changed.set()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no image is listed or in hand, so that none will be."""
+        return not self._in_hand and not self._journal.queue.unfinished(self._steps, self._horizon, unclaimed=True)
+
+    def wake(self) -> None:
+        """Let all that wait in `change` look again."""
+        self._changed.set()
+
+    async def change(self) -> None:
+        """Wait for the next `finished` or `wake`."""
+        self._changed.clear()
+        await self._changed.wait()
+
+
+class Lane:
+    """One service at one account: its gate, its steps by number, its queues, and how many workers it has and may have.
+
+    `has_decoder` takes an image and says whether a decoder is free for it, which then is its own.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        steps: Mapping[int, Step],
+        backlog: Backlog,
+        has_decoder: Callable[[Task], bool],
+        workers: int,
+        most: int = MOST_WORKERS,
+    ) -> None:
+        self.gate = gate
+        self.steps = steps
+        self.workers = workers
+        self._numbers = tuple(steps)
+        self._most = most
+        self._backlog = backlog
+        self._has_decoder = has_decoder
+        self._ready: deque[Task] = deque()
+        self._deferred: deque[Task] = deque()
+        self._aside: deque[Task] = deque()
+
+    async def next(self) -> Task | None:
+        """Return the next image; None when there is none and will be none.
+
+        Deferred images come first while the service works, and last while it is down. A closed gate ends nothing: an
+        image whose result is known needs no call.
+        """
+        while True:
+            if self._deferred and not self.gate.breaker.down:
+                return self._deferred.popleft()
+            if self._aside and self._has_decoder(self._aside[0]):
+                return self._aside.popleft()
+            if len(self._aside) >= _MOST_ASIDE:
+                await self._backlog.change()
+                continue
+            if not self._ready:
+                self._ready.extend(self._backlog.claim(self._numbers))
+            if self._ready or self._deferred:
+                return (self._ready or self._deferred).popleft()
+            if self._backlog.exhausted:
+                self._backlog.wake()  # the other workers end too
+                return None
+            await self._backlog.change()
+
+    def defer(self, task: Task) -> None:
+        """Queue an image that failed while the service was down behind those that have not failed."""
+        self._deferred.append(task)
+
+    def set_aside(self, task: Task) -> None:
+        """Queue an image until a decoder is free for it, so that no worker waits for that."""
+        self._aside.append(task)
+
+    @property
+    def understaffed(self) -> bool:
+        """Whether the rate needs more calls in flight than there are workers (Little's law: rate x round trip)."""
+        pacer = self.gate.pacer
+        return self.workers < min(pacer.rate * pacer.round_trip + PREPARING, self._most)

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import signal
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from types import FrameType
@@ -80,17 +82,54 @@ class Stopper:
 
 _T = TypeVar("_T")
 
-_ALLOCATIONS = 50_000  # between two looks for garbage; Python itself takes 700
+_ALLOCATIONS = 50_000
+"""Objects that are made between two collections of garbage; Python itself takes 700."""
+
+
+class RareCollections:
+    """Keeps the garbage collector from costing time while runs of this process go on, and restores it after the last.
+
+    There are hardly any cycles, and a collection looks through all rows that wait to be written: as often as Python
+    does it that takes 20 us an image. What was loaded before is not looked through at all. A process that has frozen
+    its objects or collects less often by itself keeps its own way.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # runs may be in several threads
+        self._runs = 0
+        self._before: tuple[int, int, int] | None = None
+        self._froze = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._runs += 1
+            if self._runs > 1:
+                return
+            self._froze = not gc.get_freeze_count()
+            if self._froze:
+                gc.freeze()
+            before = gc.get_threshold()
+            self._before = before if 0 < before[0] < _ALLOCATIONS else None
+            if self._before:
+                gc.set_threshold(_ALLOCATIONS, *before[1:])
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._runs -= 1
+            if self._runs:
+                return
+            if self._froze:
+                gc.unfreeze()
+            if self._before and gc.get_threshold()[0] == _ALLOCATIONS:
+                gc.set_threshold(*self._before)
+
+
+rare_collections = RareCollections()
+"""The collector is the process's, so there is one for all runs."""
 
 
 def run_loop(main: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run it on the fastest event loop there is here, and look for cycles of garbage seldom: there are hardly any.
-
-    To look through the rows that wait to be written, as often as Python does it, takes 20 us an image.
-    """
-    import asyncio
-    import gc
-
+    """Run it on the fastest event loop there is here, in a process of its own: what it sets is not restored."""
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS)
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop

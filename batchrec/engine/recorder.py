@@ -1,7 +1,7 @@
-"""Recording what is finished: rows for every output, then one group commit.
+"""Recording of outcomes: rows for every output, then one group commit.
 
 A group is written, flushed and synced to the result files first and committed to the journal after, so that a kill
-between the two leaves rows that the next opening cuts off, never an answer that is noted but not there.
+between the two leaves rows that the next opening cuts off, never a result that is noted but not there.
 """
 
 import asyncio
@@ -12,37 +12,37 @@ from ..outputs.files import Line, ResultFiles, Texts, writing
 from .rows import Outcome
 
 GROUP_SECONDS = 0.15
-"""How long an answer waits for company, at most. With the commit itself it stays under the promised quarter second."""
+"""Seconds that an outcome waits for others at most. With the commit that is under the promised quarter second."""
 
 GROUP_MOST = 1000
-"""Outcomes that wait at most; whoever has another one waits for the commit."""
+"""Outcomes that wait at most; a worker with another one waits for the commit."""
 
 
 Written = tuple[Finished, Texts | None]
-"""What the journal is to note of an outcome, and its row as text."""
+"""An outcome as the journal is to note it, and its row as text."""
 
 Recorded = tuple[Finished, bytes | None]
-"""What the journal notes of an outcome, and its line in results.jsonl where there is one."""
+"""An outcome as the journal notes it, and its line in results.jsonl where there is one."""
 
 
 class Recorder:
     """Collects outcomes and commits them in groups.
 
-    Each group is given to `remember` in a thread when it is noted, and to `committed` on the event loop when it is on
-    the disk. After `run` has ended with an error nothing more is recorded.
+    Each group is given to `remember` in the thread of its commit. When it is on the disk, its lines in results.jsonl
+    are given to `on_rows` on the event loop. After `run` has ended with an error nothing more is recorded.
     """
 
     def __init__(
         self,
         journal: Journal,
         files: ResultFiles,
-        committed: Callable[[Sequence[Recorded]], None],
         remember: Callable[[Sequence[Recorded]], None] = lambda group: None,
+        on_rows: Callable[[Sequence[bytes]], None] | None = None,
     ) -> None:
         self._journal = journal
         self._files = files
-        self._committed = committed
         self._remember = remember
+        self._on_rows = on_rows
         self._waiting: list[Written] = []
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -62,20 +62,23 @@ class Recorder:
             self._flush_now.set()
 
     def close(self) -> None:
-        """Nothing more will come: commit what waits, and end."""
+        """Have what waits committed, and `run` return: no outcome will be added any more."""
         self._closing = True
         self._arrived.set()
         self._flush_now.set()
 
-    async def run(self) -> None:
-        """Commit groups until closed. Raises OutputFailed. When cancelled, what waits is committed first."""
+    async def run(self, committed: Callable[[Sequence[Recorded]], None] = lambda group: None) -> None:
+        """Commit groups until closed; `committed` is called on the event loop with each that is on the disk.
+
+        Raises OutputFailed. When cancelled, what waits is committed first.
+        """
         try:
             while not (self._closing and not self._waiting):
                 await self._arrived.wait()
                 await self._wait_for_group()
-                await self._shielded_commit()
+                await self._shielded_commit(committed)
         except asyncio.CancelledError:
-            await self._shielded_commit()
+            await self._shielded_commit(committed)
             raise
 
     async def _wait_for_group(self) -> None:
@@ -85,16 +88,16 @@ class Recorder:
         except TimeoutError:
             pass
 
-    async def _shielded_commit(self) -> None:
-        """A group that has begun to be written is finished, whatever happens around it."""
-        commit = asyncio.ensure_future(self._commit())
+    async def _shielded_commit(self, committed: Callable[[Sequence[Recorded]], None]) -> None:
+        """Commit a group; once begun it is finished, even if the task is cancelled."""
+        commit = asyncio.ensure_future(self._commit(committed))
         try:
             await asyncio.shield(commit)
         except asyncio.CancelledError:
             await commit
             raise
 
-    async def _commit(self) -> None:
+    async def _commit(self, committed: Callable[[Sequence[Recorded]], None]) -> None:
         group, self._waiting = self._waiting, []
         self._arrived.clear()
         if not self._closing:
@@ -102,7 +105,9 @@ class Recorder:
         if group:
             recorded = placed(group, await self._write([texts for _, texts in group if texts is not None]))
             await asyncio.to_thread(self._note, recorded)
-            self._committed(recorded)
+            committed(recorded)
+            if self._on_rows is not None:
+                self._on_rows([line for _, line in recorded if line is not None])
         self._room.set()
 
     async def _write(self, rows: Sequence[Texts]) -> list[Line]:
@@ -122,7 +127,7 @@ class Recorder:
 
 
 def placed(group: Sequence[Written], lines: Sequence[Line]) -> list[Recorded]:
-    """The same group, whose rows stand in results.jsonl as these lines."""
+    """Return the group with the place of each row in results.jsonl: `lines` are those of its rows, in order."""
     places, recorded = iter(lines), list[Recorded]()
     for finished, texts in group:
         if texts is None:

@@ -1,6 +1,7 @@
 """batchrec from Python, as its docstring says it: load_job, run, recognize; and nothing is left behind."""
 
 import asyncio
+import gc
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,8 +13,8 @@ from harness import KEY, SECRET, Place, images_of, until_async
 import batchrec
 from batchrec.commands.recognize import ImagesFailed
 from batchrec.emulator import Emulator
-from batchrec.engine import engine
-from batchrec.engine.assembly import Options
+from batchrec.engine import preparation
+from batchrec.engine.assembly import Options, run
 from batchrec.errors import JobError
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -64,6 +65,22 @@ async def test_the_same_loop_runs_two_jobs_at_once(place: Place, emulator: Emula
     assert emulator.counters.calls["advanced_general"] == 10
 
 
+async def test_a_run_keeps_collections_rare_and_restores_them(place: Place) -> None:
+    """While runs go on garbage is collected seldom, as on the command line; after the last one as before."""
+    place.pictures(5)
+    place.job()
+    jobs = [batchrec.load_job(place.root / "furniture.toml", [f'output.directory="results/{n}"']) for n in (1, 2)]
+    during: list[tuple[int, bool]] = []
+
+    def look(lines: object) -> None:
+        during.append((gc.get_threshold()[0], gc.get_freeze_count() > 0))
+
+    before = gc.get_threshold(), gc.get_freeze_count()
+    await asyncio.gather(*(run(job, Options(on_rows=look)) for job in jobs))
+    assert set(during) == {(50_000, True)}
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
+
+
 async def test_a_twin_that_waits_for_memory_is_a_copy(
     place: Place, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,8 +90,8 @@ async def test_a_twin_that_waits_for_memory_is_a_copy(
     await batchrec.run(batchrec.load_job(place.job()))
     emulator.configure(latency=0.3)
     size = (place.root / twin).stat().st_size
-    monkeypatch.setattr(engine, "_MOST_BYTES", 5 * size)
-    monkeypatch.setattr(engine, "_HEAVIEST", 4 * size)
+    monkeypatch.setattr(preparation, "_MOST_BYTES", 5 * size)
+    monkeypatch.setattr(preparation, "_HEAVIEST", 4 * size)
     job = batchrec.load_job(place.job(steps=[{"service": "advanced_general"}, {"service": "dish"}]))
     await batchrec.run(job, Options(reuse=False))
     assert emulator.counters.calls["dish"] == 13

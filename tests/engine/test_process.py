@@ -1,12 +1,14 @@
 """SIGINT and SIGTERM: asked to stop, then told to leave."""
 
 import asyncio
+import gc
 import os
 import signal
+from contextlib import ExitStack
 
 import pytest
 
-from batchrec.engine.process import Stopper
+from batchrec.engine.process import RareCollections, Stopper
 from batchrec.errors import Interrupted
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -104,3 +106,48 @@ async def test_where_a_loop_knows_no_signals(monkeypatch):
         await asyncio.wait_for(asked.wait(), 5)
     assert stopper.signal == signal.SIGTERM
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+# -- garbage
+
+
+def collector() -> tuple[object, bool]:
+    """How the process collects garbage."""
+    return gc.get_threshold(), gc.get_freeze_count() > 0
+
+
+def test_overlapping_runs_restore_the_collector_with_the_last():
+    """The run that ends first restores nothing: another one goes on."""
+    before, collections = collector(), RareCollections()
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(collections)
+        during = collector()
+        second.enter_context(collections)
+        first.close()
+        assert collector() == during != before
+    assert collector() == before
+
+
+@pytest.mark.parametrize("threshold", [0, 1_000_000])
+def test_a_process_that_collects_less_often_keeps_its_way(threshold):
+    """A threshold of its own, or none, is neither lowered nor restored."""
+    before = gc.get_threshold()
+    gc.set_threshold(threshold)
+    try:
+        with RareCollections():
+            assert gc.get_threshold()[0] == threshold
+        assert gc.get_threshold()[0] == threshold
+    finally:
+        gc.set_threshold(*before)
+
+
+def test_frozen_objects_of_the_process_stay_frozen():
+    """A process that has frozen its objects, as one does before a fork, finds them frozen after a run."""
+    gc.freeze()
+    try:
+        count = gc.get_freeze_count()
+        with RareCollections():
+            pass
+        assert gc.get_freeze_count() == count > 0
+    finally:
+        gc.unfreeze()

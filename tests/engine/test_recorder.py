@@ -2,21 +2,22 @@
 
 import asyncio
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batchrec.api.services import SERVICES
-from batchrec.engine.recorder import GROUP_MOST, Recorder
+from batchrec.engine.recorder import GROUP_MOST, Recorded, Recorder
 from batchrec.engine.rows import Asked, Outcome, answered, copied, failed
 from batchrec.errors import OutputFailed
 from batchrec.journal import Journal, Known, StepRecord
 from batchrec.outputs import OUTPUTS
 from batchrec.outputs.files import ResultFiles
 from batchrec.values import Answer, Box, Failure, InputEntry, Kind, Label, Prepared, Task
+
+from .parts import lead_to
 
 KEYS = (
     *("image", "sha256", "step", "service", "model", "labels", "response", "attempts", "latency_ms", "repaired"),
@@ -125,7 +126,10 @@ class Desk:
         places = {"results.jsonl": (0, 0), "results.csv": (0, 0)}
         self.files = ResultFiles(directory, list(OUTPUTS.values()), places)
         self.groups: list[int] = []
-        self.recorder = Recorder(self.journal, self.files, lambda g: self.groups.append(len(g)))
+        self.recorder = Recorder(self.journal, self.files)
+
+    def committed(self, group: Sequence[Recorded]) -> None:
+        self.groups.append(len(group))
 
     def outcome(self, number: int) -> Outcome:
         task = self.tasks[number]
@@ -153,7 +157,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 async def test_what_comes_together_is_committed_together(desk):
     """Outcomes share a group; rows stand where the journal says."""
     async with desk.files:
-        run = asyncio.create_task(desk.recorder.run())
+        run = asyncio.create_task(desk.recorder.run(desk.committed))
         for number in range(5):
             await desk.recorder.add(desk.outcome(number))
         await desk.recorder.add(failed(desk.tasks[5], SHA, Failure(Kind.IMAGE, "torn", "damaged"), 0, AT))
@@ -168,7 +172,7 @@ async def test_what_comes_together_is_committed_together(desk):
 async def test_a_group_waits_no_longer_than_promised(desk):
     """An answer without company is in the file well within a second, while the run goes on."""
     async with desk.files:
-        run = asyncio.create_task(desk.recorder.run())
+        run = asyncio.create_task(desk.recorder.run(desk.committed))
         for number in range(2):
             await desk.recorder.add(desk.outcome(number))
             async with asyncio.timeout(5):
@@ -186,7 +190,7 @@ async def test_backpressure(desk):
         adding = asyncio.create_task(add_all(desk, count))
         done, _ = await asyncio.wait([adding], timeout=0.05)
         assert done == set()
-        run = asyncio.create_task(desk.recorder.run())
+        run = asyncio.create_task(desk.recorder.run(desk.committed))
         await adding
         desk.recorder.close()
         await run
@@ -203,7 +207,7 @@ async def add_all(desk: Desk, count: int) -> None:
 async def test_cancelled(desk, turns):
     """Whenever it is cancelled, also while committing, what was handed over is committed, and nothing half."""
     async with desk.files:
-        run = asyncio.create_task(desk.recorder.run())
+        run = asyncio.create_task(desk.recorder.run(desk.committed))
         await asyncio.sleep(0)
         await add_all(desk, 10)
         desk.recorder._flush_now.set()
@@ -218,18 +222,11 @@ async def test_cancelled(desk, turns):
 async def test_nothing_to_commit(desk):
     """A run in which nothing is answered ends, and leaves empty files."""
     async with desk.files:
-        run = asyncio.create_task(desk.recorder.run())
+        run = asyncio.create_task(desk.recorder.run(desk.committed))
         await asyncio.sleep(0)
         desk.recorder.close()
         await run
     assert (desk.groups, desk.rows()) == ([], [])
-
-
-def lead_to(files: ResultFiles, name: str, device: str) -> None:
-    """Have what is written to an open result file go to a device."""
-    handle = os.open(device, os.O_WRONLY)
-    os.dup2(handle, files._files[name].fileno())
-    os.close(handle)
 
 
 @pytest.mark.parametrize("name", ["results.jsonl", "results.csv"])
@@ -237,7 +234,7 @@ async def test_full_disk(desk, name):
     """A file that takes no more ends the run with its reason; the journal notes nothing of that group."""
     async with desk.files:
         lead_to(desk.files, name, "/dev/full")
-        run = asyncio.create_task(desk.recorder.run())
+        run = asyncio.create_task(desk.recorder.run(desk.committed))
         await desk.recorder.add(desk.outcome(0))
         desk.recorder.close()
         with pytest.raises(OutputFailed, match="cannot be written: No space left"):
@@ -249,7 +246,7 @@ async def test_file_that_cannot_be_synced(desk):
     """Answers that cannot be brought to the disk are not noted as finished."""
     async with desk.files:
         lead_to(desk.files, "results.jsonl", "/dev/null")
-        run = asyncio.create_task(desk.recorder.run())
+        run = asyncio.create_task(desk.recorder.run(desk.committed))
         await desk.recorder.add(desk.outcome(0))
         desk.recorder.close()
         with pytest.raises(OutputFailed, match="cannot be written: Invalid argument"):

@@ -1,0 +1,136 @@
+"""Duplicates: identical bytes are sent once a step, and not at all where their result is known."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..job.follow_ups import labels_of, triggered
+from ..journal import Finished, Journal
+from ..outputs.files import ResultFiles
+from ..state.answer_cache import AnswerCache
+from ..times import iso_utc
+from ..values import Kind, Task
+from .lane import Postponed, Step
+from .recorder import Recorded
+from .rows import Outcome, copied, failed, reused
+
+
+@dataclass(slots=True)
+class _Leader:
+    """The image that is sent for all with the same bytes. Copies are parked in the journal under the `first` leader."""
+
+    image: int
+    first: int
+    copies: bool = False
+
+
+class Duplicates:
+    """Decides for identical bytes which image leads, that is, is sent; the others are its copies and share its result.
+
+    Looks results up in this job's journal and in the result cache of earlier jobs (`cache`, None: none is kept).
+    `now` is Unix seconds.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        files: ResultFiles,
+        steps: Mapping[int, Step],
+        cache: AnswerCache | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._journal = journal
+        self._files = files
+        self._steps = steps
+        self._cache = cache
+        self._now = now
+        self._leading: dict[tuple[int, bytes], _Leader] = {}  # by step and digest
+        self._led: dict[tuple[int, int], bytes] = {}  # by step and image: the digest of the bytes that it leads
+
+    # -- results that need no call
+
+    def find(self, task: Task, sha256: bytes) -> Outcome | Postponed | None:
+        """Return PARKED where an image with these bytes is under way, else what this job knows of them, if anything."""
+        leader = self._leading.get((task.step, sha256))
+        if leader is not None and leader.image != task.image:
+            leader.copies = True
+            self._journal.queue.park(task, sha256, leader.first)
+            return Postponed.PARKED
+        return self._from_this_job(task, sha256)
+
+    def _from_this_job(self, task: Task, sha256: bytes) -> Outcome | None:
+        """Return this job's result for these bytes, or their failure where that is the image's own fault."""
+        known = self._journal.answers.finished_content(task.step, sha256)
+        if known is None:
+            return None
+        if known.failure is not None:
+            return failed(task, sha256, known.failure, 0, iso_utc(self._now()), leader=known.image)
+        return self._followed(copied(task, sha256, known, self._files.read(known.start, known.length)))
+
+    def cached(self, task: Task, sha256: bytes) -> Outcome | None:
+        """Return an earlier job's result for these bytes, where the step may reuse results."""
+        step = self._steps[task.step]
+        if self._cache is None or step.question is None or not step.reuse:
+            return None
+        row = self._cache.get(step.question, sha256)
+        return None if row is None else self._followed(reused(step.asked, task, sha256, row))
+
+    def _followed(self, outcome: Outcome) -> Outcome:
+        follow = self._steps[outcome.finished.task.step].follow
+        return outcome.followed_by(triggered(follow, labels_of(outcome.row or {})))
+
+    def remember(self, group: Sequence[Recorded]) -> None:
+        """Put what the service has just answered into the result cache. Called in the thread of the commit."""
+        new = [
+            (question, finished.sha256, finished.at, line)
+            for finished, line in group
+            if line is not None
+            and finished.attempts  # else it is a copy, or comes from the cache
+            and finished.sha256 is not None
+            and (question := self._steps[finished.task.step].question) is not None
+        ]
+        if self._cache is not None and new:
+            self._cache.put(new)
+
+    # -- leaders
+
+    def lead(self, task: Task, sha256: bytes) -> None:
+        """Make the image the leader of these bytes, where they have none."""
+        if (task.step, sha256) not in self._leading:
+            self._leading[task.step, sha256] = _Leader(task.image, task.image)
+            self._led[task.step, task.image] = sha256
+
+    def resign(self, task: Task, *, shared: bool, unless: bytes | None = None) -> None:
+        """End the lead of an image without a result of its own, but for the bytes `unless`; see `settle` for `shared`.
+
+        Called where its file cannot be read, holds other bytes by now, or is not sent in this run.
+        """
+        led = self._led.get((task.step, task.image))
+        if led is not None and led != unless:
+            self._end(task.step, led, task.image, shared=shared)
+
+    def settle(self, finished: Finished) -> None:
+        """Let the copies of a leader that is committed share its result, or its failure if that is the image's fault.
+
+        On any other failure the next copy leads the rest.
+        """
+        if finished.sha256 is not None:
+            shared = finished.failure is None or finished.failure.kind is Kind.IMAGE
+            self._end(finished.task.step, finished.sha256, finished.task.image, shared=shared)
+
+    def _end(self, step: int, sha256: bytes, image: int, *, shared: bool) -> None:
+        leader = self._leading.get((step, sha256))
+        if leader is None or leader.image != image:
+            return
+        del self._led[step, image]
+        heir = self._journal.queue.hand_over(step, leader.first) if leader.copies and not shared else None
+        if heir is not None:
+            leader.image = heir
+            self._led[step, heir] = sha256
+            return
+        del self._leading[step, sha256]
+        if leader.copies:
+            self._journal.queue.unpark(step, leader.first)
+
+    def note(self, task: Task, sha256: bytes) -> None:
+        """Note the bytes of an image that is not sent in this run: the next run need not read it to know them."""
+        self._journal.queue.saw(task, sha256)

@@ -1,0 +1,160 @@
+"""Preparation: from an image's file to the body of its call, within bounds of memory, threads and loop time."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from .. import images
+from ..api.client import Request
+from ..concurrency import MemoryBudget, TurnLimiter
+from ..sources import OUTSIDE, Boundary
+from ..values import Failure, Kind, Prepared, Task
+from .lane import Postponed, Step
+
+_T = TypeVar("_T")
+_Other = TypeVar("_Other", Failure, None)
+
+_INLINE_BYTES = 256 * 1024
+"""Files up to this size are read and looked at on the event loop: that is faster than a thread is reached."""
+
+_MOST_BYTES = 512 * 1024 * 1024
+"""Bytes that the images in hand may take together, as estimated by `_TIMES_ITS_SIZE`."""
+
+_HEAVIEST = _MOST_BYTES * 3 // 4
+"""Bytes that one image takes of them at most, so that small images go on beside the largest."""
+
+_TIMES_ITS_SIZE = 3
+"""Memory of an image, in sizes of its file: the file, the image that is sent of it, and that once more as text."""
+
+_MOST_IN_A_TURN = 64
+"""Images that are read in one iteration of the event loop: some 20 ms of it, for images of 100 KB."""
+
+_PLACES_A_CORE = 2
+"""Images a core that are decoded or wait for that: the next one is there when one is done, and few are in memory."""
+
+Encoded = tuple[Prepared, bytes]
+"""What was done to an image, its bytes let go of, and the body of its call."""
+
+
+class Ready(NamedTuple):
+    """An image that can be sent: the digest of its file, what was done to it, and the body of its call."""
+
+    sha256: bytes
+    image: Prepared
+    body: bytes
+
+
+class Preparation:
+    """Reads files and makes the bodies of calls, in threads where that takes long.
+
+    `base` is the folder that keys are relative to. `within`: the folder that files must lie in by their real path.
+    `on_place` is called when an image leaves its place among those that are decoded.
+    """
+
+    def __init__(self, base: Path, within: Path | None, on_place: Callable[[], None], cores: int | None = None) -> None:
+        cores = cores or os.cpu_count() or 1
+        self._base = str(base)
+        self._boundary = None if within is None else Boundary(within, remembered=False)
+        self._on_place = on_place
+        # Apart, so that nothing is read behind images that are decoded.
+        self._readers = ThreadPoolExecutor(cores, "files")
+        self._decoders = ThreadPoolExecutor(cores, "pictures")
+        self._memory = MemoryBudget(_MOST_BYTES)
+        self._turns = TurnLimiter(_MOST_IN_A_TURN)
+        self._most_places = _PLACES_A_CORE * cores
+        # By step and image: those that are decoded, wait for it, or are about to.
+        self._places: set[tuple[int, int]] = set()
+
+    def close(self) -> None:
+        """Let go of the threads, without waiting for work that has begun."""
+        for threads in (self._readers, self._decoders):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    # -- bounds
+
+    def take_place(self, task: Task) -> bool:
+        """Take a place among the images that are decoded; True where the image has one, now or already."""
+        key = task.step, task.image
+        if key not in self._places and len(self._places) >= self._most_places:
+            return False
+        self._places.add(key)
+        return True
+
+    def leave_place(self, task: Task) -> None:
+        """Give the image's place to others, where it has one: it is decoded, or need not be."""
+        if (task.step, task.image) in self._places:
+            self._places.remove((task.step, task.image))
+            self._on_place()
+
+    def admits(self, step: Step, task: Task) -> bool:
+        """Whether the image may be read now: one too large to be sent as it is needs a place first, and takes it."""
+        return images.fits_bytes(task.size, step.asked.service.limits) or self.take_place(task)
+
+    def hold(self, task: Task) -> Awaitable[int]:
+        """Wait for the memory that the image takes; the bytes are to be given back with `give`."""
+        return self._memory.take(min(_TIMES_ITS_SIZE * max(0, task.size), _HEAVIEST))
+
+    def keep(self, held: int, needed: int) -> int:
+        """Give back what is held beyond the bytes needed; returns how many are still held."""
+        kept = min(held, needed)
+        self._memory.give(held - kept)
+        return kept
+
+    def give(self, held: int) -> None:
+        """Give memory back that was held."""
+        self._memory.give(held)
+
+    # -- work
+
+    async def read(self, task: Task) -> tuple[bytes | Failure, bytes]:
+        """Read a file in a later iteration of the event loop; returns its bytes and SHA-256, or the failure."""
+        await self._turns.take()
+        path = os.path.join(self._base, task.key)
+        if task.size <= _INLINE_BYTES:
+            return _load(path, task, self._boundary)
+        return await self._in_thread(self._readers, _load, path, task, self._boundary)
+
+    async def prepare(self, step: Step, task: Task, data: bytes) -> Encoded | Failure | Postponed:
+        """Make the body of a call from a file's bytes, or say why none can be made.
+
+        Returns SET_ASIDE where the image has to be decoded and no place is free.
+        """
+        limits, upright = step.asked.service.limits, step.asked.service.reading.boxes
+        as_it_is = partial(images.as_it_is, data, limits, upright=upright, strip=step.strip)
+        look = partial(_encoded, step.request, as_it_is)
+        usual = look() if len(data) <= _INLINE_BYTES else await self._in_thread(self._readers, look)
+        if usual is not None:
+            return usual
+        if not self.take_place(task):
+            return Postponed.SET_ASIDE
+        repair = partial(images.prepare, data, limits, repair=step.repair, upright=upright, strip=step.strip)
+        return await self._in_thread(self._decoders, _encoded, step.request, repair)
+
+    async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[..., _T], *arguments: object) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+
+
+def _load(path: str, task: Task, boundary: Boundary | None) -> tuple[bytes | Failure, bytes]:
+    """Read a file and its SHA-256, which is computed only where it is not known of the file as it is now.
+
+    The boundary is asked once more: hours may lie between listing and reading, and a folder may be a link by now.
+    """
+    if boundary is not None and boundary.excludes(path):
+        return Failure(Kind.IMAGE, "outside", OUTSIDE, counted=False), b""
+    data = images.read(path)
+    if isinstance(data, Failure):
+        return data, b""
+    known = task.sha256 is not None and images.unchanged(path, task.size, task.mtime_ns)
+    return data, task.sha256 if known and task.sha256 else images.digest(data)
+
+
+def _encoded(request: Request, prepare: Callable[[], Prepared | _Other]) -> Encoded | _Other:
+    """Prepare an image and make the body at once, while its bytes are in the processor's cache."""
+    prepared = prepare()
+    if not isinstance(prepared, Prepared):
+        return prepared
+    return prepared._replace(data=b""), request.body(prepared.data)

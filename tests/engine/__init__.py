@@ -1,0 +1,1 @@
+"""Tests of batchrec/engine, file by file."""
