@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-AUTO = 1e12
-"""As calls per second: whatever the account has. A number so great that it bounds nothing, and that JSON has."""
-
 Row = dict[str, Any]
 """One line of results.jsonl, keys as the README lists them."""
 
@@ -63,6 +60,13 @@ class QuotaKey(NamedTuple):
     account: str
     service: str
     day: str
+
+
+class Permit(NamedTuple):
+    """The right to make one call: its number among the calls to the service, and when it is to leave (monotonic s)."""
+
+    number: int
+    at: float
 
 
 class Answer(NamedTuple):

@@ -9,6 +9,7 @@ gate, microseconds a call), `simulated` (what the machine cannot hold in real ti
 import argparse
 import asyncio
 import logging
+import math
 import random
 import sys
 import tempfile
@@ -28,7 +29,6 @@ from aiolimiter import AsyncLimiter
 from batchrec.limits.availability import Caps
 from batchrec.limits.gate import Gate
 from batchrec.limits.shared_rate import RateLimiter, SharedRates
-from batchrec.values import AUTO
 
 from . import virtual_time
 from .gates import a_gate, days_of, through_gates
@@ -110,7 +110,7 @@ def _pace(name: str, limit: float, paces: SharedRates, key: str) -> tuple[Turn, 
 
         limiter = Limiter(Rate(int(limit), Duration.SECOND))
         return _plain(lambda: limiter.try_acquire_async(key))
-    return _ours(paces, key, AUTO if name == "auto" else limit)
+    return _ours(paces, key, math.inf if name == "auto" else limit)
 
 
 class Bench:
@@ -300,7 +300,7 @@ def simulated() -> list[Table]:
         limited.add(str(count), *taken, f"{1000 * days.refused / days.calls:.2f}")
     found = Table("simulated: auto, five minutes", ("limit", "s until within 5 %", "used", "refused per 1,000"))
     for limit in (2, 10, 80, 500):
-        outcome = simulate(Service(limit), AUTO, 300)
+        outcome = simulate(Service(limit), math.inf, 300)
         reached = outcome.second_reaching(int(0.95 * limit))
         found.add(str(limit), str(reached), f"{outcome.used(limit, 0):.3f}", f"{1000 * outcome.refusals():.2f}")
     return [grid, many, limited, found]

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from batchrec.limits.rate import Permit, RateController
+from batchrec.limits.rate import RateController
+from batchrec.values import Permit
 
 Window = Literal["fixed", "sliding"]
 START = 1_000.0

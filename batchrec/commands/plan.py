@@ -38,7 +38,7 @@ from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache, Key, Way, of_content, of_file
 from ..times import beijing_day, iso_beijing, next_reset
-from ..values import AUTO, Failure, InputEntry, QuotaKey
+from ..values import Failure, InputEntry, QuotaKey
 from .estimate import Plan, StepPlan
 
 _BATCH = 500
@@ -316,7 +316,7 @@ class _Survey:
 
     def _rate(self, service: str, caps: Caps) -> float | None:
         """Calls per second: what is set, or for "auto" what was found before."""
-        if caps.qps < AUTO:
+        if caps.qps < math.inf:
             return caps.qps
         if self._credentials is None:
             return None
@@ -324,7 +324,7 @@ class _Survey:
             closing(SharedRates(self._state)) as paces,
             paces.transaction(payer(self._job, self._credentials), service) as pace,
         ):
-            return pace.state.known or None
+            return pace.ceiling.proven or None
 
     def _days(self, service: str, caps: Caps, calls: int) -> tuple[int, int]:
         """On how many days calls are made by the daily limit, today first, and how many on the last of them."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import random
 import time
@@ -34,7 +35,7 @@ from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
 from ..times import iso_beijing
-from ..values import AUTO, Ignored, InputEntry, Notice, Summary
+from ..values import Ignored, InputEntry, Notice, Summary
 from .attempts import Tally
 from .duplicates import Duplicates
 from .engine import Engine
@@ -293,7 +294,7 @@ def _account(this: _Run, endpoint: str, transport: Transport, rng: random.Random
 
 def _workers(caps: Caps) -> int:
     """To begin with: enough for answers that take four seconds at the full rate. The engine hires more as needed."""
-    if caps.qps == AUTO:
+    if caps.qps == math.inf:
         return _FEWEST_WORKERS
     return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_WORKERS))
 

@@ -7,6 +7,7 @@ keys (a step's options and its service, say) is judged by `loading.py` on what w
 import difflib
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -14,11 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
-from ..values import AUTO, Label
+from ..values import Label
 from . import patterns
 
 SCHEMA_FILE = Path(__file__).with_name("job.schema.json")
@@ -92,8 +102,9 @@ def _regex(text: str) -> str:
     return text
 
 
-def _automatic(value: object) -> object:
-    return AUTO if value == "auto" else value
+def _rate(value: object, number: ValidatorFunctionWrapHandler) -> float:
+    """Calls/s as a number. "auto" is infinite: it bounds nothing, and of several rates the smallest holds."""
+    return math.inf if value == "auto" else float(number(value))
 
 
 def _some(steps: "tuple[Step, ...]") -> "tuple[Step, ...]":
@@ -141,7 +152,7 @@ Count = Annotated[int, Field(ge=1, le=10**12)]
 Rate = Annotated[
     float,
     Field(gt=0),
-    BeforeValidator(_automatic),
+    WrapValidator(_rate),
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "auto"}]}),
 ]
 

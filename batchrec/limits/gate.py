@@ -12,10 +12,9 @@ from ..concurrency import Batcher, PriorityLock
 from ..errors import CredentialsRefused, ServiceUnavailable
 from ..interfaces import Account, CallLog
 from ..times import iso_beijing
-from ..values import Authorization, Failure, Kind, QuotaKey
+from ..values import Authorization, Failure, Kind, Permit, QuotaKey
 from .availability import Caps
 from .quota import Closure, Quota
-from .rate import Permit
 from .shared_rate import RateLimiter, SharedRates
 
 _log = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,46 @@ from aiolimiter import AsyncLimiter
 from ..errors import OutputFailed
 from ..state.database import open_database
 from ..state.durable import boot_id
-from .rate import AHEAD, Permit, RateController, State
-from .round_trips import Observed
+from ..values import Permit
+from .ceiling import Ceiling
+from .rate import AHEAD, RateController
+from .round_trips import Observed, RoundTrips
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pace (account TEXT, service TEXT, boot TEXT NOT NULL, state BLOB NOT NULL,
     numbers BLOB NOT NULL, arrived BLOB NOT NULL, PRIMARY KEY (account, service));
 """
+_KEYS = {
+    "limit": "ceiling.limit",
+    "known": "ceiling.proven",
+    "starting": "ceiling.starting",
+    "gain": "ceiling.gain",
+    "reached_at": "ceiling.reached_at",
+    "refused_at": "ceiling.refused_at",
+    "limit_cut": "ceiling.limit_cut",
+    "steepness": "ceiling.steepness",
+    "changed_at": "ceiling.changed_at",
+    "cut_at": "ceiling.cut_at",
+    "cut": "ceiling.cut",
+    "answered_at": "ceiling.answered_at",
+    "most": "ceiling.set_rate",
+    "most_at": "ceiling.set_at",
+    "next_at": "next_at",
+    "paused_until": "paused_until",
+    "pause": "pause",
+    "slack": "trips.slack",
+    "doubt": "trips.doubt",
+    "number": "number",
+    "flow": "ceiling.flow",
+    "flow_since": "ceiling.flow_since",
+    "flow_from": "ceiling.flow_from",
+}
+"""The keys of a state on the disk, and where in a `RateController` their values are."""
+_VALUES = attrgetter(*_KEYS.values())
+_UNBOUNDED = {1e12: math.inf, -1e12: -math.inf}
+"""Numbers that JSON has, and that stand for infinity on the disk."""
+_INFINITE = {value: number for number, value in _UNBOUNDED.items()}
+
 _SINGLY_UP_TO = 200
 _BUCKETS_UP_TO = 500
 _STALE = 0.05
@@ -77,7 +111,7 @@ class SharedRates:
                 (
                     *key,
                     self._boot,
-                    orjson.dumps(pace.state),
+                    _stored(pace),
                     array("q", pace.calls).tobytes(),
                     array("d", pace.calls.values()).tobytes(),
                 ),
@@ -91,10 +125,9 @@ class SharedRates:
         if row is None:
             return RateController()
         try:
-            state = _state(orjson.loads(row[1]))
+            pace = _restored(row[1], dict(zip(array("q", row[2]), array("d", row[3]), strict=True)))
         except (TypeError, KeyError, ValueError):  # another version of batchrec has written it
             return RateController()
-        pace = RateController(state, dict(zip(array("q", row[2]), array("d", row[3]), strict=True)))
         if row[0] != self._boot:
             pace.forget_times()
         return pace
@@ -107,13 +140,45 @@ class SharedRates:
             raise OutputFailed(f"{self._path}: cannot be used: {exc}") from exc
 
 
-def _state(stored: dict[str, Any]) -> State:
-    now, before = Observed(**stored.pop("now")), Observed(**stored.pop("before"))
-    return State(**stored, now=now, before=before)
+def _stored(pace: RateController) -> bytes:
+    """The state without its log, as JSON under the keys of `_KEYS`, in the order of the format."""
+    numbers = [_INFINITE.get(value, value) for value in _VALUES(pace)]
+    stored: dict[str, Any] = dict(zip(_KEYS, numbers, strict=True))
+    stored["refusals"] = pace.ceiling.refusals
+    stored["now"], stored["before"] = _finite(pace.trips.recent), _finite(pace.trips.earlier)
+    return orjson.dumps(stored)
+
+
+def _restored(content: bytes, calls: dict[int, float]) -> RateController:
+    """The opposite of `_stored`, with the log. Raises TypeError, KeyError and ValueError for another format's."""
+    stored = orjson.loads(content)
+    parts: dict[str, dict[str, Any]] = {"ceiling": {}, "trips": {}, "": {}}
+    for key, path in _KEYS.items():
+        part, _, name = path.rpartition(".")
+        value = stored.pop(key)
+        parts[part][name] = _UNBOUNDED.get(value, value)
+    recent, earlier = (
+        Observed(**{name: _UNBOUNDED.get(value, value) for name, value in stored.pop(period).items()})
+        for period in ("now", "before")
+    )
+    ceiling = Ceiling(**parts["ceiling"], refusals=stored.pop("refusals"))
+    if stored:
+        raise ValueError(f"unknown keys: {', '.join(stored)}")
+    return RateController(ceiling, RoundTrips(recent, earlier, **parts["trips"]), calls, **parts[""])
+
+
+def _finite(period: Observed) -> dict[str, float]:
+    return {
+        "since": _INFINITE.get(period.since, period.since),
+        "answers": period.answers,
+        "fastest": _INFINITE.get(period.fastest, period.fastest),
+        "slowest": period.slowest,
+        "total": period.total,
+    }
 
 
 class RateLimiter:
-    """One job's turns. `rate` is in calls per second, AUTO for whatever the account has; `time` is monotonic."""
+    """One job's turns. `rate` is in calls per second, infinite for whatever the account has; `time` is monotonic."""
 
     def __init__(self, paces: SharedRates, account: str, service: str, rate: float, time: Callable[[], float]) -> None:
         self._paces = paces

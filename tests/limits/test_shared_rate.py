@@ -1,6 +1,7 @@
 """Turns in a shared pace: one limit for every pacer of the state folder, in virtual time, over a real file."""
 
 import asyncio
+import math
 import sqlite3
 import stat
 import time
@@ -8,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import orjson
 import pytest
 
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import OutputFailed
-from batchrec.limits.rate import Permit
 from batchrec.limits.shared_rate import RateLimiter, SharedRates
-from batchrec.values import AUTO
+from batchrec.values import Permit
 from benchmarks.virtual_time import run, virtual
 
 TRIP = 0.1
@@ -149,7 +150,7 @@ def test_what_was_found_outlives_the_process_and_the_boot(tmp_path: Path) -> Non
     """The next run begins at the rate that the last one found, also after the machine was started anew."""
 
     async def search(paces: SharedRates, seconds: float) -> float:
-        pacer = a_pacer(paces, AUTO)
+        pacer = a_pacer(paces, math.inf)
         loop = asyncio.get_running_loop()
         recent: list[float] = []
         end = loop.time() + seconds
@@ -211,6 +212,39 @@ def test_a_turn_that_fails_changes_nothing(paces: SharedRates) -> None:
         _fail_amid(paces)
     with paces.transaction("me", "dish") as pace:
         assert list(pace.calls) == [granted[0].number]
+
+
+EARLIER = (
+    b'{"limit":9.95,"known":0.0,"starting":false,"gain":8.0,"reached_at":1000000000000.0,"refused_at":10.0,'
+    b'"limit_cut":9.95,"steepness":0.000025,"refusals":[1001.9],"changed_at":1002.1,"cut_at":1002.1,"cut":0.005,'
+    b'"answered_at":1002.0,"most":10.0,"most_at":1001.9,"next_at":1001.97,"paused_until":-1000000000000.0,'
+    b'"pause":0.25,"slack":1000000000000.0,"doubt":100000.0,"now":{"since":-1000000000000.0,"answers":18,'
+    b'"fastest":0.1,"slowest":0.1,"total":1.8},"before":{"since":-1000000000000.0,"answers":0,'
+    b'"fastest":1000000000000.0,"slowest":0.0,"total":0.0},"number":18,"flow":7.6,"flow_since":1002.1,"flow_from":18}'
+)
+"""A state as the first format has it."""
+
+
+def test_the_format_on_the_disk_stays(tmp_path: Path) -> None:
+    """A state of an earlier version is read, and written again to the byte, so that both may share a state folder."""
+    with closing(SharedRates(tmp_path, boot="one")) as paces, closing(sqlite3.connect(tmp_path / "pace.db")) as db:
+        with db:
+            db.execute("INSERT INTO pace VALUES ('me', 'dish', 'one', ?, ?, ?)", (EARLIER, b"", b""))
+        with paces.transaction("me", "dish") as pace:
+            assert (pace.rate, pace.trips.shortest, pace.trips.slack) == (9.95, 0.1, math.inf)
+        written = db.execute("SELECT state FROM pace").fetchone()[0]
+    assert orjson.loads(written) == orjson.loads(EARLIER)
+
+
+def test_a_searched_rate_is_a_number_on_the_disk(tmp_path: Path) -> None:
+    """JSON has no infinity: 1e12 stands for it, as in the first format."""
+    with closing(SharedRates(tmp_path)) as paces:
+        with paces.transaction("me", "dish") as pace:
+            pace.grant(1000.0, math.inf)
+        with closing(sqlite3.connect(tmp_path / "pace.db")) as db:
+            assert orjson.loads(db.execute("SELECT state FROM pace").fetchone()[0])["most"] == 1e12
+    with closing(SharedRates(tmp_path)) as paces, paces.transaction("me", "dish") as pace:
+        assert pace.ceiling.searching
 
 
 def test_what_another_version_wrote_is_nothing_known(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The pace, decided: how much of a limit is used, how much is refused, cuts, recovery, slack. In virtual time."""
 
+import math
 import random
 from itertools import pairwise
 
@@ -8,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrec.emulator.counters import busiest_second
-from batchrec.limits.rate import Permit, RateController
-from batchrec.values import AUTO
+from batchrec.limits.rate import RateController
+from batchrec.values import Permit
 from benchmarks.simulation import Outcome, Service, Window, simulate
 
 RATES = [2, 10, 50, 200]
@@ -254,7 +255,7 @@ def test_a_forgone_slot_is_free_again() -> None:
 @pytest.mark.parametrize("limit", [2, 10, 80])
 def test_auto_finds_the_limit(limit: int) -> None:
     """Within ten seconds it is within 5 % of a limit that nobody told it, and stays there with hardly a refusal."""
-    outcome = simulate(Service(limit), AUTO, 300)
+    outcome = simulate(Service(limit), math.inf, 300)
     reached = outcome.second_reaching(0.95 * limit - 0.5)
     assert reached is not None
     assert reached <= 10
@@ -264,7 +265,7 @@ def test_auto_finds_the_limit(limit: int) -> None:
 
 def test_auto_follows_another_user() -> None:
     """It gives way, and comes back within a minute."""
-    outcome = simulate(Service(80), AUTO, 240, other=(60, 120, 40))
+    outcome = simulate(Service(80), math.inf, 240, other=(60, 120, 40))
     assert outcome.used(40, 70, 120) >= 0.85
     assert outcome.used(80, 180, 240) >= 0.85
 
@@ -272,11 +273,11 @@ def test_auto_follows_another_user() -> None:
 def test_auto_begins_where_it_was() -> None:
     """What was found is the start of the next run, which need not search."""
     pace = RateController()
-    pace.grant(NOW, AUTO)
-    pace.state.limit = pace.state.known = 40.0
-    pace.state.starting = False
-    pace.state.limit = 1e12
-    pace.grant(NOW + 1, AUTO)
+    pace.grant(NOW, math.inf)
+    pace.ceiling.limit = pace.ceiling.proven = 40.0
+    pace.ceiling.starting = False
+    pace.ceiling.limit = math.inf
+    pace.grant(NOW + 1, math.inf)
     assert pace.rate == 40
 
 
@@ -292,7 +293,7 @@ def test_auto_tries_nothing_that_is_not_used() -> None:
     """A job that calls now and then learns nothing about the limit, and does not pretend to."""
     pace = RateController()
     for second in range(60):
-        slots, _ = pace.grant(NOW + 3 * second, AUTO)
+        slots, _ = pace.grant(NOW + 3 * second, math.inf)
         for slot in slots:
             pace.on_answer(slot.number, slot.at, slot.at + 0.1)
     assert pace.rate <= 4
