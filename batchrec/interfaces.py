@@ -14,6 +14,22 @@ class Source(Protocol):
         ...
 
 
+class ImageStore(Protocol):
+    """The only way to the bytes of an input. Methods may block, so that large or slow inputs belong in a thread."""
+
+    def locate(self, key: str) -> str:
+        """The input's name outside of the job, such as a path: caches that several jobs share know it by that."""
+        ...
+
+    def stat(self, key: str) -> tuple[int, int] | None:
+        """Size in bytes and time of the last change in nanoseconds; None where there is no such input."""
+        ...
+
+    def read(self, key: str) -> bytes | Failure:
+        """The bytes, or the failure of the image. Never raises for what a disk or a network does."""
+        ...
+
+
 class Output(Protocol):
     """One result file's format: pure, from a row to the bytes appended for it."""
 

@@ -23,6 +23,7 @@ from ..job.spec import When
 from ..journal import AnswerPlace, Counts, Reader, reading
 from ..outputs import CsvOutput, JsonlOutput
 from ..outputs.files import read_row
+from ..sources import FileStore
 from ..state.output_directory import FAILURES, SUMMARY
 from ..values import Failure, QuotaKey, Row
 
@@ -226,11 +227,11 @@ def _same(path: Path, expected: Iterable[bytes]) -> bool:
 
 def _check_files(directory: Path, journal: Reader, findings: Findings) -> None:
     """The bytes of the inputs that are still there must be those that were answered."""
-    base = directory.resolve() / (journal.note("base") or ".")
+    store = FileStore(directory.resolve() / (journal.note("base") or "."))
 
     def problem(known: tuple[str, bytes]) -> str | None:
         key, sha256 = known
-        data = images.read(str(base / key))
+        data = store.read(key)
         if isinstance(data, Failure):
             return data.message
         return "" if images.digest(data) == sha256 else "its bytes have changed; run the job again"

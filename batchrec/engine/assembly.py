@@ -48,6 +48,7 @@ from .setup import (
     credentials_of,
     destination,
     hold,
+    image_store,
     inputs_of,
     known_answers,
     open_provider,
@@ -205,13 +206,12 @@ async def _ask(this: _Run, opened: OpenReport, horizon: int) -> tuple[Engine, in
             Client(endpoint, transport, time.perf_counter),
             _steps(this, opened),
             _lanes(this, opened, account, quota, paces, rng),
-            job.base,
+            image_store(job),
             horizon,
             now=this.world.now,
             rng=rng,
             known=this.known,
             on_rows=this.options.on_rows,
-            within=None if job.input.within is None else job.base / job.input.within,
         )
         this.stopper.ask = engine.stop
         if this.stopper.came():

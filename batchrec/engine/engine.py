@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from .. import images
@@ -16,11 +15,12 @@ from ..api.client import Client, Request
 from ..api.retry import Action, Tries, backoff, decide
 from ..concurrency import MemoryBudget, TurnLimiter
 from ..errors import BatchrecError
+from ..interfaces import ImageStore
 from ..job.follow_ups import labels_of, triggered
 from ..journal import Journal
 from ..limits.gate import GateClosed, Ticket
 from ..outputs.files import ResultFiles
-from ..sources import OUTSIDE, Boundary
+from ..sources import OUTSIDE
 from ..state.answer_cache import AnswerCache
 from ..times import iso_utc
 from ..values import Answer, Failure, Kind, Prepared, Task
@@ -65,22 +65,20 @@ class Engine:
         client: Client,
         steps: dict[int, Step],
         lanes: Sequence[Lane],
-        base: Path,
+        store: ImageStore,
         horizon: int,
         *,
         now: Callable[[], float],
         rng: random.Random,
         known: AnswerCache | None = None,
         on_rows: Callable[[Sequence[bytes]], None] | None = None,
-        within: Path | None = None,
     ) -> None:
         self._journal = journal
         self._files = files
         self._client = client
         self._steps = steps
         self.lanes = tuple(lanes)
-        self._base = str(base)
-        self._boundary = None if within is None else Boundary(within, remembered=False)
+        self._store = store
         self._horizon = horizon
         self._now, self._rng = now, rng
         self._earlier = known
@@ -326,10 +324,9 @@ class Engine:
 
     async def _read(self, task: Task) -> tuple[bytes | Failure, bytes]:
         """The file and its digest. A small file is read faster than a thread is reached."""
-        path = os.path.join(self._base, task.key)
         if task.size <= _INLINE_BYTES:
-            return _load(path, task, self._boundary)
-        return await self._in_thread(self._readers, _load, path, task, self._boundary)
+            return _load(self._store, task)
+        return await self._in_thread(self._readers, _load, self._store, task)
 
     async def _prepare(self, step: Step, task: Task, data: bytes) -> "_Encoded | Failure":
         """A look at a small, usual picture is faster than a thread; what has to be decoded must not hold up the others.
@@ -465,17 +462,12 @@ class Engine:
         self._changed.set()
 
 
-def _load(path: str, task: Task, boundary: Boundary | None) -> tuple[bytes | Failure, bytes]:
-    """The file and its digest, which need not be made where it is known and the file still is what was listed.
-
-    The boundary is asked once more: hours may lie between listing and reading, and a folder may be a link by now.
-    """
-    if boundary is not None and boundary.excludes(path):
-        return Failure(Kind.IMAGE, "outside", OUTSIDE, counted=False), b""
-    data = images.read(path)
+def _load(store: ImageStore, task: Task) -> tuple[bytes | Failure, bytes]:
+    """The bytes and their digest, which is computed only where it is not known of the input as it is now."""
+    data = store.read(task.key)
     if isinstance(data, Failure):
         return data, b""
-    known = task.sha256 is not None and images.unchanged(path, task.size, task.mtime_ns)
+    known = task.sha256 is not None and store.stat(task.key) == (task.size, task.mtime_ns)
     return data, task.sha256 if known and task.sha256 else images.digest(data)
 
 

@@ -13,12 +13,13 @@ from filelock import FileLock, Timeout
 from ..api.credentials import Credentials, check_endpoint, load_credentials
 from ..api.endpoint import EMBEDDED, LIVE, normal_endpoint
 from ..errors import DirectoryBusy, JobError
+from ..interfaces import ImageStore
 from ..job.spec import Job
 from ..job.spec import Step as JobStep
 from ..limits.availability import Caps
 from ..outputs.files import writing
 from ..redact import remember
-from ..sources import open_sources
+from ..sources import FileStore, open_sources
 from ..state.answer_cache import AnswerCache
 from ..state.output_directory import LOCK, check_directory, check_unclaimed
 from ..values import Ignored, InputEntry, Notice
@@ -99,6 +100,11 @@ def inputs_of(job: Job) -> Iterator[InputEntry | Ignored | Notice]:
             wanted.paths, wanted.manifest, wanted.column, wanted.exclude, job.base, job.directory, wanted.within
         )
     return _listed(job, entries)
+
+
+def image_store(job: Job) -> ImageStore:
+    """Store of the job's images."""
+    return FileStore(job.base, None if job.input.within is None else job.base / job.input.within)
 
 
 def _listed(job: Job, entries: Iterator[InputEntry | Ignored | Notice]) -> Iterator[InputEntry | Ignored | Notice]:

@@ -15,8 +15,9 @@ from .glob import Glob
 from .keys import is_pattern, normal, quoted
 from .manifest import READERS, Manifest, kind
 from .scope import OUTSIDE, Boundary, Scope, irregular, reason
+from .store import FileStore
 
-__all__ = ["OUTSIDE", "Boundary", "File", "Folder", "Glob", "Manifest", "Scope", "open_sources"]
+__all__ = ["OUTSIDE", "Boundary", "File", "FileStore", "Folder", "Glob", "Manifest", "Scope", "open_sources"]
 
 
 def open_sources(
