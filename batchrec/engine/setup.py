@@ -173,3 +173,8 @@ def caps_of(job: Job, members: Sequence[JobStep]) -> Caps:
     daily = [limit.daily for limit in limits if limit.daily is not None]
     total = [limit.total for limit in limits if limit.total is not None]
     return Caps(min(limit.qps for limit in limits), min(daily, default=None), min(total, default=None))
+
+
+def rate_of(job: Job) -> float:
+    """Highest number of calls per second that a run of the job can ask for, over all services."""
+    return sum(caps_of(job, members).qps for members in by_service(job).values())
