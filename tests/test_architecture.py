@@ -1,6 +1,7 @@
-"""The house plan, held against the code: who may import whom, and what is not done anywhere."""
+"""Architecture rules, checked against the code: layers, sizes, and things that are not done anywhere."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -9,6 +10,17 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "batchrec"
 LONGEST_FUNCTION = 60
+LONGEST_CLASS = 250
+MOST_PARAMETERS = 8
+MOST_AT_THE_TOP = 12
+
+UNIT = re.compile(
+    r"(^|_)(SECONDS|MS|NS|BYTES|CHARACTERS|PIXELS|LINES|ROWS|CALLS|DAYS|HOURS|SHARE|DAY|SCANS|FILES)(_|$)"
+)
+"""Units that a constant's name may hold."""
+
+RIDDLE = re.compile(r"(What|Where|Who|Whose|How|Whatever|Whoever|Which|When|Why)\b")
+"""Beginnings that a docstring does not have."""
 
 FLOORS = (
     ("__main__",),
@@ -40,7 +52,7 @@ PLUGINS = {
 
 SHARED = {"sources": {"scope", "keys"}, "outputs": set(), "images": {"memory"}}
 
-EMBEDDED = {"engine.setup", "cli"}
+EMBEDDED = {"engine.setup", "commands.emulator"}
 """Who may know that there is an emulator."""
 
 
@@ -174,12 +186,87 @@ def test_only_the_last_line_of_defence_catches_everything() -> None:
     assert broad == {"__main__"}
 
 
-def test_functions_can_be_seen_at_once() -> None:
-    """No function is longer than a screen; where one is, the message lists the longest."""
-    lengths = sorted(
+def lengths(*kinds: type[ast.AST]) -> list[tuple[int, str]]:
+    """Lines and name of every definition of these kinds, the longest last."""
+    return sorted(
         ((node.end_lineno or 0) - node.lineno + 1, f"{name}.{node.name}")
         for name, path in MODULES.items()
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(node, kinds) and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     )
-    assert lengths[-1][0] <= LONGEST_FUNCTION, f"the longest: {lengths[-5:]}"
+
+
+def test_functions_can_be_seen_at_once() -> None:
+    """No function is longer than a screen; where one is, the message lists the longest."""
+    found = lengths(ast.FunctionDef, ast.AsyncFunctionDef)
+    assert found[-1][0] <= LONGEST_FUNCTION, f"the longest: {found[-5:]}"
+
+
+def test_classes_have_one_job() -> None:
+    """No class is longer than 250 lines; where one is, it does several things."""
+    assert [(lines, name) for lines, name in lengths(ast.ClassDef) if lines > LONGEST_CLASS] == []
+
+
+def test_objects_are_made_of_few_parts() -> None:
+    """No `__init__` has more than eight parameters beside `self`."""
+    found = {
+        f"{name}.{node.name}": len(names)
+        for name, path in MODULES.items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+        for made in node.body
+        if isinstance(made, ast.FunctionDef) and made.name == "__init__"
+        for names in ([*made.args.posonlyargs, *made.args.args[1:], *made.args.kwonlyargs],)
+    }
+    assert {name: count for name, count in found.items() if count > MOST_PARAMETERS} == {}
+
+
+def test_the_top_folder_is_the_public_face() -> None:
+    """At most twelve modules beside the folders: what a newcomer reads first."""
+    assert len(list(PACKAGE.glob("*.py"))) <= MOST_AT_THE_TOP
+
+
+def constants(path: Path) -> Iterator[tuple[str, int]]:
+    """Numeric constants of a module that say neither unit nor reason: names and lines."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    body = tree(path).body
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        names = [target.id for target in targets if isinstance(target, ast.Name) and target.id.isupper()]
+        if not names or not _is_number(node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None):
+            continue
+        documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        commented = "#" in lines[node.lineno - 1] or lines[node.lineno - 2].lstrip().startswith("#")
+        if not (documented or commented or any(UNIT.search(name) for name in names)):
+            yield names[0], node.lineno
+
+
+def _is_number(value: ast.expr | None) -> bool:
+    """Whether it is a number, or arithmetic on numbers and names."""
+    if isinstance(value, ast.UnaryOp):
+        return _is_number(value.operand)
+    if isinstance(value, ast.BinOp):
+        return _is_number(value.left) or _is_number(value.right)
+    return isinstance(value, ast.Constant) and type(value.value) in (int, float)
+
+
+def test_numbers_say_what_they_are() -> None:
+    """Every numeric constant of a module has a docstring, a comment, or its unit in its name."""
+    silent = [f"{name}:{line} {each}" for name, path in MODULES.items() for each, line in constants(path)]
+    assert silent == []
+
+
+def test_docstrings_begin_with_their_subject() -> None:
+    """First lines are short, and do not begin with a question word."""
+    wrong = [
+        f"{name}:{node.lineno} {first}"
+        for name, path in MODULES.items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and ast.get_docstring(node)
+        for first in ((ast.get_docstring(node) or "").splitlines()[0],)
+        if RIDDLE.match(first)
+    ]
+    assert wrong == []
