@@ -31,12 +31,14 @@ MOST_TOLD = 50
 """Problems that are told; of the others only the number."""
 
 _BATCH = 1000
+"""Inputs that are hashed between two reads of the journal."""
+
 _NO_SUCH_FILE = "no such file"
 
 
 @dataclass(slots=True)
 class Findings:
-    """What was found wrong, each as a sentence; `problems` counts those beyond `MOST_TOLD` too."""
+    """Problems of an output directory, each as a sentence; `problems` counts those beyond `MOST_TOLD` too."""
 
     counts: Counts
     told: list[str] = field(default_factory=list)

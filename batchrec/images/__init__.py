@@ -90,7 +90,7 @@ def digest(data: bytes) -> bytes:
 def prepare(
     data: bytes, limits: ImageLimits, *, repair: bool, upright: bool, strip: bool = False
 ) -> Prepared | Failure:
-    """What to send for these bytes, or why nothing can be.
+    """Prepare the bytes of a file for sending, or return the failure.
 
     `repair` allows to convert, shrink and re-encode; without it, whatever the service is known to refuse is refused
     here, and what it may take (CMYK, alpha, 16 bit) is sent as it is. `upright`, for services that return boxes,
@@ -105,12 +105,12 @@ def prepare(
 
 
 def repaired_here(data: bytes, limits: ImageLimits, upright: bool) -> Prepared | Failure:
-    """What comes of a picture that is known to need repair, in this thread: for the process that was started for it."""
+    """Repair a picture in this thread: for the process that was started for it."""
     return _guarded(data, lambda: _repaired(data, limits, upright=upright))
 
 
 def foresee(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> str:
-    """What `prepare` would do, after a look of some 25 µs: nothing (empty), `REPAIR`, or refuse, with the word for it.
+    """Foresee what `prepare` would do, in 25 µs: nothing (empty), `REPAIR`, or the word of the failure.
 
     Nothing is decoded, so a picture that is torn inside, or that no repair makes fit, is not found out.
     """
@@ -121,7 +121,7 @@ def foresee(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) ->
 
 
 def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:
-    """What the work on these bytes comes to; a Failure for whatever Pillow raises."""
+    """Do the work on these bytes; returns a Failure for whatever Pillow raises."""
     if not data:
         return _empty()
     silence_pillow()

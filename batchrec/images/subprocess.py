@@ -27,8 +27,8 @@ from ..api.codes import WORDS
 from ..values import Failure, ImageLimits, Kind, Prepared
 from .judge import most_bytes, refuse
 
-_PR_SET_PDEATHSIG = 1
-_NICE = 10
+_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+_NICE = 10  # calls and commits come first
 _KILLED = -9  # by SIGKILL, for which Windows has no name
 _OUT_OF_TIME = -getattr(signal, "SIGXCPU", 0)
 _PATIENCE = 10
@@ -40,7 +40,7 @@ _ENVIRONMENT = ("PATH", "LANG")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the process is to do with a picture: `memory` in bytes beyond its own, `seconds` of processor time."""
+    """Work order for the process: `memory` in bytes beyond its own, `seconds` of processor time."""
 
     limits: ImageLimits
     upright: bool
@@ -49,7 +49,7 @@ class Work:
 
 
 def repair_in_process(data: bytes, work: Work) -> Prepared | Failure | None:
-    """What the process makes of the picture, a Failure where it does not survive; None where none can be started."""
+    """Repair in a process: a Failure where it does not survive, None where none can be started."""
     most = most_bytes(work.limits)
     began = time.monotonic()
     ended = _spoken(orjson.dumps(asdict(work)) + b"\n", data, _HEAD_BYTES + most, _PATIENCE * work.seconds)
@@ -109,7 +109,7 @@ def _feed(stream: IO[bytes], said: Sequence[bytes]) -> None:
 
 
 def _understood(output: bytes, most: int) -> Prepared | Failure | None:
-    """What the process said, None where that is not what it was to say."""
+    """Parse the output of the process; None where it is not in the agreed form."""
     head, end, data = output.partition(b"\n")
     try:
         said = orjson.loads(head)
