@@ -1,19 +1,20 @@
-"""The commands: they print, map outcomes to exit codes, and decide nothing. What a command needs is imported by it."""
+"""The command line as it is typed: names, arguments and help. What a command does is in `commands`.
+
+A command imports what it needs, so that `--help` is quick.
+"""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
 _MOST = 10**12
-"""As a count, what nobody needs more of, and every table can hold."""
+"""Largest count that is accepted: SQLite and the tables on the screen hold it."""
 
 
 app = typer.Typer(
@@ -37,7 +38,7 @@ app.add_typer(quota_app, name="quota")
 
 
 class Progress(StrEnum):
-    """How `run` shows how far it is."""
+    """Display of progress."""
 
     AUTO = "auto"
     RICH = "rich"
@@ -46,7 +47,7 @@ class Progress(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """How much is logged to standard error."""
+    """Least severe level that is logged to standard error."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -57,7 +58,7 @@ class LogLevel(StrEnum):
 LATER = {
     "report": "a gallery of the results",
 }
-"""Commands of the contract that this version does not have."""
+"""Commands that this version does not have yet, and their purpose."""
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB.toml", show_default=False)]
 Level = Annotated[LogLevel, typer.Option("--log-level", help="What is logged to standard error.")]
@@ -106,16 +107,10 @@ def run(
     Example: `batchrec run jobs/demo.toml --set limits.qps=10`
     """
     with _told():
-        from .engine.assembly import Options
-        from .engine.resume import RunRequest
-        from .job.loading import load_job
+        from .commands.run import RunOptions, run_job_file
 
-        _log_to_stderr(log_level)
-        kinds = _kinds(retry_kind)
-        wishes = RunRequest(retry_failed or kinds is not None, None if retry_failed else kinds, rebuild)
-        _run_to_its_end(
-            load_job(job, set_ or []), Options(wishes, limit, not no_reuse, reuse_models, progress.value, True)
-        )
+        options = RunOptions(limit, not no_reuse, reuse_models, progress.value, log_level.value)
+        raise typer.Exit(run_job_file(job, set_ or [], options, retry_failed, retry_kind, rebuild=rebuild))
 
 
 @app.command()
@@ -130,34 +125,9 @@ def demo(
     Example: `batchrec demo`
     """
     with _told():
-        import os
+        from .commands.demo import run_demo
 
-        from .commands.demo import unpack
-        from .engine.assembly import Options
-        from .job.loading import load_job
-
-        _log_to_stderr(LogLevel.WARNING)
-        job = unpack(folder)
-        if progress is not Progress.NONE:
-            _err(f"the demo job is {job}; again, or after a change: batchrec run {shlex.quote(str(job))}")
-        environ = {name: value for name, value in os.environ.items() if name != "BATCHREC_ENDPOINT"}
-        _run_to_its_end(load_job(job, environ=environ), Options(progress=progress.value, signals=True))
-
-
-def _run_to_its_end(job: Any, options: Any) -> NoReturn:
-    """Run a job that is loaded, show what the embedded endpoint saw, say how it ended, and end with its code."""
-    from .api.endpoint import EMBEDDED
-    from .commands.tables import ended, show_answers
-    from .engine.assembly import run as run_job
-    from .engine.process import run_loop
-
-    summary = run_loop(lambda: run_job(job, options))
-    if job.account.endpoint == EMBEDDED:
-        with suppress(typer.Exit), _printing():  # a reader that has gone does not change how the run ended
-            show_answers(job.directory, [step.name for step in job.recognize])
-    if options.progress != Progress.NONE:
-        _err(*ended(summary, job.directory))
-    raise typer.Exit(summary.exit_code)
+        raise typer.Exit(run_demo(folder, progress.value))
 
 
 @app.command()
@@ -179,21 +149,17 @@ def plan(
     Example: `batchrec plan jobs/demo.toml`
     """
     with _told():
-        from .commands.plan import payer_known
-        from .commands.plan import plan as plan_job
-        from .commands.tables import show_json, show_plan
-        from .engine.process import run_loop
-        from .job.loading import load_job
+        from .commands.show import show_plan_of
 
-        _log_to_stderr(log_level)
-        loaded = load_job(job, set_ or [])
-        if not payer_known(loaded):
-            _err("no credentials: quota and answers of earlier jobs are not looked at")
-        found = run_loop(
-            lambda: plan_job(loaded, reuse=not no_reuse, reuse_models=reuse_models, progress=progress.value)
+        show_plan_of(
+            job,
+            set_ or [],
+            reuse=not no_reuse,
+            reuse_models=reuse_models,
+            progress=progress.value,
+            log_level=log_level.value,
+            json=json,
         )
-        with _printing():
-            (show_json if json else show_plan)(found)
 
 
 @app.command()
@@ -206,13 +172,9 @@ def status(
     Example: `batchrec status jobs/results/demo`
     """
     with _told():
-        from .commands.status import status as status_of
-        from .commands.tables import show_json, show_status
-        from .engine.setup import is_held
+        from .commands.show import show_status_of
 
-        found = status_of(directory, running=is_held(directory))
-        with _printing():
-            (show_json if json else show_status)(found)
+        show_status_of(directory, json=json)
 
 
 @app.command()
@@ -223,17 +185,10 @@ def verify(
 
     Example: `batchrec verify jobs/results/demo`
     """
-    from .commands.quota import open_counts
+    with _told():
+        from .commands.show import show_findings_of
 
-    with _told(), open_counts() as counts:
-        from .commands.tables import show_findings
-        from .commands.verify import verify as verify_directory
-        from .engine.setup import is_held
-
-        findings = verify_directory(directory, counts.counted, running=is_held(directory))
-        with _printing():
-            show_findings(findings)
-        raise typer.Exit(1 if findings.problems else 0)
+        raise typer.Exit(show_findings_of(directory))
 
 
 @app.command()
@@ -252,36 +207,20 @@ def recognize(
     Example: `batchrec recognize cat.jpg --service animal --option top_num=3 --endpoint embedded`
     """
     with _told():
-        from .commands.recognize import ImagesFailed
-        from .commands.recognize import recognize as recognize_files
-        from .engine.process import run_loop
-        from .exact_json import dumps
+        from .commands.recognize import print_rows
 
-        _log_to_stderr(log_level)
-        options = dict(_pair(text) for text in option or [])
-
-        async def show() -> int:
-            try:
-                rows = recognize_files(
-                    files,
-                    service=service,
-                    model=model,
-                    options=options,
-                    endpoint=endpoint,
-                    profile=profile,
-                    reuse=not no_reuse,
-                    signals=True,
-                )
-                async for row in rows:
-                    with _printing():
-                        sys.stdout.buffer.write(dumps(row) + b"\n")
-            except ImagesFailed as error:
-                for failure in error.failures:
-                    _err(f"{failure['image']}: {failure['message']} ({failure['code']})")
-                return error.exit_code
-            return 0
-
-        raise typer.Exit(run_loop(show))
+        raise typer.Exit(
+            print_rows(
+                files,
+                service=service,
+                pairs=option or [],
+                model=model,
+                endpoint=endpoint,
+                profile=profile,
+                reuse=not no_reuse,
+                log_level=log_level.value,
+            )
+        )
 
 
 @app.command()
@@ -292,19 +231,10 @@ def services(
 
     Example: `batchrec services dish`
     """
-    with _told(), _printing():
-        from .api.services import SERVICES
-        from .commands.tables import show_service, show_services
-        from .errors import JobError
-        from .job.spec import did_you_mean
+    with _told():
+        from .commands.show import show_catalogue
 
-        if name is None:
-            show_services()
-        elif name in SERVICES:
-            show_service(SERVICES[name])
-        else:
-            hint = did_you_mean(name, SERVICES) or "there are:"
-            raise JobError(f"{name!r} is not a service; {hint} {', '.join(SERVICES)}")
+        show_catalogue(name)
 
 
 @app.command()
@@ -315,13 +245,10 @@ def errors(
 
     Example: `batchrec errors 18`
     """
-    with _told(), _printing():
-        from .commands.tables import show_error, show_errors
+    with _told():
+        from .commands.show import show_codes
 
-        if code is None:
-            show_errors()
-        else:
-            show_error(code)
+        show_codes(code)
 
 
 @app.command()
@@ -354,66 +281,16 @@ def emulator(
     Example: `batchrec emulator --port 0 --qps 10 --daily 500`
     """
     limits = {"qps": qps, "daily": daily, "total": total, "latency": latency, "token_life": token_life}
+    given = [f"--{name}" for name in ("key", "secret") if _from_command_line(ctx, name)]
     with _told():
-        from .redact import remember
+        from .commands.emulator import serve_emulator
 
-        remember(*filter(None, (key, secret)))
-        _warn_of_arguments(ctx)
-        _emulate(limits | {"api_key": key, "secret_key": secret}, host, port, faults, allow_host or [])
+        serve_emulator(limits, key, secret, host, port, faults, allow_host or [], given)
 
 
-def _warn_of_arguments(ctx: typer.Context) -> None:
-    """Say that a secret on the command line can be seen by every user of the machine."""
-    sources = {f"--{name}": ctx.get_parameter_source(name) for name in ("key", "secret")}
-    if given := [option for option, source in sources.items() if source and source.name == "COMMANDLINE"]:
-        _err(
-            f"warning: {' and '.join(given)}: arguments are visible in the process list; "
-            "BATCHREC_EMULATOR_KEY and BATCHREC_EMULATOR_SECRET are not"
-        )
-
-
-def _emulate(values: dict[str, object], host: str, port: int, faults: Path | None, allowed: list[str]) -> None:
-    """Serve the emulator with these settings until stopped."""
-    from contextlib import closing
-
-    from .emulator import (
-        Emulator,
-        FaultPlan,
-        FaultPlanError,
-        HostError,
-        Settings,
-        SettingsError,
-        advice,
-        best,
-        changed,
-        serve_forever,
-    )
-    from .engine.process import run_loop
-    from .errors import JobError
-
-    def announce(emulator: Emulator) -> None:
-        print(emulator.url, flush=True)
-        if emulator.exposed:
-            _err(
-                f"warning: --host {host} is beyond loopback: other machines can use this emulator and change its "
-                "settings, and keys and images travel unencrypted"
-            )
-
-    with closing(best()) as answers:
-        try:
-            plan = FaultPlan.load(faults) if faults else None
-            settings = changed(Settings(), values | {"models": answers.models})
-            if line := advice(answers):
-                _err(line)
-            run_loop(lambda: serve_forever(settings, host, port, plan, announce, answers, allowed))
-        except FaultPlanError as exc:
-            raise JobError(*str(exc).split("\n")) from exc
-        except SettingsError as exc:
-            raise JobError(*(f"emulator: {line}" for line in str(exc).splitlines())) from exc
-        except HostError as exc:
-            raise JobError(f"--allow-host: {exc}") from exc
-        except OSError as exc:
-            raise JobError(f"{host}:{port}: {exc.strerror}; another --port, or 0 for any that is free") from exc
+def _from_command_line(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @app.command()
@@ -432,14 +309,9 @@ def login(
     Example: `batchrec login --profile shop`
     """
     with _told():
-        from .commands.login import ask, tried_at, try_and_keep
-        from .engine.process import run_loop
+        from .commands.login import login_at_terminal
 
-        host = tried_at(endpoint)
-        _err(f"the key is tried at {host}")
-        api_key, secret_key = ask("API Key"), ask("Secret Key")
-        path = run_loop(lambda: try_and_keep(profile, api_key, secret_key, account, host))
-        _err(f"the key works; kept as profile {profile!r} in {path}, for {host} alone")
+        login_at_terminal(profile, endpoint, account)
 
 
 @app.command()
@@ -449,27 +321,19 @@ def init(job: Annotated[Path, typer.Argument(metavar="[JOB.toml]")] = Path("job.
     Example: `batchrec init furniture.toml`
     """
     with _told():
-        from .errors import JobError
-        from .job.spec import template
+        from .commands.init import write_job_file
 
-        try:
-            with job.open("x", encoding="utf-8") as file:
-                file.write(template())
-        except OSError as exc:
-            raise JobError(f"{job}: {exc.strerror}; nothing was written") from exc
-        _err(f"wrote {job}; set input.paths, then: batchrec run {job}")
+        write_job_file(job)
 
 
 @quota_app.callback()
 def quota(ctx: typer.Context) -> None:
     """Show what each account has used of its quota, and correct it."""
-    from .commands.quota import open_counts
-
     if ctx.invoked_subcommand is None:
-        with _told(), open_counts() as counts, _printing():
-            from .commands.tables import show_quota
+        with _told():
+            from .commands.show import show_counts
 
-            show_quota(counts.usage())
+            show_counts()
 
 
 @quota_app.command("set")
@@ -483,15 +347,10 @@ def quota_set(
 
     Example: `batchrec quota set dish --today 120 --total 3400`
     """
-    from .commands.quota import open_counts
+    with _told():
+        from .commands.quota import set_counts
 
-    with _told(), open_counts() as counts:
-        from .commands.quota import resolve_account, resolve_service
-        from .errors import JobError
-
-        if today is None and total is None:
-            raise JobError("nothing to set: give --today, --total or both")
-        counts.correct(resolve_account(counts, account), resolve_service(counts, service), today=today, total=total)
+        set_counts(service, account, today=today, total=total)
 
 
 @quota_app.command("open")
@@ -503,14 +362,10 @@ def quota_open(
 
     Example: `batchrec quota open dish`
     """
-    from .commands.quota import open_counts
+    with _told():
+        from .commands.quota import reopen_service
 
-    with _told(), open_counts() as counts:
-        from .commands.quota import resolve_account
-        from .errors import JobError
-
-        if not counts.reopen(resolve_account(counts, account), service):
-            raise JobError(f"{service} is not closed")
+        reopen_service(service, account)
 
 
 def _refuse_later(name: str, does: str) -> None:
@@ -521,8 +376,9 @@ def _refuse_later(name: str, does: str) -> None:
     )
     def refused(ctx: typer.Context) -> None:
         from . import __version__
+        from .console.text import say
 
-        _err(f"batchrec {name}: version {__version__} does not have this command yet")
+        say(f"batchrec {name}: version {__version__} does not have this command yet")
         raise typer.Exit(2)
 
 
@@ -530,12 +386,10 @@ for _name, _does in LATER.items():
     _refuse_later(_name, _does)
 
 
-# -- shared by the commands
-
-
 @contextmanager
 def _told() -> Iterator[None]:
-    """What batchrec has to say to the user goes to standard error, and its exit code to the shell."""
+    """Print an error of batchrec to standard error, and end with its exit code."""
+    from .console.text import say
     from .errors import BatchrecError, JobError
     from .redact import redact
 
@@ -543,70 +397,7 @@ def _told() -> Iterator[None]:
         yield
     except BatchrecError as error:
         lines = error.complaints if isinstance(error, JobError) else (str(error),)
-        _err(*map(redact, lines))
+        say(*map(redact, lines))
         raise typer.Exit(error.exit_code) from None
     except (KeyboardInterrupt, typer.Abort):  # Abort: at a prompt
         raise typer.Exit(130) from None
-
-
-@contextmanager
-def _printing() -> Iterator[None]:
-    """For data: a disk that takes no more of it is an error, a reader that has gone (`| head`) is not worth a word."""
-    from .console.text import discard
-    from .errors import OutputFailed
-
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as exc:
-        discard(sys.stdout)
-        if isinstance(exc, BrokenPipeError):
-            raise typer.Exit(1) from None
-        raise OutputFailed(f"standard output: cannot be written: {exc.strerror}") from exc
-
-
-def _err(*lines: str) -> None:
-    from .console.text import say
-
-    say(*lines)
-
-
-def _log_to_stderr(level: LogLevel) -> None:
-    import logging
-
-    from .redact import RedactingFormatter
-
-    class ToStderr(logging.Handler):
-        """Looks standard error up anew each time: a live progress display replaces it."""
-
-        def emit(self, record: logging.LogRecord) -> None:
-            _err(*self.format(record).split("\n"))
-
-    handler = ToStderr()
-    handler.setFormatter(RedactingFormatter("%(levelname)s %(message)s"))
-    logging.basicConfig(level=level.value.upper(), handlers=[handler])
-
-
-def _kinds(words: list[str] | None) -> tuple[str, ...] | None:
-    from .errors import JobError
-    from .values import Kind
-
-    wrong = [word for word in words or () if word not in list(Kind)]
-    if wrong:
-        raise JobError(f"--retry-kind: {', '.join(wrong)} is no kind of failure; there are: {', '.join(Kind)}")
-    return tuple(words) if words else None
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    """`k=v` with v as TOML has it, or else as text."""
-    import tomllib
-
-    from .errors import JobError
-
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise JobError(f"--option {text!r}: expected K=V, for example top_num=3")
-    try:
-        return name, tomllib.loads(f"v = {value}")["v"]
-    except tomllib.TOMLDecodeError:
-        return name, value

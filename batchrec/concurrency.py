@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 _MOST = 64
+"""Items of a batch."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

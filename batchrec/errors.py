@@ -28,7 +28,7 @@ class BatchrecError(Exception):
 
 
 class JobError(BatchrecError):
-    """What the user wrote is wrong; nothing was sent. `complaints` are the lines to show, each complete."""
+    """Input of the user is wrong; nothing was sent. `complaints` are the lines to show, each complete."""
 
     exit_code = 2
 

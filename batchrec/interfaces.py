@@ -1,4 +1,4 @@
-"""What the parts expect of each other: a handful of tiny protocols."""
+"""Protocols between the parts of the program."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
@@ -14,6 +14,22 @@ class Source(Protocol):
         ...
 
 
+class ImageStore(Protocol):
+    """The only way to the bytes of an input. Methods may block, so that large or slow inputs belong in a thread."""
+
+    def locate(self, key: str) -> str:
+        """The input's name outside of the job, such as a path: caches that several jobs share know it by that."""
+        ...
+
+    def stat(self, key: str) -> tuple[int, int] | None:
+        """Size in bytes and time of the last change in nanoseconds; None where there is no such input."""
+        ...
+
+    def read(self, key: str) -> bytes | Failure:
+        """The bytes, or the failure of the image. Never raises for what a disk or a network does."""
+        ...
+
+
 class Output(Protocol):
     """One result file's format: pure, from a row to the bytes appended for it."""
 
@@ -24,7 +40,7 @@ class Output(Protocol):
 
     @property
     def header(self) -> bytes:
-        """What the file starts with; may be empty."""
+        """Beginning of the file; may be empty."""
         ...
 
     def encode(self, row: Row) -> bytes:
@@ -41,7 +57,7 @@ class Transport(Protocol):
 
 
 class CallLog(Protocol):
-    """Where it is noted how many calls are under way, so that a kill does not hide that they were made."""
+    """Log of the calls under way, so that a kill does not hide that they were made."""
 
     def sent(self, charges: Sequence[QuotaKey]) -> None:
         """Calls that are counted on these leave now. Raises OutputFailed."""
@@ -56,15 +72,15 @@ class CallLog(Protocol):
 
 
 class Account(Protocol):
-    """Who pays for the calls, and how a call says so."""
+    """Account that pays for the calls, and its authorization."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be written anywhere."""
+        """Secrets, which are never written anywhere."""
         ...
 
     async def authorize(self) -> Authorization:
-        """What the next call carries. Raises CredentialsRefused or ServiceUnavailable."""
+        """Authorization of the next call. Raises CredentialsRefused or ServiceUnavailable."""
         ...
 
     def on_refused(self, authorization: Authorization) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 _MASK = "[hidden]"
 _IN_ADDRESSES = re.compile(r"((?:access_token|client_id|client_secret|Bearer)[=: ]+)[^\s&\"'\\]+")
-_SHORTEST = 6
+_SHORTEST = 6  # characters: shorter secrets would mask ordinary words
 _PERCENT_ASCII = re.compile(rb"%[2-7]")  # not of Chinese in an address, which begins with %E4 to %E9
 _RARE = re.compile(rb"[A-SU-Y]")  # T and Z are in every line: in its time
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
@@ -80,7 +80,7 @@ def _without_secrets(text: str) -> str:
 
 @lru_cache(maxsize=4)
 def _spellings(secrets: frozenset[str]) -> re.Pattern[str]:
-    """What finds any of the secrets, the longest first: one may begin with another."""
+    """Pattern of all secrets, the longest first: one may begin with another."""
     spelt = ["".join(map(_spelt, secret)) for secret in sorted(secrets, key=len, reverse=True)]
     # Looked for first, since a hostile reply may begin a spelling a million times.
     begins = "|".join(sorted({_spelt(secret[0]) for secret in secrets}))

@@ -12,7 +12,7 @@ Row = dict[str, Any]
 
 
 class Kind(StrEnum):
-    """What sort of failure it was. The word is what `failures.jsonl` and `--retry-kind` use."""
+    """Kind of a failure. The word is used by `failures.jsonl` and `--retry-kind`."""
 
     THROTTLED = "throttled"
     EXHAUSTED = "exhausted"
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a call, or an image before any call, did not give an answer.
+    """Failure of a call, or of an image before any call.
 
     `code` is the service's number, or a batchrec word (`unreadable`, `timeout` ...) where the service did not
     speak. `counted` says whether the service may have counted the call: False only where no connection was made.
@@ -39,7 +39,7 @@ class Failure:
 
 
 class Reply(NamedTuple):
-    """What came back over the wire: the HTTP status and the whole body."""
+    """Reply of a server: the HTTP status and the whole body."""
 
     status: int
     body: bytes
@@ -47,7 +47,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """What a call carries to say who pays. `query` goes into the address, so the address is a secret too."""
+    """Authorization of a call. `query` goes into the address, so that the address is a secret too."""
 
     query: str = field(default="", repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -55,7 +55,7 @@ class Authorization:
 
 
 class QuotaKey(NamedTuple):
-    """What a call is counted on: account and service as counts name them, and the Beijing day on which it left."""
+    """Key of a count: account and service as counts name them, and the Beijing day on which a call left."""
 
     account: str
     service: str
@@ -165,7 +165,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What `summary.json` holds. `answered` counts rows; the first five are of the job, the others of this run.
+    """Content of `summary.json`. `answered` counts rows; the first five are of the job, the others of this run.
 
     `seconds` and `rate` (answers per second) are of this run, `resume_at` is ISO 8601 with offset, or None.
     `exit_code` is what the command line returns; it is not written to the file.
@@ -190,7 +190,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What images a service takes. Sides in pixels, `base64_bytes` of base64 text, `formats` in Pillow's names."""
+    """Images that a service takes. Sides in pixels, `base64_bytes` of base64 text, `formats` in Pillow's names."""
 
     base64_bytes: int = 4_000_000
     min_side: int = 15

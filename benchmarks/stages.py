@@ -42,7 +42,7 @@ OURS: dict[str, Places] = {
     "journal: note": (("batchrec.journal.calls", "Calls.sent"), ("batchrec.journal.calls", "Calls.settled")),
     "client: address, headers": (("batchrec.api.client", "Client.call"),),
     "client: body": (("batchrec.api.client", "Request.body"),),
-    "client: HTTP": (("batchrec.api.http", "HttpTransport.post"),),
+    "client: HTTP": (("batchrec.api.http", "SessionTransport.post"), ("batchrec.api.direct", "DirectTransport.post")),
     "client: verdict": (("batchrec.api.client", "parse_reply"),),
     "record: rows": (("batchrec.engine.engine", "answered"),),
     "record: groups": (

@@ -1,6 +1,7 @@
-"""The house plan, held against the code: who may import whom, and what is not done anywhere."""
+"""Architecture rules, checked against the code: layers, sizes, and things that are not done anywhere."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -9,6 +10,20 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "batchrec"
 LONGEST_FUNCTION = 60
+LONGEST_CLASS = 250
+MOST_PARAMETERS = 8
+MOST_AT_THE_TOP = 12
+
+TO_DO = ("engine", "journal", "limits", "outputs", "state")
+"""Folders whose classes are still to be split, and whose words are still to be written."""
+
+UNIT = re.compile(
+    r"(^|_)(SECONDS|MS|NS|BYTES|CHARACTERS|PIXELS|LINES|ROWS|CALLS|DAYS|HOURS|SHARE|DAY|SCANS|FILES)(_|$)"
+)
+"""Units that a constant's name may hold."""
+
+RIDDLE = re.compile(r"(What|Where|Who|Whose|How|Whatever|Whoever|Which|When|Why)\b")
+"""Beginnings that a docstring does not have."""
 
 FLOORS = (
     ("__main__",),
@@ -40,7 +55,7 @@ PLUGINS = {
 
 SHARED = {"sources": {"scope", "keys"}, "outputs": set(), "images": {"memory"}}
 
-EMBEDDED = {"engine.setup", "cli"}
+EMBEDDED = {"engine.setup", "commands.emulator"}
 """Who may know that there is an emulator."""
 
 
@@ -119,8 +134,9 @@ def test_the_emulator_shares_no_code_with_the_client() -> None:
 
 
 def test_two_doors_to_the_network() -> None:
-    """aiohttp is imported by http.py and by the emulator's server, and nowhere else."""
-    assert {a for a, b in EDGES if b == "/aiohttp" or b.startswith("/aiohttp.")} == {"api.http", "emulator.server"}
+    """aiohttp is imported by the transports and by the emulator's server, and nowhere else."""
+    users = {a for a, b in EDGES if b == "/aiohttp" or b.startswith("/aiohttp.")}
+    assert users == {"api.connections", "api.direct", "api.http", "emulator.server"}
 
 
 @pytest.mark.parametrize("name", PLUGINS)
@@ -173,12 +189,95 @@ def test_only_the_last_line_of_defence_catches_everything() -> None:
     assert broad == {"__main__"}
 
 
-def test_functions_can_be_seen_at_once() -> None:
-    """No function is longer than a screen; where one is, the message lists the longest."""
-    lengths = sorted(
+def lengths(*kinds: type[ast.AST]) -> list[tuple[int, str]]:
+    """Lines and name of every definition of these kinds, the longest last."""
+    return sorted(
         ((node.end_lineno or 0) - node.lineno + 1, f"{name}.{node.name}")
         for name, path in MODULES.items()
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(node, kinds) and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     )
-    assert lengths[-1][0] <= LONGEST_FUNCTION, f"the longest: {lengths[-5:]}"
+
+
+def test_functions_can_be_seen_at_once() -> None:
+    """No function is longer than a screen; where one is, the message lists the longest."""
+    found = lengths(ast.FunctionDef, ast.AsyncFunctionDef)
+    assert found[-1][0] <= LONGEST_FUNCTION, f"the longest: {found[-5:]}"
+
+
+def test_classes_have_one_job() -> None:
+    """No class is longer than 250 lines; where one is, it does several things."""
+    found = lengths(ast.ClassDef)
+    assert [(lines, name) for lines, name in found if lines > LONGEST_CLASS and room(name) not in TO_DO] == []
+
+
+def test_objects_are_made_of_few_parts() -> None:
+    """No `__init__` has more than eight parameters beside `self`."""
+    found = {
+        f"{name}.{node.name}": len(names)
+        for name, path in MODULES.items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+        for made in node.body
+        if isinstance(made, ast.FunctionDef) and made.name == "__init__"
+        for names in ([*made.args.posonlyargs, *made.args.args[1:], *made.args.kwonlyargs],)
+    }
+    assert {name: count for name, count in found.items() if count > MOST_PARAMETERS and room(name) not in TO_DO} == {}
+
+
+def test_the_top_folder_is_the_public_face() -> None:
+    """At most twelve modules beside the folders: what a newcomer reads first."""
+    assert len(list(PACKAGE.glob("*.py"))) <= MOST_AT_THE_TOP
+
+
+def constants(path: Path) -> Iterator[tuple[str, int]]:
+    """Numeric constants of a module that say neither unit nor reason: names and lines."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    body = tree(path).body
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        names = [target.id for target in targets if isinstance(target, ast.Name) and target.id.isupper()]
+        if not names or not _is_number(node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None):
+            continue
+        documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        commented = "#" in lines[node.lineno - 1] or lines[node.lineno - 2].lstrip().startswith("#")
+        if names and not (documented or commented or all(UNIT.search(name) for name in names)):
+            yield names[0], node.lineno
+
+
+def _is_number(value: ast.expr | None) -> bool:
+    """Whether it is a number, arithmetic on numbers and names, or several numbers at once."""
+    if isinstance(value, ast.UnaryOp):
+        return _is_number(value.operand)
+    if isinstance(value, ast.BinOp):
+        return _is_number(value.left) or _is_number(value.right)
+    if isinstance(value, ast.Tuple):
+        return any(map(_is_number, value.elts))
+    return isinstance(value, ast.Constant) and type(value.value) in (int, float)
+
+
+def test_numbers_say_what_they_are() -> None:
+    """Every numeric constant of a module has a docstring, a comment, or its unit in its name."""
+    silent = [
+        f"{name}:{line} {each}"
+        for name, path in MODULES.items()
+        for each, line in constants(path)
+        if room(name) not in TO_DO
+    ]
+    assert silent == []
+
+
+def test_docstrings_begin_with_their_subject() -> None:
+    """First lines are short, and do not begin with a question word."""
+    wrong = [
+        f"{name} {first}"
+        for name, path in MODULES.items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and ast.get_docstring(node)
+        for first in ((ast.get_docstring(node) or "").splitlines()[0],)
+        if RIDDLE.match(first) and room(name) not in TO_DO
+    ]
+    assert wrong == []

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from batchrec import __main__, cli
-from batchrec.commands import tables
+from batchrec.commands import recognize, run, tables
 from batchrec.errors import JobError, OutputFailed
 from batchrec.redact import remember
 from batchrec.values import Summary
@@ -46,21 +46,21 @@ HEAVY = {
 )
 def test_an_option_is_toml_or_else_text(text, expected):
     """K=V: V as TOML has it where it is TOML."""
-    assert cli._pair(text) == expected
+    assert recognize._pair(text) == expected
 
 
 def test_an_option_without_a_value_is_refused():
     """The complaint shows how it is written."""
     with pytest.raises(JobError, match="K=V"):
-        cli._pair("top_num")
+        recognize._pair("top_num")
 
 
 def test_kinds_of_failures_are_those_of_the_contract():
     """--retry-kind knows every kind, several at once, and no other word."""
-    assert cli._kinds(None) is None
-    assert cli._kinds(["transient", "image"]) == ("transient", "image")
+    assert run._kinds(None) is None
+    assert run._kinds(["transient", "image"]) == ("transient", "image")
     with pytest.raises(JobError, match="no kind"):
-        cli._kinds(["transient", "often"])
+        run._kinds(["transient", "often"])
 
 
 def test_the_last_line_tells_why_it_stopped_and_when_to_go_on(tmp_path):

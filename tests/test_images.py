@@ -1,7 +1,6 @@
 """batchrec.images, through its public functions, with pictures made on the spot."""
 
 import base64
-import errno
 import hashlib
 import io
 import math
@@ -143,72 +142,7 @@ def claimed_jpeg(width: int, height: int, **options: Any) -> bytes:
     return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
 
 
-# --- read, digest, encode
-
-
-def test_read_gives_the_whole_file(tmp_path: Path) -> None:
-    """The bytes are those of the file, whatever its name."""
-    path = tmp_path / "家居 é.jpg"
-    data = random.Random(0).randbytes(300_000)
-    path.write_bytes(data)
-    assert images.read(str(path)) == data
-
-
-@pytest.mark.parametrize(
-    ("name", "word", "message"),
-    [
-        ("missing.jpg", "unreadable", "no such file"),
-        ("empty.jpg", "empty", "the file has no bytes"),
-        ("folder", "unreadable", "is a folder"),
-        ("fifo", "unreadable", "is not a regular file"),
-        ("circle", "unreadable", "its links go round in a circle"),
-        ("empty.jpg/x.jpg", "unreadable", "no such file: a part of its path is not a folder"),
-        ("x" * 300, "unreadable", "its name is too long"),
-        ("a\0b.jpg", "unreadable", "its name holds a character that no file name can"),
-        ("\ud800.jpg", "unreadable", "its name holds a character that no file name can"),
-    ],
-)
-def test_read_says_in_words_why_it_cannot(tmp_path: Path, name: str, word: str, message: str) -> None:
-    """Nothing waits, nothing raises, and no message gives the folder away."""
-    (tmp_path / "empty.jpg").touch()
-    (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "circle").symlink_to("circle")
-    outcome = images.read(f"{tmp_path}/{name}")
-    assert outcome == Failure(Kind.IMAGE, word, message, counted=False)
-
-
-def test_read_refuses_a_device() -> None:
-    """A device is not read, however endless."""
-    outcome = images.read("/dev/zero")
-    assert outcome == Failure(Kind.IMAGE, "unreadable", "is not a regular file", counted=False)
-
-
-@pytest.mark.parametrize(
-    ("number", "message"),
-    [(errno.EACCES, "permission denied"), (errno.EIO, "the disk reports an error"), (errno.ESTALE, None)],
-)
-def test_read_translates_errors_of_the_system(
-    monkeypatch: pytest.MonkeyPatch, number: int, message: str | None
-) -> None:
-    """What the system reports becomes a failure of this one image."""
-
-    def fails(*_: object) -> int:
-        raise OSError(number, os.strerror(number), "/secret/folder/x.jpg")
-
-    monkeypatch.setattr(os, "open", fails)
-    expected = message or os.strerror(number).lower()
-    assert images.read("x.jpg") == Failure(Kind.IMAGE, "unreadable", expected, counted=False)
-
-
-def test_read_leaves_a_huge_file_alone(tmp_path: Path) -> None:
-    """Above MAX_FILE_BYTES the size is enough to refuse."""
-    path = tmp_path / "huge.bmp"
-    path.touch()
-    os.truncate(path, images.MAX_FILE_BYTES + 1)
-    outcome = images.read(str(path))
-    assert isinstance(outcome, Failure)
-    assert outcome.code == "too_large"
+# --- digest, encoder
 
 
 def test_an_encoder_is_ended_when_the_picture_gets_too_heavy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,11 +159,10 @@ def test_an_encoder_is_ended_when_the_picture_gets_too_heavy(monkeypatch: pytest
     assert len(prepared.data) <= 300_000 < max(lengths) < 370_000
 
 
-def test_digest_is_sha256_and_encode_is_base64() -> None:
-    """Both are what everybody else computes."""
+def test_digest_is_sha256() -> None:
+    """The digest of a content is its plain SHA-256."""
     data = bytes(range(256))
     assert images.digest(data) == hashlib.sha256(data).digest()
-    assert images.encode(data) == base64.b64encode(data)
 
 
 # --- sent as they are
@@ -495,7 +428,7 @@ def test_a_heavy_picture_is_encoded_coarser_before_it_is_shrunk() -> None:
         assert prepared.repaired == ("png to jpeg", f"jpeg quality {quality}")
     smaller = mended(data, ImageLimits(base64_bytes=5_000))
     assert smaller.repaired[0].startswith("shrunk 90x90 to ")
-    assert len(images.encode(smaller.data)) <= 5_000
+    assert len(base64.b64encode(smaller.data)) <= 5_000
 
 
 def test_a_carelessly_packed_png_is_packed_again() -> None:
@@ -510,7 +443,7 @@ def test_a_carelessly_packed_png_is_packed_again() -> None:
 def test_the_limit_is_on_the_base64_text() -> None:
     """4 bytes of text for every 3 begun: exactly at the limit is fine, a byte over is not."""
     data = saved(photo(), "JPEG")
-    text = len(images.encode(data))
+    text = len(base64.b64encode(data))
     assert mended(data, ImageLimits(base64_bytes=text), repair=False) == Prepared(data)
     assert refused(data, ImageLimits(base64_bytes=text - 1), repair=False)[0] == "too_large"
 
@@ -1005,7 +938,7 @@ def assert_acceptable(prepared: Prepared, limits: ImageLimits) -> Image.Image:
     assert limits.min_side <= min(result.size)
     assert max(result.size) <= limits.max_side
     assert max(result.size) <= min(result.size) * limits.max_ratio
-    assert len(images.encode(prepared.data)) <= limits.base64_bytes
+    assert len(base64.b64encode(prepared.data)) <= limits.base64_bytes
     return result
 
 

@@ -112,7 +112,7 @@ async def live(folder: Path, begin: float, end: float, how: str) -> None:
         return NOON + begin * HOUR + loop.time() - start
 
     @asynccontextmanager
-    async def connect(endpoint: str, seconds: float) -> AsyncIterator[Service]:
+    async def connect(endpoint: str, seconds: float, rate: float) -> AsyncIterator[Service]:
         yield Service(folder, now)
 
     environ = {

@@ -1,4 +1,4 @@
-"""Who pays: credentials, and the token that stands for them. One refresh for everybody, kept between runs.
+"""Accounts: credentials and the token obtained for them, refreshed once for all calls and kept between runs.
 
 Token facts (API pages, 2024-02): valid 30 days; old ones stay valid when a new one is fetched; `expires_in` in seconds.
 """
@@ -22,19 +22,27 @@ from ..interfaces import Transport
 from ..redact import redact, remember
 from ..state.directory import write_private
 from ..values import Authorization, Failure, Kind, Reply
+from .call import while_it_may_pass
 from .credentials import Credentials, key_digest
-from .retry import Breaker
 
 _log = logging.getLogger(__name__)
 
 TOKEN_PATH = "/oauth/2.0/token"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _DAY = 86_400
+"""Seconds before its end at which a token is renewed, or at a tenth of its life if that is shorter."""
+
 _RENEW_AGAIN = 60.0
+"""Seconds between attempts to renew a token that still works."""
+
 _TURN_SECONDS = 10.0
+"""Seconds that another process is waited for, while it fetches a token: a call takes no longer."""
+
 _LOOK_AGAIN = 0.05
-_LONGEST_TOKEN = 8000  # usual ones have 70 characters; they travel in an address, of which servers read some 8 KB
-_MESSAGE_CHARACTERS = 500
+"""Seconds between two looks at another process's lock."""
+
+_LONGEST_TOKEN = 8000  # characters; usual ones have 70; they travel in addresses, of which servers read 8 KB
+_MESSAGE_CHARACTERS = 500  # of the service's own words
 _HINT = "check the key and secret with `batchrec login`"
 
 
@@ -48,11 +56,11 @@ class BearerAccount:
         self._authorization = Authorization(headers=(("Authorization", f"Bearer {credentials.bearer}"),))
 
     async def authorize(self) -> Authorization:
-        """What every call carries."""
+        """Authorization of every call."""
         return self._authorization
 
     def on_refused(self, authorization: Authorization) -> None:
-        """There is no other key to try."""
+        """Raise CredentialsRefused: there is no other key to try."""
         raise CredentialsRefused("the service does not take the API Key (bearer) of this profile")
 
 
@@ -107,7 +115,7 @@ class TokenAccount:
         return (*self._credentials.secrets, *((self._token.text,) if self._token else ()))
 
     async def authorize(self) -> Authorization:
-        """The token of now, fetched or renewed if need be. Raises CredentialsRefused or ServiceUnavailable."""
+        """Current token, fetched or renewed if need be. Raises CredentialsRefused or ServiceUnavailable."""
         if not self._usable():
             async with self._lock:
                 while not self._usable():
@@ -115,7 +123,7 @@ class TokenAccount:
         return self._authorization
 
     def on_refused(self, authorization: Authorization) -> None:
-        """Drop the token that was sent, unless it was replaced since."""
+        """Drop a token that the service refused, unless it was replaced since."""
         if authorization is self._authorization:
             self._token = None
 
@@ -130,16 +138,15 @@ class TokenAccount:
             self._renew_at = self._now() + _RENEW_AGAIN
 
     async def _obtain_patiently(self) -> None:
-        breaker = Breaker(self._patience)
-        while (failure := await self._obtain()) is not None:
-            breaker.failed("token", self._time(), suspect=False)
-            if breaker.expired(self._time()):
-                raise ServiceUnavailable(f"no token from {self._url}: {failure.message}")
+        def tell(failure: Failure) -> None:
             _log.warning("no token yet: %s", failure.message)
-            await asyncio.sleep(breaker.probe_delay(self._rng))
+
+        failure = await while_it_may_pass(self._obtain, tell, patience=self._patience, time=self._time, rng=self._rng)
+        if failure is not None:
+            raise ServiceUnavailable(f"no token from {self._url}: {failure.message}")
 
     async def _obtain(self) -> Failure | None:
-        """Take the token that another process has fetched, or fetch one; the failure if there is none."""
+        """Take the token that another process has fetched, or fetch one; returns the failure if there is none."""
         if self._take_over():
             return None
         async with self._refresh_lock():
@@ -155,7 +162,7 @@ class TokenAccount:
 
     @asynccontextmanager
     async def _refresh_lock(self) -> AsyncIterator[None]:
-        """One process at a time fetches a token: the others wait for what it writes, though not for ever.
+        """Lock under which one process at a time fetches a token; the others wait for what it writes, for 10 s.
 
         Held for one request, not for the waits between them. Whoever cannot have it, since its holder is stuck or the
         folder is not writable, fetches all the same: two tokens do no harm.
@@ -227,7 +234,7 @@ def _acquired(lock: FileLock) -> bool:
 
 
 def read_token(reply: Reply, now: float) -> _Token | Failure:
-    """The token in a reply of the token endpoint, or a failure that may pass. Raises CredentialsRefused.
+    """Parse the token in a reply of the token endpoint; returns a failure that may pass. Raises CredentialsRefused.
 
     A wrong key is answered with HTTP 401 and `{"error": "invalid_client", ...}` (seen 2022 to 2026).
     """
@@ -247,5 +254,5 @@ def read_token(reply: Reply, now: float) -> _Token | Failure:
 
 
 def _lasts(life: object) -> TypeGuard[float]:
-    """Whether a token of that many seconds can be used at all: else the next would be asked for at once, for ever."""
+    """Whether a token's life in seconds is at least 1: with less, the next would be fetched at once, without end."""
     return isinstance(life, int | float) and not isinstance(life, bool) and life >= 1

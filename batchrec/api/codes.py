@@ -149,14 +149,14 @@ WORDS: dict[str, Word] = {
 
 
 def kind_of(number: int) -> Kind:
-    """How a code is treated. 2161xx are all faults of the request; what nobody documented is UNKNOWN."""
+    """Kind of an error code. All of 2161xx are faults of the request; an undocumented code is UNKNOWN."""
     if number in CODES:
         return CODES[number].kind
     return Kind.REQUEST if number // 100 == 2161 else Kind.UNKNOWN
 
 
 def kind_of_status(status: int) -> Kind:
-    """How an HTTP status without the service's JSON is treated."""
+    """Kind of an HTTP status that came without the service's JSON."""
     if status == 429:
         return Kind.THROTTLED
     if status == 413:

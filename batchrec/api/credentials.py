@@ -37,12 +37,12 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be written anywhere."""
+        """Secrets, which are never written anywhere."""
         return tuple(secret for secret in (self.api_key, self.secret_key, self.bearer) if secret)
 
 
 def credentials_file(environ: Mapping[str, str]) -> Path:
-    """Where profiles are kept; it need not exist."""
+    """Path of credentials.toml; the file need not exist."""
     return config_directory(environ) / "credentials.toml"
 
 
@@ -111,7 +111,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _not_private(status: os.stat_result, path: Path) -> str:
-    """Why an open file cannot be trusted with keys, and the remedy; empty where it can."""
+    """Reason why an open file cannot be trusted with keys, and the remedy; empty where it can."""
     if not stat.S_ISREG(status.st_mode):
         return "is not a regular file, but a pipe or a device"
     if os.name == "nt":  # Windows has access lists instead, and shows every file as readable by all

@@ -1,207 +1,110 @@
-"""aiohttp as the transport. The only place, with the emulator's server, that knows it; its errors become ours here."""
+"""HTTP transports: aiohttp's session by default, the direct one for high rates. Failures come back as values."""
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import NamedTuple
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import aiohttp
-from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.connector import Connection
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpProcessingError
-from aiohttp.tracing import Trace
 from yarl import URL
 
-from .. import __version__
-from ..errors import JobError
-from ..values import Failure, Kind, Reply
+from ..interfaces import Transport
+from ..values import Failure, Reply
+from .connections import HEADERS, Connector, Unconnected, broken_call, no_connection, proxy_for, read_reply
+from .direct import DirectTransport
 
-MAX_REPLY = 2 * 1024 * 1024
-"""Bytes of a reply that are read at most. Those with encyclopaedia text are some 50 KB, and JSON of nothing but empty
-objects takes 25 times its bytes as Python values."""
+DIRECT_ABOVE = 500.0
+"""Calls per second above which the direct transport is used: there the session's 50 us a call take 2.5 % of a core."""
 
 _CONNECT_SECONDS = 10.0
-_INTERIM = frozenset(range(100, 200)) - {101}
-"""Status codes that say nothing yet; after 101 comes something else than HTTP."""
 
 
 @asynccontextmanager
-async def open_transport(endpoint: str, call_seconds: float) -> AsyncIterator["HttpTransport"]:
-    """One pool of connections for a whole run, to one endpoint. `call_seconds` bounds a whole call."""
+async def open_transport(endpoint: str, call_seconds: float, rate: float = 0.0) -> AsyncIterator[Transport]:
+    """Open one pool of connections to one endpoint, for a whole run.
+
+    `call_seconds` bounds a whole call; `rate` is the highest number of calls per second that the run can ask for
+    (`math.inf` where it is not known), by which the transport is chosen.
+    """
     # Connecting (name, TCP, TLS, proxy) must give up first: a call that never left is not counted.
     limits = aiohttp.ClientTimeout(total=call_seconds, connect=min(0.9 * call_seconds, _CONNECT_SECONDS))
     proxy = proxy_for(endpoint)
     # Certificates are verified, always; SSL_CERT_FILE adds to what is trusted. The pool of workers bounds the calls.
-    async with _Connector(limit=0, ssl=ssl.create_default_context()) as connector:
-        yield HttpTransport(connector, proxy, limits)
+    connector = Connector(limit=0, ssl=ssl.create_default_context())
+    async with connector:
+        if rate > DIRECT_ABOVE:
+            yield DirectTransport(connector, proxy, limits)
+            return
+        # No cookies, and no netrc: nothing is sent but what a call carries.
+        async with aiohttp.ClientSession(
+            connector=connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=HEADERS,
+            timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect),
+            trust_env=False,
+        ) as session:
+            yield SessionTransport(session, proxy, call_seconds)
 
 
-def proxy_for(endpoint: str) -> str | None:
-    """The proxy that HTTPS_PROXY and NO_PROXY name for an endpoint. Plain http is for loopback: never proxied.
+class SessionTransport:
+    """Posts bytes through aiohttp's session, by its public API alone."""
 
-    Raises JobError where it is no proxy that can be used: going past it might be what its owner wants to prevent.
-    """
-    url = URL(endpoint)
-    proxies = getproxies_environment()
-    if url.scheme != "https" or proxy_bypass_environment(f"{url.host}:{url.port}", proxies):
-        return None
-    proxy = proxies.get("https")
-    if proxy is None:
-        return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if not _usable(proxy):
-        raise JobError("HTTPS_PROXY: expected http://host:port (the value is not shown: it may hold a password)")
-    return proxy
-
-
-def _usable(proxy: str) -> bool:
-    """Whether it is the address of an HTTP proxy. aiohttp would speak HTTP to any other, or go past it."""
-    try:
-        url = URL(proxy)
-    except ValueError:
-        return False
-    return url.scheme in ("http", "https") and bool(url.host)
-
-
-class _Unconnected(Exception):
-    """There is no connection, so the call never left; the cause says why."""
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells calls that never left from all others, and keeps no connection on which something came unasked."""
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the name is aiohttp's
-    ) -> Connection:
-        """As aiohttp does; whatever goes wrong before there is a connection is raised as _Unconnected."""
-        try:
-            return await super().connect(req, traces, timeout)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-            raise _Unconnected from exc
-
-    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
-        # A reply that arrived while the connection was idle would be taken for the answer of the next picture.
-        while (connection := await super()._get(key, traces)) is not None:
-            protocol = connection.protocol
-            if protocol is not None and not protocol.should_close:
-                return connection
-            connection.close()
-        return None
-
-
-class HttpTransport:
-    """Posts bytes over aiohttp's connections, and reads replies with its parser.
-
-    aiohttp's session would do both, at 105 us of processor time a call where this takes 50: it makes anew for each
-    call what is the same in all of them (`python -m benchmarks overhead` has both, as `client: HTTP`).
-    """
-
-    def __init__(self, connector: aiohttp.BaseConnector, proxy: str | None, limits: aiohttp.ClientTimeout) -> None:
-        self._connector = connector
-        self._proxy = URL(proxy) if proxy else None
-        self._limits = limits
-        self._target = lru_cache(maxsize=64)(self._make_target)
+    def __init__(self, session: aiohttp.ClientSession, proxy: str | None, call_seconds: float) -> None:
+        self._session = session
+        self._proxy = proxy
+        self._seconds = call_seconds
+        self._url = lru_cache(maxsize=64)(lambda text: URL(text, encoded=True))
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
-        """The reply, or why there is none. Redirects are not followed: the token must not go elsewhere."""
+        """Post, and return the reply or the failure. Redirects are not followed: the token must not go elsewhere."""
         try:
-            async with asyncio.timeout(self._limits.total):
-                return await self._exchange(self._target(url, *headers.items()), body)
-        except _Unconnected as exc:
-            return _unconnected(exc.__cause__, proxied=self._proxy is not None)
+            async with asyncio.timeout(self._seconds):
+                return await self._exchange(url, _Body(body), headers)
+        except Unconnected as exc:
+            return no_connection(exc.__cause__, proxied=self._proxy is not None)
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError, ValueError) as exc:
-            return _failure(exc)
+            return broken_call(exc)
 
-    async def _exchange(self, target: "_Target", body: bytes) -> Reply | Failure:
-        connection = await self._connector.connect(target.request, [], self._limits)
+    async def _exchange(self, url: str, body: "_Body", headers: Mapping[str, str]) -> Reply | Failure:
+        response = await self._session.post(
+            self._url(url), data=body, headers=headers, allow_redirects=False, proxy=self._proxy
+        )
         reusable = False
         try:
-            protocol, transport = connection.protocol, connection.transport
-            if protocol is None or transport is None or transport.is_closing():
-                raise _Unconnected from ConnectionResetError()
-            protocol.set_response_params(read_until_eof=True)
-            transport.writelines((target.head, b"Content-Length: %d\r\n\r\n" % len(body), body))
-            message, content = await protocol.read()
-            while message.code in _INTERIM:
-                message, content = await protocol.read()
-            reply = await _read(message.code, content)
+            reply = await read_reply(response.status, response.content)
             # A reply that came before all of the body had left is the last one of its connection.
-            reusable = isinstance(reply, Reply) and not message.upgrade and not transport.get_write_buffer_size()
+            reusable = isinstance(reply, Reply) and body.sent
             return reply
         finally:
             if reusable:
-                connection.release()
+                response.release()
             else:
-                connection.close()
-
-    def _make_target(self, url: str, *headers: tuple[str, str]) -> "_Target":
-        """Raises ValueError where a header has a line break in it, which would begin another one."""
-        request = aiohttp.ClientRequest(
-            "POST",
-            URL(url, encoded=True),
-            headers={"User-Agent": f"batchrec/{__version__}", "Accept": "application/json", **dict(headers)},
-            loop=asyncio.get_running_loop(),
-            proxy=self._proxy,
-        )
-        lines = [f"POST {request.url.raw_path_qs} HTTP/1.1"]
-        lines += (f"{name}: {value}" for name, value in request.headers.items() if name != "Content-Length")
-        if any("\r" in line or "\n" in line for line in lines):
-            raise ValueError("a header has more than one line")
-        return _Target(request, "\r\n".join((*lines, "")).encode())
+                response.close()
 
 
-class _Target(NamedTuple):
-    """What is the same in all calls to an address: how aiohttp connects to it, and how a request begins."""
+class _Body(aiohttp.Payload):
+    """Bytes of a request in one write, however many: aiohttp's own payload for bytes warns of more than 1 MB."""
 
-    request: aiohttp.ClientRequest
-    head: bytes
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body, content_type="application/octet-stream")
+        self._body = body
+        self.sent = False
+        """Whether all of it was handed to the connection."""
 
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        return len(self._body)
 
-async def _read(status: int, content: aiohttp.StreamReader) -> Reply | Failure:
-    body = bytearray()
-    while chunk := await content.readany():
-        body += chunk
-        if len(body) > MAX_REPLY:
-            return Failure(Kind.TRANSIENT, "not_json", f"the reply is larger than {MAX_REPLY >> 20} MB")
-    return Reply(status, bytes(body))
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return the body as text."""
+        return self._body.decode(encoding, errors)
 
-
-def _unconnected(exc: BaseException | None, *, proxied: bool) -> Failure:
-    """Why there is no connection; nothing was sent, so nothing can have been counted."""
-    match exc:
-        case aiohttp.ClientConnectorCertificateError():
-            return Failure(Kind.TRANSIENT, "tls", _certificate(exc.certificate_error), counted=False)
-        case aiohttp.ClientConnectorSSLError():
-            return Failure(Kind.TRANSIENT, "tls", f"no TLS connection to {exc.host}: {exc.strerror}", counted=False)
-        case aiohttp.ClientHttpProxyError():
-            message = f"the proxy made no connection: it answered HTTP {exc.status}"
-        case aiohttp.ClientConnectorError():
-            place = "the proxy" if isinstance(exc, aiohttp.ClientProxyConnectionError) else f"{exc.host}:{exc.port}"
-            way = " through the proxy" if proxied and place != "the proxy" else ""
-            message = f"no connection to {place}{way}: {exc.strerror or type(exc.os_error).__name__}"
-        case TimeoutError():
-            message = "no connection within the time"
-        case _:
-            whose = "the proxy made no connection" if proxied else "no connection"
-            message = f"{whose} ({type(exc).__name__})"
-    return Failure(Kind.TRANSIENT, "connection", message, counted=False)
-
-
-def _failure(exc: Exception) -> Failure:
-    """What went wrong after the call may have left, without the address: it holds the token."""
-    match exc:
-        case TimeoutError():
-            return Failure(Kind.TRANSIENT, "timeout", "no answer within limits.timeout")
-        case _:
-            return Failure(Kind.TRANSIENT, "disconnected", f"the connection broke ({type(exc).__name__})")
-
-
-def _certificate(error: Exception) -> str:
-    reason = getattr(error, "verify_message", None) or str(error)
-    return f"the server's certificate was not accepted: {reason}"
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write the body, and wait while the connection takes no more."""
+        await writer.write(self._body)
+        self.sent = True

@@ -1,4 +1,4 @@
-"""What happens after a failure. Everything that decides between asking again, giving up and stopping is in this file.
+"""Treatment of failures: the only place that decides between another attempt, giving up and stopping.
 
 Pure: times come in as arguments, jitter from the generator that is passed in.
 """
@@ -16,12 +16,17 @@ MISCONFIGURED_AFTER = 20
 """Faults of the request in a row, with nothing answered, that show the job to be wrong rather than an image."""
 
 _BACKOFF_FIRST = 0.5
+"""Seconds, at most, of the first pause; the ceiling doubles with each attempt."""
+
 _BACKOFF_MOST = 30.0
+"""Seconds of the longest pause."""
+
 _WITNESSES = 3
+"""Images that have to fail with no result between, before the service counts as failing for everybody."""
 
 
 class Action(Enum):
-    """What the engine does with the image, and with everything else, after a failure."""
+    """Action of the engine after a failure, for the image and for everything else."""
 
     AGAIN = "ask again after a backoff; an attempt is spent"
     REPEAT = "ask again as soon as the gate allows; no attempt is spent"
@@ -46,7 +51,7 @@ RETURNED: frozenset[int | str] = frozenset({4, 6, 14, 15, 17, 18, 19, 23, 100, 1
 
 
 def decide(failure: Failure) -> Action:
-    """What to do about a failed call."""
+    """Decide the action after a failed call."""
     if failure.code == PERMISSION_DENIED:
         return Action.CLOSE
     return ACTIONS[failure.kind]

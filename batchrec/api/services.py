@@ -38,7 +38,7 @@ one page gives for advanced_general are not relied on."""
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a reply becomes labels.
+    """Reading of a reply: the keys from which labels are made.
 
     `shape` is what stands under `key`: a "list" of labels, one "object" that is a label, or a "box". The other names
     are the service's keys for a label's fields; `box` is looked up in the label, `shared_box` beside the list.

@@ -1,1 +1,1 @@
-"""What each command of the command line does and prints."""
+"""Commands of the command line: their work and their output."""

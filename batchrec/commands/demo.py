@@ -1,14 +1,32 @@
-"""The demo job with its photographs: copied out of the installed package into a folder of the user's."""
+"""`batchrec demo`: the demo job with its photographs, copied from the package into a folder, and run there."""
 
+import os
+import shlex
 from pathlib import Path
 
+from ..console.output import log_to_stderr
+from ..console.progress import Style
+from ..console.text import say
+from ..engine.assembly import Options
 from ..errors import JobError, OutputFailed
+from ..job.loading import load_job
 from ..job.spec import SCHEMA_FILE
+from .run import run_to_its_end
 
 JOB = "demo.toml"
 _PHOTOS = "photos"
 _SCHEMA = "../batchrec/job/job.schema.json"
 """As `jobs/demo.toml` names it, from its place in the repository."""
+
+
+def run_demo(folder: Path, progress: Style) -> int:
+    """Unpack the demo job into a folder and run it on the embedded endpoint; returns the exit code."""
+    log_to_stderr("warning")
+    job = unpack(folder)
+    if progress != "none":
+        say(f"the demo job is {job}; again, or after a change: batchrec run {shlex.quote(str(job))}")
+    environ = {name: value for name, value in os.environ.items() if name != "BATCHREC_ENDPOINT"}
+    return run_to_its_end(load_job(job, environ=environ), Options(progress=progress, signals=True))
 
 
 def unpack(folder: Path) -> Path:

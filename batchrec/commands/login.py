@@ -17,6 +17,8 @@ from ..api.account import TokenAccount
 from ..api.credentials import Credentials, credentials_file, read_profiles, real_endpoint
 from ..api.endpoint import LIVE
 from ..api.http import open_transport
+from ..console.text import say
+from ..engine.process import run_loop
 from ..errors import JobError, OutputFailed
 from ..redact import remember
 from ..state.directory import make_private, write_private
@@ -24,6 +26,15 @@ from ..state.directory import make_private, write_private
 _SECONDS = 30.0
 _WAKE_EVERY = 0.2
 """Seconds between two looks for a Ctrl-C at a prompt."""
+
+
+def login_at_terminal(profile: str, endpoint: str, account: str) -> None:
+    """Ask for key and secret, try them at the endpoint, and keep them."""
+    host = tried_at(endpoint)
+    say(f"the key is tried at {host}")
+    api_key, secret_key = ask("API Key"), ask("Secret Key")
+    path = run_loop(lambda: try_and_keep(profile, api_key, secret_key, account, host))
+    say(f"the key works; kept as profile {profile!r} in {path}, for {host} alone")
 
 
 def ask(label: str) -> str:

@@ -1,41 +1,50 @@
-"""`batchrec quota`: the counts of an account, and how the command line names them."""
+"""`batchrec quota`: the counts of each account, and their correction."""
 
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
+
+from ..api.services import SERVICES
+from ..errors import JobError
+from ..limits.quota import Quota
+from ..state.directory import state_directory
 
 
 @contextmanager
-def open_counts() -> Iterator[Any]:
-    """The counts of all accounts on this machine, closed at the end of the block."""
-    import os
-    import time
-    from contextlib import closing
-
-    from ..limits.quota import Quota
-    from ..state.directory import state_directory
-
+def open_counts() -> Iterator[Quota]:
+    """Open the counts of all accounts on this machine; they are closed at the end of the block."""
     with closing(Quota(state_directory(os.environ), time.time)) as counts:
         yield counts
 
 
-def resolve_account(counts: Any, account: str | None) -> str:
-    """The account named, or the only one that is counted. Raises JobError where there are several or none."""
-    from ..errors import JobError
+def set_counts(service: str, account: str | None, *, today: int | None, total: int | None) -> None:
+    """Correct the calls of the Beijing day, of all days, or both. Raises JobError where neither is given."""
+    with open_counts() as counts:
+        if today is None and total is None:
+            raise JobError("nothing to set: give --today, --total or both")
+        counts.correct(resolve_account(counts, account), resolve_service(counts, service), today=today, total=total)
 
-    known = sorted({usage.account for usage in counts.usage()})
+
+def reopen_service(service: str, account: str | None) -> None:
+    """Forget that a service was used up. Raises JobError where it is not."""
+    with open_counts() as counts:
+        if not counts.reopen(resolve_account(counts, account), service):
+            raise JobError(f"{service} is not closed")
+
+
+def resolve_account(counts: Quota, account: str | None) -> str:
+    """Resolve the account: the one named, or the only one. Raises JobError where there are several or none."""
     if account is not None:
         return account
+    known = sorted({usage.account for usage in counts.usage()})
     if len(known) != 1:
         raise JobError(f"--account: name one of {', '.join(known) or 'none yet'}")
-    return str(known[0])
+    return known[0]
 
 
-def resolve_service(counts: Any, service: str) -> str:
-    """`service` as counts name it: an EasyDL service goes with its model, as in `easydl_detection/itcast_fruit`."""
-    from ..api.services import SERVICES
-    from ..errors import JobError
-
+def resolve_service(counts: Quota, service: str) -> str:
+    """Check a service as counts name it: an EasyDL service goes with its model, `easydl_detection/itcast_fruit`."""
     name, _, model = service.partition("/")
     if name not in SERVICES or SERVICES[name].custom != bool(model):
         known = ", ".join(sorted({usage.service for usage in counts.usage()}))

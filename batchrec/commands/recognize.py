@@ -1,9 +1,11 @@
-"""A few files without a job file: the same engine, in a folder that is thrown away afterwards."""
+"""`batchrec recognize`: a few files without a job file, by the same engine in a temporary folder."""
 
 import asyncio
 import contextlib
 import os
+import sys
 import tempfile
+import tomllib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ from typing import Any
 import orjson
 
 from ..api.services import OptionValue
+from ..console.output import log_to_stderr, printing
+from ..console.text import say
 from ..engine.assembly import Options, run
+from ..engine.process import run_loop
 from ..errors import BatchrecError, JobError
-from ..exact_json import loads
+from ..exact_json import dumps, loads
 from ..job.loading import build_job
 from ..state.output_directory import FAILURES
 from ..values import Row, Summary
@@ -74,6 +79,56 @@ async def recognize(
             await asyncio.wait({running})
         if summary.exit_code:
             raise ImagesFailed(_failures(Path(directory)), summary)
+
+
+def print_rows(
+    files: Sequence[str],
+    *,
+    service: str,
+    pairs: Sequence[str],
+    model: str | None,
+    endpoint: str | None,
+    profile: str,
+    reuse: bool,
+    log_level: str,
+) -> int:
+    """Recognize files and print rows as in results.jsonl; `pairs` are options `K=V`. Returns the exit code."""
+    log_to_stderr(log_level)
+    options = dict(_pair(text) for text in pairs)
+
+    async def show() -> int:
+        rows = recognize(
+            files,
+            service=service,
+            model=model,
+            options=options,
+            endpoint=endpoint,
+            profile=profile,
+            reuse=reuse,
+            signals=True,
+        )
+        try:
+            async for row in rows:
+                with printing():
+                    sys.stdout.buffer.write(dumps(row) + b"\n")
+        except ImagesFailed as error:
+            for failure in error.failures:
+                say(f"{failure['image']}: {failure['message']} ({failure['code']})")
+            return error.exit_code
+        return 0
+
+    return run_loop(show)
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """`k=v` with v as TOML has it, or else as text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise JobError(f"--option {text!r}: expected K=V, for example top_num=3")
+    try:
+        return name, tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        return name, value
 
 
 def _account(

@@ -13,11 +13,12 @@ from ..state.output_directory import SUMMARY
 from ..times import iso_utc
 
 _LATELY = 60.0
+"""Seconds over which the rate is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepStatus:
-    """How many images are answered, failed and still to be asked about at a step."""
+    """Images of a step: with a result, failed, and remaining."""
 
     step: str
     answered: int
@@ -27,7 +28,7 @@ class StepStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How far a job is. `rate` is in answers/s over the last minute; `seconds_left` at that rate, None if unknown.
+    """Progress of a job. `rate` is in results/s over the last minute; `seconds_left` at that rate, None if unknown.
 
     `stopped_by` and `resume_at` are what the last run that came to its end said, None while one runs.
     """
@@ -47,7 +48,7 @@ class Status:
 
 
 def status(directory: Path, *, running: bool, now: Callable[[], float] = time.time) -> Status:
-    """How far the job of an output directory is. Raises JobError where it is none, or cannot be read."""
+    """Read the progress of an output directory's job. Raises JobError where it is none, or cannot be read."""
     try:
         with reading(directory) as journal:
             counts, states = journal.counts(), journal.by_step()
@@ -78,7 +79,7 @@ def status(directory: Path, *, running: bool, now: Callable[[], float] = time.ti
 
 
 def _last(directory: Path) -> dict[str, str | None]:
-    """What the last run said at its end."""
+    """Summary of the last run; empty where there is none."""
     try:
         said = orjson.loads((directory / SUMMARY).read_bytes())
     except (FileNotFoundError, ValueError):

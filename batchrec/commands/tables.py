@@ -1,4 +1,4 @@
-"""What the commands print to standard output: tables for a person, and objects for a program."""
+"""Tables and JSON objects that the commands print to standard output."""
 
 from collections.abc import Iterable, Sequence
 from heapq import nsmallest
@@ -24,11 +24,17 @@ from .estimate import Plan
 from .status import Status
 from .verify import Findings
 
-_NARROWEST = 100
+_LEAST_COLUMNS = 200
+"""Width where standard output is no terminal: lines do not fold."""
 
 _MOST_ANSWERS = 40
+"""Lines of results: more scroll off the screen."""
+
 _MOST_LABELS = 3
+"""Labels in a line."""
+
 _LEAST_SCORE = 0.01
+"""Lowest score that is shown: below it a label is noise."""
 
 
 def show_services() -> None:
@@ -107,7 +113,7 @@ def show_quota(usage: Iterable[Usage]) -> None:
 
 
 def show_findings(findings: Findings) -> None:
-    """What `verify` found wrong, a line each, and how the job stands."""
+    """Print the problems that `verify` found, a line each, and the counts of the job."""
     console, counts = _console(), findings.counts
     for problem in findings.told:
         console.print(visible(problem), markup=False)
@@ -127,7 +133,7 @@ def show_json(found: Plan | Status) -> None:
 
 
 def show_plan(plan: Plan) -> None:
-    """What a run would do: where calls go, how the images stand, a line a step, and when it would be done."""
+    """Print a plan: endpoint, images, a line for each step, and the expected end."""
     console = _console()
     console.print(
         f"endpoint: {plan.endpoint}\n"
@@ -162,7 +168,7 @@ def _between(expected: int, least: int, most: int) -> str:
 
 
 def show_status(status: Status) -> None:
-    """How far a job is: all of it, a line a step, and whether it goes on."""
+    """Print the progress of a job: in all, for each step, and whether it is running."""
     console = _console()
     share = f"{status.done_share:.1%}"
     console.print(
@@ -185,7 +191,7 @@ def _goes_on(status: Status) -> str:
 
 
 def show_answers(directory: Path, steps: Sequence[str]) -> None:
-    """What a job's results say, a line an image and step in the order of the images; at most 40 of them."""
+    """Print results, a line for each image and step in the order of the images; at most 40 of them."""
     path = directory / JsonlOutput.filename
 
     def place(row: Row) -> tuple[str, int]:
@@ -228,7 +234,7 @@ def _show(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
 def _console() -> Console:
     """Standard output; where it is no terminal, lines are wide enough not to fold."""
     console = Console(highlight=False, emoji=False)  # a file may be called :cat:.jpg
-    width = None if console.is_terminal else max(console.width, 2 * _NARROWEST)
+    width = None if console.is_terminal else max(console.width, _LEAST_COLUMNS)
     return Console(highlight=False, emoji=False, width=width)
 
 

@@ -24,6 +24,7 @@ from ..journal import AnswerPlace, Counts, Reader, reading
 from ..outputs import CsvOutput, JsonlOutput
 from ..outputs.csv import DIALECT
 from ..outputs.files import read_row
+from ..sources import FileStore
 from ..state.output_directory import FAILURES, SUMMARY
 from ..values import Failure, QuotaKey, Row
 
@@ -31,12 +32,14 @@ MOST_TOLD = 50
 """Problems that are told; of the others only the number."""
 
 _BATCH = 1000
+"""Inputs that are hashed between two reads of the journal."""
+
 _NO_SUCH_FILE = "no such file"
 
 
 @dataclass(slots=True)
 class Findings:
-    """What was found wrong, each as a sentence; `problems` counts those beyond `MOST_TOLD` too."""
+    """Problems of an output directory, each as a sentence; `problems` counts those beyond `MOST_TOLD` too."""
 
     counts: Counts
     told: list[str] = field(default_factory=list)
@@ -230,11 +233,11 @@ def _same(path: Path, expected: Iterable[bytes]) -> bool:
 
 def _check_files(directory: Path, journal: Reader, findings: Findings) -> None:
     """The bytes of the inputs that are still there must be those that were answered."""
-    base = directory.resolve() / (journal.note("base") or ".")
+    store = FileStore(directory.resolve() / (journal.note("base") or "."))
 
     def problem(known: tuple[str, bytes]) -> str | None:
         key, sha256 = known
-        data = images.read(str(base / key))
+        data = store.read(key)
         if isinstance(data, Failure):
             return data.message
         return "" if images.digest(data) == sha256 else "its bytes have changed; run the job again"

@@ -1,1 +1,1 @@
-"""What a person sees on a terminal: progress and messages."""
+"""Terminal: progress, messages and data."""

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live line on a terminal, plain lines elsewhere. Written to standard error."""
+"""Display of progress on standard error: a live line on a terminal, plain lines elsewhere."""
 
 import asyncio
 import sys
@@ -22,7 +22,7 @@ _WINDOW_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Where a run stands: images and steps `done` of `total`, how many of them failed, the calls/s that are allowed.
+    """State of a run: images and steps `done` of `total`, the failed ones among them, and the allowed calls/s.
 
     `allowed` is None where nothing is called, `until` when it goes on, where it waits for the service's next day, and
     `what` what is counted a second.

@@ -1,4 +1,4 @@
-"""What the emulator saw, to be read by tests: in this process as an object, from others as JSON."""
+"""Counters of the emulator for tests: an object in this process, JSON for others."""
 
 from collections import Counter, deque
 from collections.abc import Iterable

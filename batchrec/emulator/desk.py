@@ -22,7 +22,7 @@ JSON = "application/json;charset=UTF-8"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back, and the word it is counted under."""
+    """Reply, and the word under which it is counted."""
 
     outcome: str
     body: bytes
@@ -63,7 +63,7 @@ class Desk:
         return self._now() + self.settings.clock_offset
 
     async def pause(self) -> None:
-        """What every answer takes."""
+        """Wait for the latency that every reply has."""
         if self.settings.latency:
             await asyncio.sleep(self.settings.latency)
 

@@ -130,7 +130,7 @@ class FaultPlan(BaseModel):
             raise FaultPlanError("\n".join(f"{origin}: {complaint(error)}" for error in exc.errors())) from exc
 
     def pick(self, service: str, number: int) -> Fault | None:
-        """What happens to the `number`-th call of `service`, counted from 1; None: nothing."""
+        """Pick the fault of the `number`-th call of `service`, counted from 1; None where there is none."""
         return next((fault for place, fault in enumerate(self.faults) if self._hits(place, service, number)), None)
 
     def _hits(self, place: int, service: str, number: int) -> bool:

@@ -1,4 +1,4 @@
-"""What the service says of a picture before it looks at it: from base64 text to a `Picture` or an error code.
+"""Checks before recognition: from base64 text to a `Picture` or an error code.
 
 Only headers are read and nothing is decoded, so a decompression bomb costs no more than any other file.
 """

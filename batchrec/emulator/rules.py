@@ -1,4 +1,4 @@
-"""What the gateway decides: who may call, how often, and under which number it answers.
+"""Rules of the gateway: authorization, rate and quota limits, and their error codes.
 
 Two rules hold in this file. Nothing here reads a clock, a socket or the global random state: the time comes
 as `at` (Unix seconds), randomness as a `random.Random`. And nothing is forgotten between calls but what a
@@ -161,7 +161,7 @@ def authorize(settings: Settings, tokens: Tokens, access_token: str, authorizati
 
 
 class Limits:
-    """How much each service of the account has been used; every service counts for itself (official FAQ)."""
+    """Usage of the account by service; each service has limits of its own (official FAQ)."""
 
     def __init__(self) -> None:
         self._recent: dict[str, deque[float]] = {}

@@ -54,7 +54,7 @@ class Emulator:
 
     @property
     def counters(self) -> Counters:
-        """What arrived and what became of it."""
+        """One received call and its outcome."""
         return self._desk.counters
 
     @property

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-MIB = 1024 * 1024
+MIB = 1024 * 1024  # bytes
 SECRET = frozenset({"api_key", "secret_key", "bearer"})
 """Settings whose values are never shown."""
 

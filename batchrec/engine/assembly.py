@@ -1,4 +1,4 @@
-"""A job in, a summary out: the one place that knows every part, and puts them together."""
+"""Assembly of a run: a job goes in, a summary comes out. The only module that knows every part."""
 
 import asyncio
 import contextlib
@@ -53,28 +53,33 @@ from .setup import (
     credentials_of,
     destination,
     hold,
+    image_store,
     inputs_of,
     known_answers,
     open_provider,
     payer,
+    rate_of,
 )
 
 _log = logging.getLogger(__name__)
 
 
 _FEWEST_WORKERS = 16
+"""Workers of a lane at the start, at any rate."""
+
 _SECONDS_OF_CALLS = 4
+"""Seconds that a slow call takes: at the start there are workers enough for calls that all are so slow."""
 
 Watcher = Callable[[Sequence[bytes]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line adds to a job. `limit`: at most so many unanswered images (None: all).
+    """Options of the command line beside the job. `limit`: at most so many images without a result (None: all).
 
-    `reuse`: take known answers of earlier jobs; `reuse_models`: those of EasyDL models too, which may have been trained
-    anew since. `signals`: heed SIGINT and SIGTERM. `on_rows` is called on the event loop with the lines of every group
-    that was committed to results.jsonl.
+    `reuse`: take cached results of earlier jobs; `reuse_models`: those of EasyDL models too, which may have been
+    trained anew since. `signals`: handle SIGINT and SIGTERM. `on_rows` is called on the event loop with the lines of
+    every group that was committed to results.jsonl.
     """
 
     wishes: RunRequest = field(default_factory=RunRequest)
@@ -87,46 +92,31 @@ class Options:
 
 
 @asynccontextmanager
-async def _over_http(endpoint: str, call_seconds: float) -> AsyncIterator[Transport]:
-    from ..api.http import open_transport
+async def _over_http(endpoint: str, call_seconds: float, rate: float) -> AsyncIterator[Transport]:
+    from ..api.http import open_transport  # aiohttp takes 160 ms to import: a finished job needs none
 
-    async with open_transport(endpoint, call_seconds) as transport:
+    async with open_transport(endpoint, call_seconds, rate) as transport:
         yield transport
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where a run gets the time (Unix seconds) and its connections from; virtual hours have others than the real."""
+    """Source of the time (Unix seconds) and of connections. Tests in virtual hours have others than the real.
+
+    `connect` is given the endpoint, the seconds that a call may take, and the highest number of calls per second.
+    """
 
     now: Callable[[], float] = time.time
-    connect: Callable[[str, float], AbstractAsyncContextManager[Transport]] = _over_http
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One run of a job: what it was asked for, and what it works on."""
-
-    job: Job
-    options: Options
-    credentials: Credentials
-    service: Provider
-    state: Path
-    journal: Journal
-    files: ResultFiles
-    stopper: Stopper
-    started: float
-    known: AnswerCache | None
-    looks: InspectionCache
-    world: Environment
+    connect: Callable[[str, float, float], AbstractAsyncContextManager[Transport]] = _over_http
 
 
 async def run(
     job: Job, options: Options | None = None, environ: Mapping[str, str] | None = None, world: Environment | None = None
 ) -> Summary:
-    """Run or resume a job; see the summary's `exit_code` for how it ended. `environ` None: the process's.
+    """Run or resume a job; the summary's `exit_code` says how it ended. `environ` None: the process's.
 
-    Raises JobError, DirectoryBusy, OutputFailed and Interrupted; whatever else ends a run early is in the log and the
-    summary, with what was answered saved.
+    Raises JobError, DirectoryBusy, OutputFailed and Interrupted. Whatever else ends a run early is in the log and the
+    summary, and the results until then are saved.
     """
     options, world = options or Options(), world or Environment()
     environ = os.environ if environ is None else environ
@@ -134,195 +124,258 @@ async def run(
     credentials = credentials_of(job, environ)
     if options.progress != "none":
         say(f"{job.name}: {destination(job, credentials)}")
-    state = state_directory(environ)
     entries = inputs_of(job)
-    stopper = Stopper()
-    async with AsyncExitStack() as stack:
-        stack.enter_context(rare_collections)
-        stack.enter_context(stopper.listening() if options.signals else contextlib.nullcontext())
-        stack.enter_context(hold(job.directory))
-        journal = stack.enter_context(closing(Journal(job.directory)))
-        service = await stack.enter_async_context(open_provider(job))
-        files = ResultFiles(job.directory, [OUTPUTS[name] for name in job.output.formats], {})
-        known = known_answers(job, state, credentials, world.now)
-        if known is not None:
-            stack.enter_context(closing(known))
-        looks = stack.enter_context(closing(InspectionCache(state)))
-        this = _Run(job, options, credentials, service, state, journal, files, stopper, started, known, looks, world)
-        opened = await _open(this, entries)
-        horizon = journal.queue.horizon(list(opened.steps.values()), options.limit)
-        engine, refreshes = None, 0
-        if journal.queue.unfinished(list(opened.steps.values()), horizon):
-            engine, refreshes = await _ask(this, opened, horizon)
-        return _conclude(this, opened, engine, refreshes, horizon)
+    async with Run.opened(job, options, credentials, state_directory(environ), world) as this:
+        report = await this.open_directory(entries)
+        horizon = this.horizon(report)
+        if this.unfinished(report, horizon):
+            await this.recognize(report, horizon)
+        return this.conclude(report, horizon, started)
 
 
-# -- before
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Parts of a run that need closing: the journal, result files, caches and the provider of results."""
+
+    journal: Journal
+    files: ResultFiles
+    provider: Provider
+    stopper: Stopper
+    known: AnswerCache | None
+    looks: InspectionCache
 
 
-async def _open(this: _Run, entries: Iterator[InputEntry | Ignored | Notice]) -> OpenReport:
-    """List the inputs and bring the directory in order, in a thread; it may take minutes, so it is shown."""
-    try:
-        async with shown(this.options.progress, lambda: None):
-            opened = await asyncio.to_thread(
-                open_directory,
-                this.job,
-                this.journal,
-                this.files,
-                entries,
-                this.options.wishes,
-                this.stopper.came,
-                this.service.name,
-                this.known,
-                this.looks,
+class Run:
+    """One run of a job, in the order of its methods. The output directory is held for as long as `opened` lasts."""
+
+    def __init__(
+        self, job: Job, options: Options, credentials: Credentials, state: Path, world: Environment, parts: _Parts
+    ) -> None:
+        self._job, self._options, self._credentials, self._state, self._world = job, options, credentials, state, world
+        self._journal, self._files, self._known = parts.journal, parts.files, parts.known
+        self._parts, self._stopper = parts, parts.stopper
+        self._rng = random.Random()
+        self._engine: Engine | None = None
+        self._refreshes = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, job: Job, options: Options, credentials: Credentials, state: Path, world: Environment
+    ) -> AsyncIterator["Run"]:
+        """Hold the output directory and open what a run works on. Raises DirectoryBusy, JobError, OutputFailed."""
+        stopper = Stopper()
+        async with AsyncExitStack() as stack:
+            stack.enter_context(rare_collections)
+            stack.enter_context(stopper.listening() if options.signals else contextlib.nullcontext())
+            stack.enter_context(hold(job.directory))
+            journal = stack.enter_context(closing(Journal(job.directory)))
+            provider = await stack.enter_async_context(open_provider(job))
+            files = ResultFiles(job.directory, [OUTPUTS[name] for name in job.output.formats], {})
+            known = known_answers(job, state, credentials, world.now)
+            if known is not None:
+                stack.enter_context(closing(known))
+            looks = stack.enter_context(closing(InspectionCache(state)))
+            parts = _Parts(journal, files, provider, stopper, known, looks)
+            yield cls(job, options, credentials, state, world, parts)
+
+    async def open_directory(self, entries: Iterator[InputEntry | Ignored | Notice]) -> OpenReport:
+        """List the inputs and bring the directory in order, in a thread; it may take minutes, so it is shown."""
+        try:
+            async with shown(self._options.progress, lambda: None):
+                report = await asyncio.to_thread(
+                    open_directory,
+                    self._job,
+                    self._journal,
+                    self._files,
+                    entries,
+                    self._options.wishes,
+                    self._stopper.came,
+                    self._parts.provider.name,
+                    self._known,
+                    self._parts.looks,
+                )
+        except OSError as exc:
+            raise writing(self._job.directory, exc) from exc
+        _log_report(report)
+        return report
+
+    def horizon(self, report: OpenReport) -> int:
+        """Position of the last input of this run, by `limit`."""
+        return self._journal.queue.horizon(list(report.steps.values()), self._options.limit)
+
+    def unfinished(self, report: OpenReport, horizon: int) -> bool:
+        """Whether any image up to the horizon has neither a result nor a failure."""
+        return bool(self._journal.queue.unfinished(list(report.steps.values()), horizon))
+
+    async def recognize(self, report: OpenReport, horizon: int) -> None:
+        """Connect to the service, or to an emulator in this process, and run the engine to its end."""
+        job = self._job
+        async with AsyncExitStack() as stack:
+            endpoint = await stack.enter_async_context(self._parts.provider.reached())
+            transport = await stack.enter_async_context(self._world.connect(endpoint, job.limits.timeout, rate_of(job)))
+            account = self._account(endpoint, transport)
+            quota = stack.enter_context(closing(Quota(self._state, self._world.now)))
+            # An emulator in this process is nobody else's, and has a rate of its own.
+            paces = stack.enter_context(closing(SharedRates(None if job.account.endpoint == EMBEDDED else self._state)))
+            await stack.enter_async_context(self._files)
+            steps = self._steps(report)
+            backlog = Backlog(self._journal, tuple(steps), horizon)
+            preparation = Preparation(image_store(job), backlog.wake)
+            duplicates = Duplicates(self._journal, self._files, steps, self._known, self._world.now)
+            lanes = [
+                Lane(gate, {number: steps[number] for number in numbers}, backlog, preparation.take_place, *workers)
+                for gate, numbers, workers in self._gates(report, account, quota, paces)
+            ]
+            engine = self._engine = Engine(
+                lanes,
+                backlog,
+                preparation,
+                duplicates,
+                Recorder(self._journal, self._files, duplicates.remember, self._options.on_rows),
+                Client(endpoint, transport, time.perf_counter),
+                now=self._world.now,
+                rng=self._rng,
             )
-    except OSError as exc:
-        raise writing(this.job.directory, exc) from exc
-    for notice in opened.notices:
-        _log.warning("%s", notice)
-    for reason in opened.again:
-        _log.warning("%s", reason)
-    if opened.outcome_unknown:
-        most = "at most " if opened.upper_bound else ""
+            self._stopper.ask = engine.stop
+            if self._stopper.came():
+                engine.stop()
+            async with shown(self._options.progress, _watch(engine, self._journal.reader.counts())):
+                await engine.run()
+            self._refreshes = account.refreshes
+
+    def conclude(self, report: OpenReport, horizon: int, started: float) -> Summary:
+        """Write the views of the journal, and return the summary. `started` is in monotonic seconds."""
+        directory, journal = self._job.directory, self._journal
+        write_failures(directory, journal.reader.failures())
+        counts = journal.reader.counts()
+        tally = self._engine.tally if self._engine else Tally()
+        end = exit_status(self._facts(counts, horizon))
+        seconds = time.monotonic() - started
+        summary = Summary(
+            images=counts.images,
+            answered=counts.answered,
+            failed=counts.failed,
+            duplicates=counts.duplicates,
+            ignored=report.ignored,
+            calls=tally.calls,
+            throttled=tally.throttled,
+            retries=tally.retries,
+            token_refreshes=self._refreshes,
+            outcome_unknown=report.outcome_unknown,
+            seconds=round(seconds, 3),
+            rate=round(tally.answered / seconds, 3) if seconds > 0 else 0.0,
+            stopped_by=end.stopped_by,
+            resume_at=end.resume_at,
+            exit_code=end.exit_code,
+        )
+        write_summary(directory, summary)
+        journal.conclude(self._files.stamps())
+        if self._known is not None:
+            self._known.end_run(journal.note("run"))
+        return summary
+
+    def _account(self, endpoint: str, transport: Transport) -> TokenAccount | BearerAccount:
+        if self._credentials.bearer:
+            return BearerAccount(self._credentials)
+        return TokenAccount(
+            endpoint,
+            self._credentials,
+            transport,
+            cache=None if self._job.account.endpoint == EMBEDDED else self._state,
+            patience=self._job.limits.patience,
+            now=self._world.now,
+            time=asyncio.get_running_loop().time,
+            rng=self._rng,
+        )
+
+    def _gates(
+        self, report: OpenReport, account: TokenAccount | BearerAccount, quota: Quota, paces: SharedRates
+    ) -> Iterator[tuple[Gate, tuple[int, ...], tuple[int, int]]]:
+        """Yield for each service its gate, the numbers of its steps, and the workers of its lane: (at first, at most).
+
+        All gates together let as many calls be in flight as the job allows.
+        """
+        job = self._job
+        in_flight = job.limits.concurrency or MOST_WORKERS
+        slots, most = asyncio.Semaphore(in_flight), min(MOST_WORKERS, in_flight + PREPARING)
+        for name, members in by_service(job).items():
+            numbers = tuple(report.steps[step.name] for step in members)
+            caps = caps_of(job, members)
+            gate = Gate(
+                name,
+                account,
+                payer(job, self._credentials),
+                caps,
+                quota,
+                paces,
+                self._journal.calls,
+                slots,
+                patience=job.limits.patience,
+                wait=job.limits.on_daily_limit == "wait",
+                proven=self._journal.queue.answered(numbers),
+                time=asyncio.get_running_loop().time,
+                now=self._world.now,
+                rng=self._rng,
+            )
+            yield gate, numbers, (min(_workers(caps), most), most)
+
+    def _steps(self, report: OpenReport) -> dict[int, Step]:
+        following = follow_ups(self._job, report.steps)
+        return {
+            report.steps[step.name]: self._step(step, following.get(report.steps[step.name], ()))
+            for step in self._job.recognize
+        }
+
+    def _step(self, step: JobStep, follow: Conditions) -> Step:
+        service, options = SERVICES[step.service], self._options
+        return Step(
+            Asked(step.name, service, step.model),
+            make_request(service, step.model, step.options),
+            self._job.limits.attempts,
+            self._job.input.repair,
+            follow,
+            None if self._known is None else self._known.cache_key(step.fingerprint, personal=service.personal),
+            options.reuse and (options.reuse_models or not service.custom),
+            self._job.input.strip,
+        )
+
+    def _facts(self, counts: Counts, horizon: int) -> RunFacts:
+        """Facts about the end of the run. Images that remain without any reason are a defect, not a success."""
+        engine = self._engine
+        error = engine.error if engine else None
+        unfinished = self._journal.queue.unfinished
+        stuck = [lane.gate for lane in (engine.lanes if engine else ()) if unfinished(tuple(lane.steps), horizon)]
+        if error is not None:
+            _log.error("%s", error)
+        forbidden = any(gate.forbidden for gate in stuck)
+        closures = tuple(gate.closure for gate in stuck if gate.closure is not None)
+        if stuck and not (error or forbidden or closures or self._stopper.signal):
+            raise RuntimeError("the run ended with images that are neither answered nor failed")
+        return RunFacts(error, forbidden, closures, self._stopper.signal, counts.failed)
+
+
+def _log_report(report: OpenReport) -> None:
+    for line in (*report.notices, *report.again):
+        _log.warning("%s", line)
+    if report.outcome_unknown:
+        most = "at most " if report.upper_bound else ""
         _log.warning(
             "an earlier run was cut short: %s%d calls were sent and their answers are lost",
             most,
-            opened.outcome_unknown,
+            report.outcome_unknown,
         )
-    return opened
-
-
-# -- during
-
-
-async def _ask(this: _Run, opened: OpenReport, horizon: int) -> tuple[Engine, int]:
-    """Connect to the service, or to an emulator in this process, and ask; the engine, and tokens refreshed."""
-    job, rng = this.job, random.Random()
-    async with AsyncExitStack() as stack:
-        endpoint, transport = await stack.enter_async_context(_connection(this))
-        account = _account(this, endpoint, transport, rng)
-        quota = stack.enter_context(closing(Quota(this.state, this.world.now)))
-        # An emulator in this process is nobody else's, and has a rate of its own.
-        paces = stack.enter_context(closing(SharedRates(None if job.account.endpoint == EMBEDDED else this.state)))
-        await stack.enter_async_context(this.files)
-        steps = _steps(this, opened)
-        backlog = Backlog(this.journal, tuple(steps), horizon)
-        within = None if job.input.within is None else job.base / job.input.within
-        preparation = Preparation(job.base, within, backlog.wake)
-        duplicates = Duplicates(this.journal, this.files, steps, this.known, this.world.now)
-        lanes = [
-            Lane(gate, {number: steps[number] for number in numbers}, backlog, preparation.take_place, *workers)
-            for gate, numbers, workers in _gates(this, opened, account, quota, paces, rng)
-        ]
-        engine = Engine(
-            lanes,
-            backlog,
-            preparation,
-            duplicates,
-            Recorder(this.journal, this.files, duplicates.remember, this.options.on_rows),
-            Client(endpoint, transport, time.perf_counter),
-            now=this.world.now,
-            rng=rng,
-        )
-        this.stopper.ask = engine.stop
-        if this.stopper.came():
-            engine.stop()
-        async with shown(this.options.progress, _watch(engine, this.journal.reader.counts())):
-            await engine.run()
-        return engine, account.refreshes
-
-
-def _gates(
-    this: _Run,
-    opened: OpenReport,
-    account: TokenAccount | BearerAccount,
-    quota: Quota,
-    paces: SharedRates,
-    rng: random.Random,
-) -> Iterator[tuple[Gate, tuple[int, ...], tuple[int, int]]]:
-    """Yield for each service its gate, the numbers of its steps, and the workers of its lane: (at first, at most).
-
-    All gates together let as many calls be in flight as the job allows.
-    """
-    job = this.job
-    in_flight = job.limits.concurrency or MOST_WORKERS
-    slots, most = asyncio.Semaphore(in_flight), min(MOST_WORKERS, in_flight + PREPARING)
-    for name, members in by_service(job).items():
-        numbers = tuple(opened.steps[step.name] for step in members)
-        caps = caps_of(job, members)
-        gate = Gate(
-            name,
-            account,
-            payer(job, this.credentials),
-            caps,
-            quota,
-            paces,
-            this.journal.calls,
-            slots,
-            patience=job.limits.patience,
-            wait=job.limits.on_daily_limit == "wait",
-            proven=this.journal.queue.answered(numbers),
-            time=asyncio.get_running_loop().time,
-            now=this.world.now,
-            rng=rng,
-        )
-        yield gate, numbers, (min(_workers(caps), most), most)
-
-
-@asynccontextmanager
-async def _connection(this: _Run) -> AsyncIterator[tuple[str, Transport]]:
-    """Where calls go, and the session that carries them."""
-    connect, seconds = this.world.connect, this.job.limits.timeout
-    async with this.service.reached() as endpoint, connect(endpoint, seconds) as transport:
-        yield endpoint, transport
-
-
-def _account(this: _Run, endpoint: str, transport: Transport, rng: random.Random) -> TokenAccount | BearerAccount:
-    if this.credentials.bearer:
-        return BearerAccount(this.credentials)
-    return TokenAccount(
-        endpoint,
-        this.credentials,
-        transport,
-        cache=None if this.job.account.endpoint == EMBEDDED else this.state,
-        patience=this.job.limits.patience,
-        now=this.world.now,
-        time=asyncio.get_running_loop().time,
-        rng=rng,
-    )
 
 
 def _workers(caps: Caps) -> int:
-    """To begin with: enough for answers that take four seconds at the full rate. The engine hires more as needed."""
+    """Number of workers at the start, from the rate; the engine hires more where they are needed."""
     if caps.qps == math.inf:
         return _FEWEST_WORKERS
     return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_WORKERS))
 
 
-def _steps(this: _Run, opened: OpenReport) -> dict[int, Step]:
-    following = follow_ups(this.job, opened.steps)
-    return {
-        opened.steps[step.name]: _step(this, step, following.get(opened.steps[step.name], ()))
-        for step in this.job.recognize
-    }
-
-
-def _step(this: _Run, step: JobStep, follow: Conditions) -> Step:
-    service, options = SERVICES[step.service], this.options
-    return Step(
-        Asked(step.name, service, step.model),
-        make_request(service, step.model, step.options),
-        this.job.limits.attempts,
-        this.job.input.repair,
-        follow,
-        None if this.known is None else this.known.cache_key(step.fingerprint, personal=service.personal),
-        options.reuse and (options.reuse_models or not service.custom),
-        this.job.input.strip,
-    )
-
-
 def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
-    """How far the run is, counted from how far the job was."""
+    """Function that takes a snapshot of the whole job's progress; `before` are the counts when the run began."""
 
     def snapshot() -> Snapshot:
         tally = engine.tally
@@ -340,58 +393,6 @@ def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
 
 
 def _waits_until(engine: Engine) -> str | None:
-    """When the first of the services that are waited for opens again."""
+    """Beijing time at which the first of the paused services resumes; None where none is waited for."""
     ends = [gate.closure.until for gate in (lane.gate for lane in engine.lanes) if gate.opens and gate.closure]
     return iso_beijing(min(end for end in ends if end is not None)) if ends else None
-
-
-# -- after
-
-
-def _conclude(this: _Run, opened: OpenReport, engine: Engine | None, refreshes: int, horizon: int) -> Summary:
-    """Write the views of the journal, and say how it went."""
-    directory, journal = this.job.directory, this.journal
-    write_failures(directory, journal.reader.failures())
-    counts = journal.reader.counts()
-    tally = engine.tally if engine else Tally()
-    end = exit_status(_facts(this, engine, counts, horizon))
-    seconds = time.monotonic() - this.started
-    summary = Summary(
-        images=counts.images,
-        answered=counts.answered,
-        failed=counts.failed,
-        duplicates=counts.duplicates,
-        ignored=opened.ignored,
-        calls=tally.calls,
-        throttled=tally.throttled,
-        retries=tally.retries,
-        token_refreshes=refreshes,
-        outcome_unknown=opened.outcome_unknown,
-        seconds=round(seconds, 3),
-        rate=round(tally.answered / seconds, 3) if seconds > 0 else 0.0,
-        stopped_by=end.stopped_by,
-        resume_at=end.resume_at,
-        exit_code=end.exit_code,
-    )
-    write_summary(directory, summary)
-    journal.conclude(this.files.stamps())
-    if this.known is not None:
-        this.known.end_run(journal.note("run"))
-    return summary
-
-
-def _facts(this: _Run, engine: Engine | None, counts: Counts, horizon: int) -> RunFacts:
-    """What ended the run. Images that are left without any reason are a defect, and must not look like success."""
-    error = engine.error if engine else None
-    stuck = [
-        lane.gate
-        for lane in (engine.lanes if engine else ())
-        if this.journal.queue.unfinished(tuple(lane.steps), horizon)
-    ]
-    if error is not None:
-        _log.error("%s", error)
-    forbidden = any(gate.forbidden for gate in stuck)
-    closures = tuple(gate.closure for gate in stuck if gate.closure is not None)
-    if stuck and not (error or forbidden or closures or this.stopper.signal):
-        raise RuntimeError("the run ended with images that are neither answered nor failed")
-    return RunFacts(error, forbidden, closures, this.stopper.signal, counts.failed)

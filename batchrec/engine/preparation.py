@@ -5,14 +5,13 @@ import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from .. import images
 from ..api.client import Request
 from ..concurrency import MemoryBudget, TurnLimiter
-from ..sources import OUTSIDE, Boundary
-from ..values import Failure, Kind, Prepared, Task
+from ..interfaces import ImageStore
+from ..values import Failure, Prepared, Task
 from .lane import Postponed, Step
 
 _T = TypeVar("_T")
@@ -51,14 +50,12 @@ class Ready(NamedTuple):
 class Preparation:
     """Reads files and makes the bodies of calls, in threads where that takes long.
 
-    `base` is the folder that keys are relative to. `within`: the folder that files must lie in by their real path.
-    `on_place` is called when an image leaves its place among those that are decoded.
+    `store` holds the bytes of the inputs. `on_place` is called when an image leaves its place among those decoded.
     """
 
-    def __init__(self, base: Path, within: Path | None, on_place: Callable[[], None], cores: int | None = None) -> None:
+    def __init__(self, store: ImageStore, on_place: Callable[[], None], cores: int | None = None) -> None:
         cores = cores or os.cpu_count() or 1
-        self._base = str(base)
-        self._boundary = None if within is None else Boundary(within, remembered=False)
+        self._store = store
         self._on_place = on_place
         # Apart, so that nothing is read behind images that are decoded.
         self._readers = ThreadPoolExecutor(cores, "files")
@@ -113,10 +110,9 @@ class Preparation:
     async def read(self, task: Task) -> tuple[bytes | Failure, bytes]:
         """Read a file in a later iteration of the event loop; returns its bytes and SHA-256, or the failure."""
         await self._turns.take()
-        path = os.path.join(self._base, task.key)
         if task.size <= _INLINE_BYTES:
-            return _load(path, task, self._boundary)
-        return await self._in_thread(self._readers, _load, path, task, self._boundary)
+            return _load(self._store, task)
+        return await self._in_thread(self._readers, _load, self._store, task)
 
     async def prepare(self, step: Step, task: Task, data: bytes) -> Encoded | Failure | Postponed:
         """Make the body of a call from a file's bytes, or say why none can be made.
@@ -138,17 +134,12 @@ class Preparation:
         return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
 
-def _load(path: str, task: Task, boundary: Boundary | None) -> tuple[bytes | Failure, bytes]:
-    """Read a file and its SHA-256, which is computed only where it is not known of the file as it is now.
-
-    The boundary is asked once more: hours may lie between listing and reading, and a folder may be a link by now.
-    """
-    if boundary is not None and boundary.excludes(path):
-        return Failure(Kind.IMAGE, "outside", OUTSIDE, counted=False), b""
-    data = images.read(path)
+def _load(store: ImageStore, task: Task) -> tuple[bytes | Failure, bytes]:
+    """Read a file and its SHA-256, which is computed only where it is not known of the file as it is now."""
+    data = store.read(task.key)
     if isinstance(data, Failure):
         return data, b""
-    known = task.sha256 is not None and images.unchanged(path, task.size, task.mtime_ns)
+    known = task.sha256 is not None and store.stat(task.key) == (task.size, task.mtime_ns)
     return data, task.sha256 if known and task.sha256 else images.digest(data)
 
 

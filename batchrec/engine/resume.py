@@ -12,6 +12,7 @@ from .. import images
 from ..api.services import SERVICES
 from ..errors import Interrupted
 from ..exact_json import dumps
+from ..interfaces import ImageStore
 from ..job.follow_ups import follow_ups, labels_of, triggered
 from ..job.spec import Job
 from ..journal import Changed, Journal, StepRecord
@@ -23,6 +24,7 @@ from ..state.inspection_cache import InspectionCache, of_file
 from ..state.output_directory import TABLE, check_unaccounted
 from ..values import Failure, Ignored, InputEntry, Notice, Row
 from .recorder import GROUP_MOST
+from .setup import image_store
 
 
 @dataclass(slots=True)
@@ -156,10 +158,10 @@ def take_inputs(
     job: Job, journal: Journal, found: Iterable[InputEntry], opened: OpenReport, stopped: Callable[[], bool]
 ) -> None:
     """Make these the inputs; the answers of files whose bytes have changed are dropped."""
-    dropped = 0
+    dropped, store = 0, image_store(job)
     for change in journal.opening.take_inputs(found):
         _heed(stopped)
-        if (same := _same(job, change)) is not None:
+        if (same := _same(store, change)) is not None:
             dropped += journal.opening.touch(change, same=same)
     _tell(opened, dropped, "dropped and asked again, since their files have changed")
 
@@ -168,8 +170,9 @@ def _recall(job: Job, journal: Journal, looks: InspectionCache) -> None:
     """Files that `plan` has read need not be read to be known."""
     if looks.empty:
         return
+    store = image_store(job)
     for batch in journal.opening.undigested():
-        seen = {image: looks.get(of_file(str(job.base / key), size, time)) for image, key, size, time in batch}
+        seen = {image: looks.get(of_file(store.locate(key), size, time)) for image, key, size, time in batch}
         journal.opening.note_digests({image: sha256 for image, sha256 in seen.items() if sha256 is not None})
 
 
@@ -221,7 +224,7 @@ def _heed(stopped: Callable[[], bool]) -> None:
         raise Interrupted("stopped while listing the inputs; nothing was sent")
 
 
-def _same(job: Job, change: Changed) -> bool | None:
+def _same(store: ImageStore, change: Changed) -> bool | None:
     """Whether a file whose size or time changed still holds the bytes that were answered.
 
     None where the bytes cannot be had: a file that is gone has not changed, and a failure replaces no answer.
@@ -230,7 +233,7 @@ def _same(job: Job, change: Changed) -> bool | None:
         return False
     if change.found.problem:  # above all: it lies where nothing is to be read
         return None
-    data = images.read(str(job.base / change.found.key))
+    data = store.read(change.found.key)
     return None if isinstance(data, Failure) else images.digest(data) == change.sha256
 
 

@@ -1,4 +1,4 @@
-"""What a run and a plan both need before any call: credentials, inputs, limits, the directory's lock."""
+"""Preliminaries of a run and of a plan: credentials, inputs, limits, the directory's lock."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,13 @@ from filelock import FileLock, Timeout
 from ..api.credentials import Credentials, check_endpoint, load_credentials
 from ..api.endpoint import EMBEDDED, LIVE, normal_endpoint
 from ..errors import DirectoryBusy, JobError
+from ..interfaces import ImageStore
 from ..job.spec import Job
 from ..job.spec import Step as JobStep
 from ..limits.availability import Caps
 from ..outputs.files import writing
 from ..redact import remember
-from ..sources import open_sources
+from ..sources import FileStore, open_sources
 from ..state.answer_cache import AnswerCache
 from ..state.output_directory import LOCK, check_directory, check_locks, check_unclaimed
 from ..values import Ignored, InputEntry, Notice
@@ -30,7 +31,7 @@ _LOOKED_AT_SECONDS = 0.2  # a command that only looks whether a run is going on 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Whose answers a job gets. `name`: what the journal knows them by; `reached` gives the address while it lasts."""
+    """Provider of results. `name` is noted in the journal; `reached` opens it and gives its address."""
 
     name: str
     reached: Callable[[], AbstractAsyncContextManager[str]]
@@ -43,7 +44,7 @@ def known_answers(job: Job, state: Path, credentials: Credentials, now: Callable
 
 
 def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
-    """Who pays. Raises JobError where nobody is named, WrongEndpoint where the keys must not go to the endpoint."""
+    """Load credentials. Raises JobError where there are none, WrongEndpoint where they are for another endpoint."""
     endpoint, profile = job.account.endpoint, job.account.profile
     if endpoint == EMBEDDED:
         return Credentials("embedded", "embedded", account=EMBEDDED, endpoint=EMBEDDED)
@@ -62,7 +63,7 @@ def _of_environment(environ: Mapping[str, str]) -> str | None:
 
 
 def destination(job: Job, credentials: Credentials) -> str:
-    """Where the job's calls go and with which credentials, for the user."""
+    """Endpoint and credentials of a job, as a line for the user."""
     endpoint = job.account.endpoint
     if endpoint == EMBEDDED:
         return "embedded endpoint, in this process; nothing is sent"
@@ -99,6 +100,11 @@ def inputs_of(job: Job) -> Iterator[InputEntry | Ignored | Notice]:
             wanted.paths, wanted.manifest, wanted.column, wanted.exclude, job.base, job.directory, wanted.within
         )
     return _listed(job, entries)
+
+
+def image_store(job: Job) -> ImageStore:
+    """Store of the job's images."""
+    return FileStore(job.base, None if job.input.within is None else job.base / job.input.within)
 
 
 def _listed(job: Job, entries: Iterator[InputEntry | Ignored | Notice]) -> Iterator[InputEntry | Ignored | Notice]:
@@ -164,8 +170,13 @@ def by_service(job: Job) -> dict[str, list[JobStep]]:
 
 
 def caps_of(job: Job, members: Sequence[JobStep]) -> Caps:
-    """What all steps of a service together may do: the smallest that any of them names."""
+    """Limits of all steps of a service together: the smallest that any of them names."""
     limits = [job.limits_for(step) for step in members]
     daily = [limit.daily for limit in limits if limit.daily is not None]
     total = [limit.total for limit in limits if limit.total is not None]
     return Caps(min(limit.qps for limit in limits), min(daily, default=None), min(total, default=None))
+
+
+def rate_of(job: Job) -> float:
+    """Highest number of calls per second that a run of the job can ask for, over all services."""
+    return sum(caps_of(job, members).qps for members in by_service(job).values())

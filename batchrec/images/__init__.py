@@ -9,18 +9,12 @@ encodes (10 ms to seconds), so it belongs in a thread. What would hold the inter
 """
 
 import contextlib
-import errno
 import hashlib
-import os
-import stat
 import struct
 import zlib
 from collections.abc import Callable
-from functools import reduce
-from operator import or_
 from typing import TypeVar
 
-import pybase64
 from PIL import Image
 
 from ..values import Failure, ImageLimits, Prepared
@@ -45,17 +39,13 @@ from .strip import stripped
 
 __all__ = [
     "MAX_DECODED_PIXELS",
-    "MAX_FILE_BYTES",
     "REPAIR",
     "as_it_is",
     "digest",
-    "encode",
     "fits_bytes",
     "foresee",
     "prepare",
-    "read",
     "repaired_here",
-    "unchanged",
 ]
 
 _T = TypeVar("_T")
@@ -63,30 +53,11 @@ _T = TypeVar("_T")
 REPAIR = "repair"
 """What `foresee` says of a picture that `prepare` would have to change."""
 
-MAX_FILE_BYTES = 256 * 1024 * 1024
-"""Larger files are refused without reading them: no picture worth 4 MB of base64 is this heavy."""
-
 _HEAVY_BYTES = 32 * 1024 * 1024
 _LOOKED_AT = 4  # times its size takes a PNG that is nothing but text to be looked at
 
-_READING = reduce(
-    or_, (getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")), os.O_RDONLY
-)
-"""Windows has not all of these flags."""
-
 _JPEG = b"\xff\xd8\xff"
 _SEEN_AT_A_GLANCE = (_JPEG, b"\x89PNG", b"BM")
-
-_ERRNO = {
-    errno.ENOENT: "no such file",
-    errno.ENOTDIR: "no such file: a part of its path is not a folder",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.ELOOP: "its links go round in a circle",
-    errno.ENAMETOOLONG: "its name is too long",
-    errno.ENXIO: "is not a regular file",
-    errno.EIO: "the disk reports an error",
-}
 
 # What Pillow is known to raise for bytes that are no sound picture. Not `Exception`: StopIteration, ImportError and
 # the like would be a bug, and should look like one.
@@ -107,42 +78,6 @@ _DAMAGED = (
 )
 
 
-def read(path: str) -> bytes | Failure:
-    """The file's bytes, or why not. Never waits: a FIFO or a device is refused. The path is not in any message."""
-    try:
-        handle = os.open(path, _READING)
-    except ValueError:
-        return refuse("unreadable", "its name holds a character that no file name can")
-    except OSError as error:
-        return _unreadable(error)
-    try:
-        return _regular(handle)
-    except OSError as error:
-        return _unreadable(error)
-    finally:
-        os.close(handle)
-
-
-def _regular(handle: int) -> bytes | Failure:
-    status = os.fstat(handle)
-    if stat.S_ISDIR(status.st_mode):
-        return refuse("unreadable", "is a folder")
-    if not stat.S_ISREG(status.st_mode):
-        return refuse("unreadable", "is not a regular file")
-    if status.st_size > MAX_FILE_BYTES:
-        return refuse("too_large", f"{status.st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
-    data = os.read(handle, status.st_size)
-    # A network file system may give less than was asked for.
-    while len(data) < status.st_size and (more := os.read(handle, status.st_size - len(data))):
-        data += more
-    return data or _empty()
-
-
-def _unreadable(error: OSError) -> Failure:
-    number = error.errno or 0
-    return refuse("unreadable", _ERRNO.get(number) or os.strerror(number).lower())
-
-
 def _empty() -> Failure:
     return refuse("empty", "the file has no bytes")
 
@@ -152,24 +87,10 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def unchanged(path: str, size: int, mtime_ns: int) -> bool:
-    """Whether the file still has this size and time, so that what was read before holds the bytes of then."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return False
-    return (status.st_size, status.st_mtime_ns) == (size, mtime_ns)
-
-
-def encode(data: bytes | memoryview) -> bytes:
-    """The bytes as base64 text without line breaks."""
-    return pybase64.b64encode(data)
-
-
 def prepare(
     data: bytes, limits: ImageLimits, *, repair: bool, upright: bool, strip: bool = False
 ) -> Prepared | Failure:
-    """What to send for these bytes, or why nothing can be.
+    """Prepare the bytes of a file for sending, or return the failure.
 
     `repair` allows to convert, shrink and re-encode; without it, whatever the service is known to refuse is refused
     here, and what it may take (CMYK, alpha, 16 bit) is sent as it is. `upright`, for services that return boxes,
@@ -184,12 +105,12 @@ def prepare(
 
 
 def repaired_here(data: bytes, limits: ImageLimits, upright: bool) -> Prepared | Failure:
-    """What comes of a picture that is known to need repair, in this thread: for the process that was started for it."""
+    """Repair a picture in this thread: for the process that was started for it."""
     return _guarded(data, lambda: _repaired(data, limits, upright=upright))
 
 
 def foresee(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> str:
-    """What `prepare` would do, after a look of some 25 µs: nothing (empty), `REPAIR`, or refuse, with the word for it.
+    """Foresee what `prepare` would do, in 25 µs: nothing (empty), `REPAIR`, or the word of the failure.
 
     Nothing is decoded, so a picture that is torn inside, or that no repair makes fit, is not found out.
     """
@@ -200,7 +121,7 @@ def foresee(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) ->
 
 
 def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:
-    """What the work on these bytes comes to; a Failure for whatever Pillow raises."""
+    """Do the work on these bytes; returns a Failure for whatever Pillow raises."""
     if not data:
         return _empty()
     silence_pillow()

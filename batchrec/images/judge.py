@@ -1,4 +1,4 @@
-"""What a file is, by its content, and what is wrong with it. Decides; decodes only to see whether it is whole.
+"""Judgement of a file by its content: format and defects. Decodes only to see whether it is whole.
 
 Pillow's readers are called directly, never through `Image.open`: that one tries every format it knows (among them
 PostScript, which starts a program), and warns about large pictures by means of state that all threads share.
@@ -266,7 +266,7 @@ _TEXT = re.compile(rb"[^\0-\x08\x0e-\x1a\x1c-\x1f\x7f]+")
 
 
 def sniff(data: bytes) -> Picture | Failure:
-    """What the bytes are, from their start; not empty. A picture's reader may raise for a damaged header."""
+    """Identify the format of non-empty bytes by their start. Pillow may raise for a damaged header."""
     kind = next((known for known in FORMATS if known.start.match(data)), None)
     if kind is None:
         return _no_picture(data)
@@ -300,7 +300,7 @@ def _draft_scale(size: Size, wanted: Size) -> int:
 
 
 def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
-    """Why no repair can help, undecoded: what would need enlarging, cropping or too much memory or time."""
+    """Failure that no repair can help, found without decoding: enlarging, cropping, too much memory or time."""
     buffered = picture.buffered
     most = MAX_SEQUENTIAL_PIXELS if picture.format is _JPEG and not buffered else MAX_DECODED_PIXELS
     if (failure := misshapen(picture.size, limits) or overwhelming(picture.size, most)) is not None:
@@ -312,7 +312,7 @@ def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
 
 _SCAN_MARKER = re.compile(b"\xff\xda")
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
-_END = 0xD9
+_END = 0xD9  # EOI, the marker at the end of a JPEG
 
 
 def _many_scans(data: bytes) -> bool:
@@ -324,13 +324,13 @@ def _many_scans(data: bytes) -> bool:
 
 
 def _first_scan(data: bytes) -> int:
-    """How many channels the first scan of a JPEG has; 0 where there is no scan."""
+    """Number of channels in the first scan of a JPEG; 0 where there is no scan."""
     at = next(_scans(data), None)
     return data[at] if at is not None and at < len(data) else 0
 
 
 def _scans(data: bytes) -> Iterator[int]:
-    """Where each scan's number of channels stands in a JPEG."""
+    """Positions of the number of channels of each scan of a JPEG."""
     at = 2
     while (marker := _MARKER.search(data, at)) is not None and marker[1][0] != _END:
         if marker[1][0] == _SCAN:
@@ -340,10 +340,10 @@ def _scans(data: bytes) -> Iterator[int]:
 
 _SEGMENT = struct.Struct(">BBH")
 _FRAME = struct.Struct(">BHHB")
-_PROGRESSIVE = 0xC2
+_PROGRESSIVE = 0xC2  # SOF2
 _FRAMES = frozenset((0xC0, 0xC1, _PROGRESSIVE))
 _TABLES, _TABLE_BYTES = 0xDB, 65
-_SCAN = 0xDA
+_SCAN = 0xDA  # SOS
 _APP0, _EXIF = 0xE0, 0xE1
 _HARMLESS = frozenset((0xC4, 0xDD, 0xFE, *range(_APP0, 0xF0)))
 
@@ -384,7 +384,7 @@ def _plain_tables(data: bytes, at: int, length: int) -> bool:
 
 
 def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
-    """Why a picture of that size is refused: batchrec never enlarges, crops or pads."""
+    """Failure of a picture by its sides: batchrec never enlarges, crops or pads."""
     shape = "{}x{} px".format(*size)
     if min(size) < limits.min_side:
         return refuse("too_small", f"{shape}: every side must have at least {limits.min_side} px")
@@ -394,14 +394,14 @@ def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
 
 
 def overwhelming(size: Size, most: int = MAX_DECODED_PIXELS) -> Failure | None:
-    """Why a picture of that size is not decoded, where it has more than `most` pixels."""
+    """Failure of a picture with more than `most` pixels, which is not decoded."""
     if size[0] * size[1] <= most:
         return None
     return refuse("too_large", "{}x{} px: too many to decode safely (a decompression bomb?)".format(*size))
 
 
 def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
-    """Why the service would refuse the file as it is."""
+    """Failure by which the service would refuse the file as it is."""
     if picture.format.name not in limits.formats:
         taken = ", ".join(limits.formats)
         return refuse("unsupported", f"{picture.format.name} is not taken; the service takes {taken}")
@@ -443,7 +443,7 @@ def verify(picture: Picture) -> None:
 
 
 def base64_length(data: bytes) -> int:
-    """How many bytes of base64 text `data` becomes."""
+    """Number of bytes of `data` as base64 text."""
     return 4 * -(-len(data) // 3)
 
 
@@ -453,7 +453,7 @@ def fits_bytes(size: int, limits: ImageLimits) -> bool:
 
 
 def most_bytes(limits: ImageLimits) -> int:
-    """How many bytes a picture may have, so that the service takes their base64 text."""
+    """Largest number of bytes whose base64 text the service takes."""
     return limits.base64_bytes // 4 * 3
 
 

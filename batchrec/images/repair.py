@@ -41,7 +41,7 @@ _SECONDS, _PIXELS_A_SECOND = 20, 1_000_000
 _MEMORY, _SPARE = 256_000_000, 2
 """Limits of a decoder's process: a fifth of the speed and twice the memory that JPEG 2000 was measured with."""
 
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_THRESHOLD = -3  # of <malloc.h>
 _KEPT_BYTES = 8 * 1024 * 1024
 
 
@@ -163,7 +163,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _attempts(
     image: Image.Image, full: Size, limits: ImageLimits, *, lossless: bool
 ) -> Iterator[tuple[str, int, Image.Image]]:
-    """What to try, gentlest first: format, JPEG quality (100: lossless) and the picture at its size."""
+    """Attempts, gentlest first: format, JPEG quality (100: lossless) and the picture at its size."""
     side = min(max(full), limits.max_side)
     while side and min(size := _fitted(full, side)) >= limits.min_side:
         smaller = image if size == image.size else _resized(image, size)
@@ -204,7 +204,7 @@ def _encode(
 
 
 def _from_file(save: Callable[[BinaryIO], None], most: int) -> bytes | None:
-    """What is saved, by way of a file that is none: into a file Pillow encodes without the interpreter's lock."""
+    """Encoded bytes by way of a memory file: into a file Pillow encodes without the interpreter's lock."""
     with os.fdopen(os.memfd_create("picture"), "w+b") as file:
         save(file)
         if os.fstat(file.fileno()).st_size > most:
@@ -214,7 +214,7 @@ def _from_file(save: Callable[[BinaryIO], None], most: int) -> bytes | None:
 
 
 def _from_memory(save: Callable[[BinaryIO], None], most: int) -> bytes | None:
-    """What is saved, ended where it gets too heavy."""
+    """Buffer of encoded bytes that ends the encoder where they get too many."""
     buffer = _Buffer(most)
     with contextlib.suppress(_TooHeavy):
         save(buffer)

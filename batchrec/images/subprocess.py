@@ -27,8 +27,8 @@ from ..api.codes import WORDS
 from ..values import Failure, ImageLimits, Kind, Prepared
 from .judge import most_bytes, refuse
 
-_PR_SET_PDEATHSIG = 1
-_NICE = 10
+_PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+_NICE = 10  # calls and commits come first
 _NOT_LOADED = 127
 """Of the loader, where Python needs libraries from LD_LIBRARY_PATH, which the process does not get."""
 
@@ -43,7 +43,7 @@ _ENVIRONMENT = ("PATH", "LANG")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the process is to do with a picture: `memory` in bytes beyond its own, `seconds` of processor time."""
+    """Work order for the process: `memory` in bytes beyond its own, `seconds` of processor time."""
 
     limits: ImageLimits
     upright: bool
@@ -52,7 +52,7 @@ class Work:
 
 
 def repair_in_process(data: bytes, work: Work) -> Prepared | Failure | None:
-    """What the process makes of the picture, a Failure where it does not survive; None where none can be started.
+    """Repair in a process: a Failure where it does not survive, None where none can be started.
 
     Decoding in a thread is slower for the others, but a picture must not count as torn for the machine's fault.
     """
@@ -125,7 +125,7 @@ def _feed(stream: IO[bytes], said: Sequence[bytes]) -> None:
 
 
 def _understood(output: bytes, most: int) -> Prepared | Failure | None:
-    """What the process said, None where that is not what it was to say."""
+    """Parse the output of the process; None where it is not in the agreed form."""
     head, end, data = output.partition(b"\n")
     try:
         said = orjson.loads(head)

@@ -1,4 +1,4 @@
-"""What is wrong with a job file, in words that say what was given and what would be right.
+"""Diagnostics of a job file: the key, the value given, and the values expected.
 
 Faults within a key are found by the models of `spec.py` and put into words here; faults between keys (a step's options
 and its service, two steps of one name) are found here, on what was written, so that neither hides the other.
@@ -169,7 +169,7 @@ def _fields(loc: Loc) -> Mapping[str, FieldInfo]:
 
 
 def _example(loc: Loc) -> str:
-    """How the key at `loc` may look; for an entry of a list or of `prices`, how that entry may."""
+    """Schema of the key at `loc`, or of an entry of a list or of `prices`."""
     *outer, last = loc
     entry = isinstance(last, int) or outer[-1:] == ["prices"]
     holder = tuple(outer) if entry else loc
@@ -214,7 +214,7 @@ def _nothing_named(table: object) -> Iterator[Diagnostic]:
 
 
 def _name(step: object) -> str | None:
-    """What a step is called, or would be if its service were spelt right; None where there is no telling."""
+    """Name of a step, also of one whose service is misspelt; None where there is no telling."""
     if not isinstance(step, dict):
         return None
     service = step.get("service")
@@ -234,7 +234,7 @@ def _name_faults(loc: StepLoc, names: list[str | None]) -> Iterator[Diagnostic]:
 
 
 def _service_faults(loc: StepLoc, step: Raw) -> Iterator[Diagnostic]:
-    """What depends on the service: whether it takes a model, and its options."""
+    """Diagnostics that depend on the service: whether it takes a model, and its options."""
     name, options = step.get("service"), step.get("options")
     service = SERVICES.get(name) if isinstance(name, str) else None
     if service is not None and service.custom and "model" not in step:

@@ -66,7 +66,7 @@ def build_job(raw: Raw, path: str | Path, origins: dict[Loc, str] | None = None,
 
 
 def _origin(loc: Loc, origins: dict[Loc, str], path: str | Path) -> str:
-    """Where the value at `loc` was written; of several places the last one won."""
+    """Origin of the value at `loc`; of several places the last one won."""
     return next((origin for keys, origin in reversed(origins.items()) if loc[: len(keys)] == keys), str(path))
 
 

@@ -23,14 +23,14 @@ MAX_CHARACTERS = 200
 """As much of a label is looked at; services' labels have some 20."""
 
 _FLAT = re.compile(r"(?:[^*+?{(\\]|\\[^0-9])*")
-_KEPT_VERDICTS = 4096
+_KEPT_VERDICTS = 4096  # labels: a service has some thousand
 _SLOWEST, _ENOUGH, _LIMIT, _WAIT = 0.1, 1.0, 2, 60.0
 """Seconds: of processor time for one text, for all of them, at most; and until a process is given up."""
 
-_EXPLODES = 3
+_EXPLODES = 3  # exit code of the process that tries a pattern: it takes too long
 _LENGTHS = (24, MAX_CHARACTERS)
 _LETTERS = "a0 _-.食"
-_MOST_LETTERS = 24
+_MOST_LETTERS = 24  # different characters that adverse texts are made of
 _END = "\n\0"  # no dot takes the first, and no $ stands before it
 
 

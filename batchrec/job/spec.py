@@ -127,7 +127,7 @@ def _option_schema(option: Option) -> Schema:
 
 
 def _per_service(schema: Schema) -> None:
-    """What a step may hold depends on its service: its options, and whether it names a model."""
+    """Check what depends on the service of a step: its options, and whether it names a model."""
     schema["allOf"] = [
         {
             "if": {"properties": {"service": {"const": service.name}}, "required": ["service"]},
@@ -164,7 +164,7 @@ class Table(BaseModel):
 
 
 class Input(Table):
-    """What is to be recognized: paths, or a manifest, or both."""
+    """The images to be recognized: paths, or a manifest, or both."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -210,7 +210,7 @@ class Input(Table):
 
 
 class When(Table):
-    """Which images a follow-up step is asked about: those where an earlier step gave a label like this."""
+    """Images of a follow-up step: those that have such a label from an earlier step."""
 
     step: str = Field(
         min_length=1,
@@ -268,7 +268,7 @@ class Step(Table):
 
     @property
     def name(self) -> str:
-        """What the rows and other steps call it."""
+        """Name of the step in rows and in other steps."""
         return self.step if self.step is not None else self.service
 
     @property
@@ -284,7 +284,7 @@ class Step(Table):
 
 
 class Account(Table):
-    """Who asks, and where."""
+    """Account and endpoint."""
 
     endpoint: Annotated[str, AfterValidator(normal_endpoint)] = Field(
         default=LIVE,
@@ -308,7 +308,7 @@ class Account(Table):
 
 
 class Limits(Table):
-    """How fast, how much, how patiently. Rates and counts are per service."""
+    """Rate, quota and patience. Rates and counts are per service."""
 
     qps: Rate = Field(
         default=2.0,
@@ -346,7 +346,7 @@ class Limits(Table):
 
 
 class OutputSpec(Table):
-    """Where the answers go."""
+    """Output directory and formats."""
 
     directory: PathText | None = Field(
         default=None, description="Relative to this file; results/<name> if left out.", examples=["results/furniture"]

@@ -1,4 +1,4 @@
-"""Where the images come from: named files, folders, globs and manifests, one file for each kind."""
+"""Sources of images: named files, folders, globs and manifests, one module for each kind."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,9 @@ from .glob import Glob
 from .keys import is_pattern, normal, quoted
 from .manifest import READERS, Manifest, kind
 from .scope import OUTSIDE, Boundary, Scope, irregular, reason
+from .store import FileStore
 
-__all__ = ["OUTSIDE", "Boundary", "File", "Folder", "Glob", "Manifest", "Scope", "open_sources"]
+__all__ = ["OUTSIDE", "Boundary", "File", "FileStore", "Folder", "Glob", "Manifest", "Scope", "open_sources"]
 
 
 def open_sources(
@@ -53,7 +54,7 @@ def open_sources(
 
 
 def _named(given: str, index: int, scope: Scope) -> Source:
-    """What a path of the job file stands for: what exists under that very name comes before a glob."""
+    """Source of a path of the job file: what exists under that very name comes before a glob."""
     key = normal(given)
     expected = "expected a file, a folder or a glob, relative to the job file"
     try:

@@ -42,7 +42,7 @@ class Glob:
         return self._below("/", names[1:])
 
     def _below(self, folder: str, names: list[str]) -> Iterator[tuple[str, OSError | None]]:
-        """What the rest of the glob matches in the folder; its depth is that of the glob, not of the disk."""
+        """Matches of the rest of the glob in the folder; its depth is that of the glob, not of the disk."""
         if self._scope.in_output(self._scope.full(folder)) or self._scope.empties(prefix(folder)):
             return
         if "**" in names[0]:

@@ -1,4 +1,4 @@
-"""What an input is called and what a pattern means. Pure text: no file is looked at.
+"""Keys of inputs and the meaning of patterns. Pure text: no file is looked at.
 
 The pattern language, for `input.paths` and `input.exclude` alike:
 
@@ -41,7 +41,7 @@ def normal_pattern(pattern: str) -> str:
 
 
 def prefix(folder: str) -> str:
-    """What the keys of a folder's entries start with."""
+    """Prefix of the keys of a folder's entries."""
     if folder == ".":
         return ""
     return folder if folder.endswith("/") else folder + "/"
@@ -91,6 +91,7 @@ def any_of(patterns: Sequence[str], hidden: bool) -> Matcher:
 
 
 _MOST_QUICK = 2
+"""Wildcards for folders in a pattern up to which a regular expression is quick: each more multiplies its time."""
 
 
 def _folder_wildcards(pattern: str) -> int:
@@ -135,7 +136,7 @@ class _Positions:
         return True if len(key) in reached else None
 
     def _passed(self, key: str, wildcard: str, starts: set[int]) -> Iterator[int]:
-        """Where a wildcard may end that starts at one of these positions."""
+        """Positions at which a wildcard may end that starts at one of these."""
         inside = False
         for at in range(min(starts), len(key) + 1):
             dot = self._is_hidden(key, at)

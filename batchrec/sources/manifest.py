@@ -20,10 +20,10 @@ MAX_ROW = 1 << 16
 MAX_PATH = 4096
 """The longest path, in bytes: Linux takes no more, and to look at each of a longer one's folders takes seconds."""
 
-_BUFFER = 1 << 20
+_BUFFER = 1 << 20  # bytes
 _BOM = b"\xef\xbb\xbf"
-_SHOWN = 20
-_LONGEST = 60
+_SHOWN = 20  # columns that a complaint lists
+_LONGEST = 60  # characters of a value in a complaint
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Lines:
             raise self.wrong("not UTF-8; expected UTF-8, with or without byte order mark") from error
 
     def start_row(self) -> None:
-        """What was read is dealt with; a new row starts on the next line."""
+        """Begin a new row on the next line."""
         self._first = self._number + 1
         self._room = MAX_ROW
 

@@ -1,4 +1,4 @@
-"""What is an input at all: where keys start from, what is excluded, and that the output directory never is one."""
+"""Scope of inputs: the base of keys, exclusions, and the output directory, which never is an input."""
 
 import os
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class Boundary:
 
 
 class Scope:
-    """What all sources of a job share. `base` is the job file's folder, `output` its output directory.
+    """Scope shared by all sources of a job. `base` is the job file's folder, `output` its output directory.
 
     `within`: the folder in which all inputs are to lie, relative to `base`.
     """
@@ -68,7 +68,7 @@ class Scope:
         return self._excluded is not None
 
     def full(self, key: str) -> str:
-        """Where the system finds it."""
+        """Absolute path of a key."""
         return os.path.join(self._base, key)
 
     def excludes(self, key: str) -> bool:
@@ -159,7 +159,7 @@ def reason(error: OSError) -> str:
 
 
 def irregular(mode: int) -> str | None:
-    """What it is, fit for the middle of a sentence, where it is no regular file."""
+    """Description of what is no regular file, fit for the middle of a sentence; None for a regular file."""
     if S_ISREG(mode):
         return None
     return "is a folder" if S_ISDIR(mode) else "is not a regular file"

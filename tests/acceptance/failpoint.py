@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from batchrec.__main__ import main
-from batchrec.api.http import HttpTransport
+from batchrec.api.http import SessionTransport
 from batchrec.engine.recorder import Recorder
 from batchrec.journal import Journal
 from batchrec.journal.answers import Answers
@@ -26,7 +26,7 @@ POINTS: dict[str, tuple[Any, str, str]] = {
     # a call
     "before the reservation": (Quota, "reserve", "before"),
     "between reservation and note": (Quota, "reserve", "after"),
-    "between note and sending": (HttpTransport, "post", "before"),
+    "between note and sending": (SessionTransport, "post", "before"),
     "between answer and its record": (Gate, "settle", "before"),
     "after the call was settled": (Gate, "settle", "after"),
     "between the return of a note and that of its count": (Quota, "give_back", "before"),

@@ -20,15 +20,17 @@ LOUD = ("--log-level", "debug")
 
 CRASHING = """
 import sys
-from batchrec import client
 from batchrec.__main__ import main
 async def post(self, url, body, headers):
     raise RuntimeError(f"cannot post to {url} with {headers}")
-from batchrec.api.http import HttpTransport
-real = HttpTransport.post
-async def first_the_token(self, url, body, headers):
-    return await (real if "/oauth/" in url else post)(self, url, body, headers)
-HttpTransport.post = first_the_token
+from batchrec.api.direct import DirectTransport
+from batchrec.api.http import SessionTransport
+def first_the_token(real):
+    async def either(self, url, body, headers):
+        return await (real if "/oauth/" in url else post)(self, url, body, headers)
+    return either
+for transport in (DirectTransport, SessionTransport):
+    transport.post = first_the_token(transport.post)
 main()
 """
 """A defect whose message holds the address, and with it the token."""

@@ -31,6 +31,7 @@ from batchrec.limits.quota import Quota
 from batchrec.limits.shared_rate import SharedRates
 from batchrec.outputs import OUTPUTS
 from batchrec.outputs.files import ResultFiles
+from batchrec.sources.store import FileStore
 from batchrec.state.answer_cache import AnswerCache, CacheKey
 from batchrec.values import Authorization, Failure, InputEntry, Kind, Prepared, Reply, Task
 from benchmarks.gates import unix
@@ -168,7 +169,7 @@ class Parts:
     ) -> Engine:
         """All of them put together."""
         backlog = self.backlog()
-        preparation = Preparation(self.folder, None, backlog.wake, cores=1)
+        preparation = Preparation(FileStore(self.folder), backlog.wake, cores=1)
         duplicates = self.duplicates()
         recorder = Recorder(self.journal, self.files, duplicates.remember, on_rows)
         made = lanes(backlog, preparation)

@@ -12,6 +12,7 @@ from batchrec.engine import preparation
 from batchrec.engine.lane import Postponed
 from batchrec.engine.preparation import Preparation
 from batchrec.images import digest
+from batchrec.sources.store import FileStore
 from batchrec.values import Failure, Task
 from benchmarks.virtual_time import virtual
 
@@ -28,7 +29,7 @@ class Place:
     def __init__(self, folder: Path, within: Path | None = None) -> None:
         self.folder = folder
         self.left = 0
-        self.preparation = Preparation(folder, within, self._on_place, cores=1)
+        self.preparation = Preparation(FileStore(folder, within), self._on_place, cores=1)
 
     def _on_place(self) -> None:
         self.left += 1

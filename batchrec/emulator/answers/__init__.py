@@ -1,4 +1,4 @@
-"""What is on a picture: the small interface between the emulator and whatever answers for the service.
+"""Interface between the emulator and the sources of its results.
 
 An implementation is one file beside this one. It says what it sees; how a service words that (string scores,
 `非菜`, `result` as an object) is `batchrec.emulator.services`' business and not its own.
@@ -13,7 +13,7 @@ from ..images import Picture
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Where something is, in pixels of the picture as submitted, origin top left."""
+    """Box of an object, in pixels of the image as submitted, origin top left."""
 
     left: float
     top: float
@@ -46,10 +46,10 @@ class Undecodable(Exception):
 
 
 class Answers(Protocol):
-    """Whatever answers for the service."""
+    """Source of results in place of the service."""
 
     async def answer(self, service: str, picture: Picture, options: Mapping[str, str]) -> Sequence[Guess]:
-        """What is on the picture, best first; empty where the service would say that nothing was found.
+        """Recognize an image: objects, best first; empty where the service would say that nothing was found.
 
         `options` are the request's other parameters as text. `top_num`, `threshold` and `baike_num`
         are applied afterwards by the service's row, so returning more than was asked for is right.

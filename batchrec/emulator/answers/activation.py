@@ -1,4 +1,4 @@
-"""Where on a picture something is, from the feature map of a network that only learnt what it is.
+"""Localization by the feature map of a network that was trained for classes only.
 
 Class activation mapping (Zhou et al., CVPR 2016): the weights by which the linear layer adds up the features for
 a class also say how much each cell of the map speaks for it. The cells are large (7 x 7 on a picture), so the box

@@ -1,4 +1,4 @@
-"""Who answers where nobody was named: the model where the extra `local` is installed, else the stand-in."""
+"""Default source of results: the model where the extra `local` is installed, else fake results."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""What the embedded model can see: the 1,000 classes of ImageNet-1k in the order of its scores.
+"""Classes of the embedded model: the 1,000 of ImageNet-1k in the order of its scores.
 
 The table beside this file has a line for each class: its English name (ImageNet's), its Chinese name, the class
 above it as advanced_general's `root` has it, its group, a second group, kcal per 100 g, and what the car

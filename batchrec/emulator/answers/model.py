@@ -28,7 +28,7 @@ Array = NDArray[Any]
 
 
 class Scope(NamedTuple):
-    """What a service looks for: the classes of a group (None: all), how many at most, and whether also where.
+    """Task of a service: the classes of a group (None: all), the most results, and whether with boxes.
 
     With less than `least` of the probability in its group it finds nothing.
     """
@@ -77,7 +77,7 @@ class EmbeddedModel:
         self._network: Network | None = None
 
     async def answer(self, service: str, picture: Picture, options: Mapping[str, str]) -> Sequence[Guess]:
-        """What the network sees, best first. Raises Undecodable where there is no picture to see."""
+        """Recognize an image with the network, best first. Raises Undecodable where it cannot be decoded."""
         if service not in SCOPES:
             return []
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._look, service, picture)

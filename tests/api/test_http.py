@@ -1,25 +1,49 @@
-"""The transport over real sockets: whatever a network, a server or a proxy does comes back as a value."""
+"""One conformance suite for both transports over real sockets: what a network, server or proxy does is a value."""
 
 import asyncio
 import gzip
 import json
+import math
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trustme
 
-from batchrec.api.http import MAX_REPLY, open_transport, proxy_for
+from batchrec.api import http
+from batchrec.api.connections import MAX_REPLY, proxy_for
+from batchrec.api.direct import DirectTransport
+from batchrec.api.http import SessionTransport
 from batchrec.errors import JobError
+from batchrec.interfaces import Transport
 from batchrec.values import Failure, Kind, Reply
 
 QUERY = "access_token=s3cret-token"
 PATIENT = 20.0
+
+RATES = {"session": 0.0, "direct": 501.0}
+"""Calls per second at which each transport is chosen."""
+
+rate = 0.0
+
+
+@pytest.fixture(autouse=True, params=RATES)
+def transport_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs with both transports."""
+    monkeypatch.setattr(sys.modules[__name__], "rate", RATES[request.param])
+    return str(request.param)
+
+
+def open_transport(base: str, seconds: float) -> AbstractAsyncContextManager[Transport]:
+    """The transport that the test is run with."""
+    return http.open_transport(base, seconds, rate)
+
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -597,3 +621,139 @@ async def test_many_calls_at_once() -> None:
             bodies = [json.dumps({"n": number}).encode() for number in range(200)]
             replies = await asyncio.gather(*(transport.post(base, body, {}) for body in bodies))
     assert replies == [Reply(200, body) for body in bodies]
+
+
+# -- which one, and what only a pool can get wrong
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [(0.0, SessionTransport), (500.0, SessionTransport), (500.1, DirectTransport), (math.inf, DirectTransport)],
+)
+async def test_rate_chooses_the_transport(asked: float, expected: type) -> None:
+    """The public API serves up to 500 calls per second; above, and where the rate is to be found, the fast one."""
+    async with http.open_transport("http://127.0.0.1:1", PATIENT, asked) as transport:
+        assert type(transport) is expected
+
+
+async def test_call_that_is_cancelled() -> None:
+    """Its connection is closed, for its reply may still come; others go on."""
+    waiting, connections = asyncio.Event(), 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        number = connections
+        _, body = await request(reader)
+        waiting.set()
+        if number == 1:
+            closed.set_result(await reader.read())
+        writer.write(ok(body))
+
+    closed: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    async with serving(handle) as port:
+        base = f"http://127.0.0.1:{port}"
+        async with open_transport(base, PATIENT) as transport:
+            call = asyncio.ensure_future(transport.post(base, b"1", {}))
+            await waiting.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            assert await asyncio.wait_for(closed, PATIENT) == b""
+            assert await transport.post(base, b"2", {}) == Reply(200, b"2")
+    assert connections == 2
+
+
+async def test_time_is_over_after_the_call_has_left() -> None:
+    """It may have been counted; the connection is not used again."""
+    connections = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await hang(reader, writer)
+
+    async with serving(handle) as port:
+        base = f"http://127.0.0.1:{port}"
+        async with open_transport(base, 0.3) as transport:
+            outcomes = [await transport.post(base, b"x", {}) for _ in range(2)]
+    assert [(outcome.code, outcome.counted) for outcome in outcomes if isinstance(outcome, Failure)] == [
+        ("timeout", True),
+        ("timeout", True),
+    ]
+    assert connections == 2
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000, b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000],
+    ids=["long", "many"],
+)
+async def test_huge_headers(head: bytes) -> None:
+    """They are not read to their end, and the call may have been counted."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(head + b"\r\n\r\n{}")
+        await writer.drain()
+        await reader.read()
+
+    async with serving(handle) as port:
+        outcome = await failing(f"http://127.0.0.1:{port}")
+    assert (outcome.code, outcome.counted) == ("disconnected", True)
+
+
+async def test_calls_in_flight_are_bounded_by_nobody_else() -> None:
+    """The pool has no limit of its own: three hundred connections to one host, since the workers are the bound."""
+    everybody, connections = asyncio.Event(), 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await request(reader)
+        if connections == 300:
+            everybody.set()
+        await everybody.wait()
+        writer.write(ok())
+
+    async with serving(handle) as port:
+        base = f"http://127.0.0.1:{port}"
+        async with open_transport(base, PATIENT) as transport:
+            replies = await asyncio.gather(*(transport.post(base, b"x", {}) for _ in range(300)))
+    assert (set(replies), connections) == ({Reply(200, b"{}")}, 300)
+
+
+async def test_body_of_several_megabytes() -> None:
+    """It arrives whole, without a warning, and its connection is used again."""
+    sizes = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            sizes.append(len((await request(reader))[1]))
+            writer.write(ok())
+
+    async with serving(handle) as port:
+        base = f"http://127.0.0.1:{port}"
+        async with open_transport(base, PATIENT) as transport:
+            for size in (1 << 20, 5 << 20):
+                assert await transport.post(base, bytes(size), {}) == Reply(200, b"{}")
+    assert sizes == [1 << 20, 5 << 20]
+
+
+async def test_call_is_never_sent_twice() -> None:
+    """A connection that breaks after a call has left is the end of that call: a second one might be paid twice."""
+    bodies = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        bodies.append((await request(reader))[1])
+        if len(bodies) == 1:
+            writer.write(ok())
+            bodies.append((await request(reader))[1])
+
+    async with serving(handle) as port:
+        base = f"http://127.0.0.1:{port}"
+        async with open_transport(base, PATIENT) as transport:
+            assert await transport.post(base, b"1", {}) == Reply(200, b"{}")
+            outcome = await transport.post(base, b"2", {})
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.counted, bodies) == ("disconnected", True, [b"1", b"2"])

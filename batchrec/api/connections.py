@@ -1,0 +1,126 @@
+"""Connections shared by both transports: pool, proxy, and the errors of aiohttp as failures."""
+
+from typing import Any
+from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+from weakref import WeakSet
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from yarl import URL
+
+from .. import __version__
+from ..errors import JobError
+from ..values import Failure, Kind, Reply
+
+MAX_REPLY = 2 * 1024 * 1024
+"""Bytes of a reply that are read at most. Those with encyclopaedia text are some 50 KB, and JSON of nothing but empty
+objects takes 25 times its bytes as Python values."""
+
+HEADERS = {"User-Agent": f"batchrec/{__version__}", "Accept": "application/json"}
+"""Headers of every request."""
+
+
+class Unconnected(Exception):
+    """There is no connection, so the call never left; the cause says why."""
+
+
+class Connector(aiohttp.TCPConnector):
+    """Pool of connections that tells calls that never left from all others.
+
+    Uses the methods of aiohttp that have no underscore, with whatever arguments they have.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: WeakSet[ResponseHandler] = WeakSet()
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Connection:
+        """Connect as aiohttp does. Raises Unconnected for whatever goes wrong before there is a connection."""
+        while True:
+            try:
+                connection = await super().connect(*args, **kwargs)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+                raise Unconnected from exc
+            protocol, transport = connection.protocol, connection.transport
+            if protocol is not None and transport is not None and not transport.is_closing():
+                # A reply that arrived while the connection was idle would be taken for that of the next image.
+                if not (protocol in self._used and protocol.should_close):
+                    self._used.add(protocol)
+                    return connection
+            elif protocol is None or protocol not in self._used:
+                connection.close()
+                raise Unconnected from ConnectionResetError()
+            connection.close()
+
+
+def proxy_for(endpoint: str) -> str | None:
+    """The proxy that HTTPS_PROXY and NO_PROXY name for an endpoint. Plain http is for loopback: never proxied.
+
+    Raises JobError where it is no proxy that can be used: going past it might be what its owner wants to prevent.
+    """
+    url = URL(endpoint)
+    proxies = getproxies_environment()
+    if url.scheme != "https" or proxy_bypass_environment(f"{url.host}:{url.port}", proxies):
+        return None
+    proxy = proxies.get("https")
+    if proxy is None:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if not _usable(proxy):
+        raise JobError("HTTPS_PROXY: expected http://host:port (the value is not shown: it may hold a password)")
+    return proxy
+
+
+def _usable(proxy: str) -> bool:
+    """Whether it is the address of an HTTP proxy. aiohttp would speak HTTP to any other, or go past it."""
+    try:
+        url = URL(proxy)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
+
+
+async def read_reply(status: int, content: aiohttp.StreamReader) -> Reply | Failure:
+    """Read a reply to its end, or to `MAX_REPLY` bytes: then the connection must not be used again."""
+    body = bytearray()
+    while chunk := await content.readany():
+        body += chunk
+        if len(body) > MAX_REPLY:
+            return Failure(Kind.TRANSIENT, "not_json", f"the reply is larger than {MAX_REPLY >> 20} MB")
+    return Reply(status, bytes(body))
+
+
+def no_connection(exc: BaseException | None, *, proxied: bool) -> Failure:
+    """Failure of a call that had no connection: nothing was sent, so nothing can have been counted."""
+    match exc:
+        case aiohttp.ClientConnectorCertificateError():
+            return Failure(Kind.TRANSIENT, "tls", _certificate(exc.certificate_error), counted=False)
+        case aiohttp.ClientConnectorSSLError():
+            return Failure(Kind.TRANSIENT, "tls", f"no TLS connection to {exc.host}: {exc.strerror}", counted=False)
+        case aiohttp.ClientHttpProxyError():
+            message = f"the proxy made no connection: it answered HTTP {exc.status}"
+        case aiohttp.ClientConnectorError():
+            place = "the proxy" if isinstance(exc, aiohttp.ClientProxyConnectionError) else f"{exc.host}:{exc.port}"
+            way = " through the proxy" if proxied and place != "the proxy" else ""
+            message = f"no connection to {place}{way}: {exc.strerror or type(exc.os_error).__name__}"
+        case TimeoutError():
+            message = "no connection within the time"
+        case _:
+            whose = "the proxy made no connection" if proxied else "no connection"
+            message = f"{whose} ({type(exc).__name__})"
+    return Failure(Kind.TRANSIENT, "connection", message, counted=False)
+
+
+def broken_call(exc: Exception) -> Failure:
+    """Failure of a call that may have left. Its message has no address: that holds the token."""
+    match exc:
+        case TimeoutError():
+            return Failure(Kind.TRANSIENT, "timeout", "no answer within limits.timeout")
+        case _:
+            return Failure(Kind.TRANSIENT, "disconnected", f"the connection broke ({type(exc).__name__})")
+
+
+def _certificate(error: Exception) -> str:
+    reason = getattr(error, "verify_message", None) or str(error)
+    return f"the server's certificate was not accepted: {reason}"

@@ -1,0 +1,70 @@
+"""`batchrec emulator`: the emulator on a port, until it is stopped."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from ..console.text import say
+from ..emulator import (
+    Emulator,
+    FaultPlan,
+    FaultPlanError,
+    HostError,
+    Settings,
+    SettingsError,
+    advice,
+    best,
+    changed,
+    serve_forever,
+)
+from ..engine.process import run_loop
+from ..errors import JobError
+from ..redact import remember
+
+
+def serve_emulator(
+    limits: Mapping[str, object],
+    key: str | None,
+    secret: str | None,
+    host: str,
+    port: int,
+    faults: Path | None,
+    allowed: Sequence[str],
+    typed: Sequence[str],
+) -> None:
+    """Serve the emulator until stopped; its URL is the first line of standard output.
+
+    `typed`: options with a secret that were given on the command line, where every user of the machine can see them.
+    Raises JobError where a setting, the fault plan or the address cannot be used.
+    """
+    remember(*filter(None, (key, secret)))
+    if typed:
+        say(
+            f"warning: {' and '.join(typed)}: arguments are visible in the process list; "
+            "BATCHREC_EMULATOR_KEY and BATCHREC_EMULATOR_SECRET are not"
+        )
+
+    def announce(emulator: Emulator) -> None:
+        print(emulator.url, flush=True)
+        if emulator.exposed:
+            say(
+                f"warning: --host {host} is beyond loopback: other machines can use this emulator and change its "
+                "settings, and keys and images travel unencrypted"
+            )
+
+    values = {**limits, "api_key": key, "secret_key": secret}
+    with closing(best()) as answers:
+        try:
+            plan = FaultPlan.load(faults) if faults else None
+            settings = changed(Settings(), values | {"models": answers.models})
+            if line := advice(answers):
+                say(line)
+            run_loop(lambda: serve_forever(settings, host, port, plan, announce, answers, allowed))
+        except FaultPlanError as exc:
+            raise JobError(*str(exc).split("\n")) from exc
+        except SettingsError as exc:
+            raise JobError(*(f"emulator: {line}" for line in str(exc).splitlines())) from exc
+        except HostError as exc:
+            raise JobError(f"--allow-host: {exc}") from exc
+        except OSError as exc:
+            raise JobError(f"{host}:{port}: {exc.strerror}; another --port, or 0 for any that is free") from exc

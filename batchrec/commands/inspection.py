@@ -1,0 +1,95 @@
+"""Inspection of a plan's images: content digest and verdict of preparation, without decoding and without a call."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+from .. import images
+from ..api.services import SERVICES
+from ..interfaces import ImageStore
+from ..job.spec import Job, Step
+from ..journal import Journal, Pending
+from ..state.inspection_cache import InspectionCache, Key, Way, of_content, of_file
+from ..values import Failure
+
+_BATCH = 500
+"""Images inspected between two writes to the journal and the cache: some milliseconds each, and progress moves."""
+
+Verdicts = tuple[bytes | None, list[str]]
+"""SHA-256 of a content (None: not readable), and by way of preparation the word of `images.foresee`."""
+
+
+class Inspection:
+    """Inspection of every pending image of a job. Verdicts go to the journal, counts are attributes."""
+
+    def __init__(self, job: Job, store: ImageStore, cache: InspectionCache) -> None:
+        self._store, self._cache = store, cache
+        self.ways = list(dict.fromkeys(way_of(job, step) for step in job.recognize))
+        self.unreadable = self.refused = self.to_repair = 0
+
+    def run(self, journal: Journal) -> Iterator[int]:
+        """Inspect in batches; yields the size of each batch once the journal has it."""
+        with ThreadPoolExecutor() as pool:
+            for batch in _batches(journal.survey.pending()):
+                found = list(self._inspect(batch, pool))
+                journal.survey.looked_at(found)
+                for _, sha256, words in found:
+                    self.unreadable += sha256 is None
+                    self.refused += any(not accepted(word) for word in words)
+                    self.to_repair += images.REPAIR in words
+                yield len(batch)
+
+    def _inspect(
+        self, batch: Sequence[Pending], pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[int, bytes | None, list[str]]]:
+        verdicts: dict[int, Verdicts] = {}
+        missing = []
+        for image in batch:
+            if (cached := self._cached(image)) is None:
+                missing.append(image)
+            else:
+                verdicts[image.number] = cached
+        fresh: dict[Key, bytes] = {}
+        for image, (sha256, words) in zip(missing, pool.map(self._read, missing), strict=True):
+            verdicts[image.number] = sha256, words
+            if sha256 is not None:
+                fresh[self._file_key(image)] = sha256
+                for way, word in zip(self.ways, words, strict=True):
+                    fresh[of_content(sha256, way)] = word.encode()
+        self._cache.put(fresh)
+        for image in batch:
+            yield image.number, *verdicts[image.number]
+
+    def _cached(self, image: Pending) -> Verdicts | None:
+        sha256 = image.sha256 or self._cache.get(self._file_key(image))
+        if sha256 is None or image.problem:
+            return None
+        words = [self._cache.get(of_content(sha256, way)) for way in self.ways]
+        return None if None in words else (sha256, [word.decode() for word in words if word is not None])
+
+    def _read(self, image: Pending) -> Verdicts:
+        data = image.problem or self._store.read(image.key)
+        if isinstance(data, Failure | str):
+            return None, []
+        words = [images.foresee(data, way.limits, repair=way.repair, upright=way.upright) for way in self.ways]
+        return images.digest(data), words
+
+    def _file_key(self, image: Pending) -> Key:
+        return of_file(self._store.locate(image.key), image.size, image.mtime_ns)
+
+
+def way_of(job: Job, step: Step) -> Way:
+    """Way of preparation of a step: two steps with the same way share their verdicts."""
+    service = SERVICES[step.service]
+    return Way(service.limits, job.input.repair, service.reading.boxes)
+
+
+def accepted(word: str) -> bool:
+    """Whether a verdict lets the image be sent: unchanged or repaired."""
+    return word in ("", images.REPAIR)
+
+
+def _batches(pending: Iterable[Pending]) -> Iterator[list[Pending]]:
+    one_by_one = iter(pending)
+    while batch := list(islice(one_by_one, _BATCH)):
+        yield batch

@@ -1,0 +1,68 @@
+"""`batchrec run`: a job from its file to its exit code."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from ..api.endpoint import EMBEDDED
+from ..console.output import log_to_stderr, printing
+from ..console.progress import Style
+from ..console.text import say
+from ..engine.assembly import Options, run
+from ..engine.process import run_loop
+from ..engine.resume import RunRequest
+from ..errors import JobError
+from ..job.loading import load_job
+from ..job.spec import Job
+from ..values import Kind
+from .tables import ended, show_answers
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Options of the command line as they are typed."""
+
+    limit: int | None
+    reuse: bool
+    reuse_models: bool
+    progress: Style
+    log_level: str
+
+
+def run_job_file(
+    path: Path,
+    changes: list[str],
+    options: RunOptions,
+    retry_failed: bool,
+    retry_kinds: list[str] | None,
+    *,
+    rebuild: bool,
+) -> int:
+    """Run the job of a file with the changes of `--set`; returns the exit code."""
+    log_to_stderr(options.log_level)
+    kinds = _kinds(retry_kinds)
+    request = RunRequest(retry_failed or kinds is not None, None if retry_failed else kinds, rebuild)
+    job = load_job(path, changes)
+    return run_to_its_end(
+        job, Options(request, options.limit, options.reuse, options.reuse_models, options.progress, True)
+    )
+
+
+def run_to_its_end(job: Job, options: Options) -> int:
+    """Run a job, show the results of the embedded endpoint, and say how it ended; returns the exit code."""
+    summary = run_loop(lambda: run(job, options))
+    if job.account.endpoint == EMBEDDED:
+        with suppress(typer.Exit), printing():  # a reader that has gone does not change how the run ended
+            show_answers(job.directory, [step.name for step in job.recognize])
+    if options.progress != "none":
+        say(*ended(summary, job.directory))
+    return summary.exit_code
+
+
+def _kinds(words: list[str] | None) -> tuple[str, ...] | None:
+    wrong = [word for word in words or () if word not in list(Kind)]
+    if wrong:
+        raise JobError(f"--retry-kind: {', '.join(wrong)} is no kind of failure; there are: {', '.join(Kind)}")
+    return tuple(words) if words else None

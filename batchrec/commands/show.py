@@ -1,0 +1,81 @@
+"""Commands that look and print: plan, status, verify, quota, services, errors."""
+
+from pathlib import Path
+
+from ..api.services import SERVICES
+from ..console.output import log_to_stderr, printing
+from ..console.progress import Style
+from ..console.text import say
+from ..engine.process import run_loop
+from ..engine.setup import is_held
+from ..errors import JobError
+from ..job.loading import load_job
+from ..job.spec import did_you_mean
+from . import tables
+from .plan import payer_known, plan
+from .quota import open_counts
+from .status import status
+from .verify import verify
+
+
+def show_plan_of(
+    path: Path,
+    changes: list[str],
+    *,
+    reuse: bool,
+    reuse_models: bool,
+    progress: Style,
+    log_level: str,
+    json: bool,
+) -> None:
+    """Print the plan of a job file with the changes of `--set`, as a table or as JSON."""
+    log_to_stderr(log_level)
+    job = load_job(path, changes)
+    if not payer_known(job):
+        say("no credentials: quota and answers of earlier jobs are not looked at")
+    found = run_loop(lambda: plan(job, reuse=reuse, reuse_models=reuse_models, progress=progress))
+    with printing():
+        (tables.show_json if json else tables.show_plan)(found)
+
+
+def show_status_of(directory: Path, *, json: bool) -> None:
+    """Print the status of an output directory, as a table or as JSON."""
+    found = status(directory, running=is_held(directory))
+    with printing():
+        (tables.show_json if json else tables.show_status)(found)
+
+
+def show_findings_of(directory: Path) -> int:
+    """Check an output directory and print the findings; returns the exit code, 1 where there are problems."""
+    with open_counts() as counts:
+        findings = verify(directory, counts.counted, running=is_held(directory))
+    with printing():
+        tables.show_findings(findings)
+    return 1 if findings.problems else 0
+
+
+def show_counts() -> None:
+    """Print what each account has used of its quota."""
+    with open_counts() as counts, printing():
+        tables.show_quota(counts.usage())
+
+
+def show_catalogue(name: str | None) -> None:
+    """Print all services, or one with its options and limits. Raises JobError where there is no such service."""
+    if name is not None and name not in SERVICES:
+        hint = did_you_mean(name, SERVICES) or "there are:"
+        raise JobError(f"{name!r} is not a service; {hint} {', '.join(SERVICES)}")
+    with printing():
+        if name is None:
+            tables.show_services()
+        else:
+            tables.show_service(SERVICES[name])
+
+
+def show_codes(code: str | None) -> None:
+    """Print all error codes, or one with its meaning. Raises JobError where it is no code."""
+    with printing():
+        if code is None:
+            tables.show_errors()
+        else:
+            tables.show_error(code)

@@ -1,0 +1,93 @@
+"""Files as the store of images: paths relative to the job file's folder, read without ever waiting."""
+
+import errno
+import os
+import stat
+from functools import reduce
+from operator import or_
+from pathlib import Path
+
+from ..values import Failure, Kind
+from .scope import OUTSIDE, Boundary
+
+MAX_FILE_BYTES = 256 * 1024 * 1024
+"""Larger files are refused without reading them: no image that fits into 4 MB of base64 is this large."""
+
+_READING = reduce(
+    or_, (getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")), os.O_RDONLY
+)
+"""Flags of `os.open`. Windows has not all of them."""
+
+_ERRNO = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file: a part of its path is not a folder",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ELOOP: "its links go round in a circle",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ENXIO: "is not a regular file",
+    errno.EIO: "the disk reports an error",
+}
+
+
+class FileStore:
+    """Files below a folder. `within`: the folder in which an input has to lie by its real path to be read."""
+
+    def __init__(self, base: Path, within: Path | None = None) -> None:
+        self._base = str(base)
+        # Checked at every read: hours may lie between listing and reading, and a folder may be a link by now.
+        self._boundary = None if within is None else Boundary(within, remembered=False)
+
+    def locate(self, key: str) -> str:
+        """The absolute path of a key."""
+        return os.path.join(self._base, key)
+
+    def stat(self, key: str) -> tuple[int, int] | None:
+        """Size in bytes and time of the last change in nanoseconds, links followed; None where there is no file."""
+        try:
+            status = os.stat(self.locate(key))
+        except (OSError, ValueError):  # ValueError: no file can have such a name
+            return None
+        return status.st_size, status.st_mtime_ns
+
+    def read(self, key: str) -> bytes | Failure:
+        """The bytes, or the failure, whose message never holds the path. A FIFO or a device is refused at once."""
+        path = self.locate(key)
+        if self._boundary is not None and self._boundary.excludes(path):
+            return _refuse("outside", OUTSIDE)
+        try:
+            handle = os.open(path, _READING)
+        except ValueError:
+            return _refuse("unreadable", "its name holds a character that no file name can")
+        except OSError as error:
+            return _unreadable(error)
+        try:
+            return _regular(handle)
+        except OSError as error:
+            return _unreadable(error)
+        finally:
+            os.close(handle)
+
+
+def _regular(handle: int) -> bytes | Failure:
+    status = os.fstat(handle)
+    if stat.S_ISDIR(status.st_mode):
+        return _refuse("unreadable", "is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        return _refuse("unreadable", "is not a regular file")
+    if status.st_size > MAX_FILE_BYTES:
+        return _refuse("too_large", f"{status.st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+    data = os.read(handle, status.st_size)
+    # A network file system may give less than was asked for.
+    while len(data) < status.st_size and (more := os.read(handle, status.st_size - len(data))):
+        data += more
+    return data or _refuse("empty", "the file has no bytes")
+
+
+def _unreadable(error: OSError) -> Failure:
+    number = error.errno or 0
+    return _refuse("unreadable", _ERRNO.get(number) or os.strerror(number).lower())
+
+
+def _refuse(word: str, message: str) -> Failure:
+    return Failure(Kind.IMAGE, word, message, counted=False)

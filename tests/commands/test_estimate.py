@@ -1,0 +1,102 @@
+"""Estimate of calls, days, time and money: tables of arithmetic, without files or clocks."""
+
+from datetime import datetime
+
+import pytest
+
+from batchrec.commands.estimate import CallRange, LaneLimits, StepWork, call_ranges, days_of, end_of, estimate
+
+DAY = 86_400
+NOON = datetime.fromisoformat("2026-03-01T12:00:00+08:00").timestamp()
+
+
+def work(step="dish", lane="dish", **values):
+    """Work of a step of the service `dish`."""
+    return StepWork(step, "dish", None, lane, **values)
+
+
+@pytest.mark.parametrize(
+    ("listed", "finished", "sure", "expected"),
+    [
+        (0, 0, 0, CallRange(100, 0, 100)),  # no result yet: all of them
+        (20, 80, 5, CallRange(30, 5, 105)),  # a quarter so far, and five that are listed already
+        (1, 3, 0, CallRange(34, 0, 100)),  # rounded up
+        (90, 30, 0, CallRange(100, 0, 100)),  # never more than all
+    ],
+)
+def test_following_step_is_expected_at_the_share_so_far(listed, finished, sure, expected):
+    """Results that are still to come are expected to trigger a step as often as those that came."""
+    first = work("first", sure=100, finished=finished)
+    after = work("after", after="first", sure=sure, listed=listed)
+    assert call_ranges([first, after]) == {"first": CallRange(100, 100, 100), "after": expected}
+
+
+def test_ranges_add_up_along_a_chain():
+    """The third of three steps can be asked as often as the second, which can be asked as often as the first."""
+    works = [
+        work("a", sure=10, finished=10),
+        work("b", after="a", listed=5, finished=4, sure=1),
+        work("c", after="b", listed=2),
+    ]
+    assert call_ranges(works) == {"a": CallRange(10, 10, 10), "b": CallRange(6, 1, 11), "c": CallRange(3, 0, 11)}
+
+
+@pytest.mark.parametrize(
+    ("calls", "daily", "left", "expected"),
+    [
+        (0, 500, 500, (0, 0)),
+        (7, None, None, (1, 7)),
+        (500, 500, 500, (1, 500)),
+        (501, 500, 500, (2, 1)),
+        (1000, 500, 500, (2, 500)),
+        (1001, 500, 500, (3, 1)),
+        (1, 500, 0, (2, 1)),  # the quota of today is used up
+        (501, 500, 1, (2, 500)),
+        (500, 500, None, (1, 500)),  # what is left today is the whole limit where nobody counts
+    ],
+)
+def test_days_and_the_calls_of_the_last_one(calls, daily, left, expected):
+    """Today comes first; the last day has what the days before have not taken."""
+    assert days_of(calls, LaneLimits(1.0, daily, left)) == expected
+
+
+@pytest.mark.parametrize(
+    ("calls", "rate", "days", "last", "expected"),
+    [
+        (0, None, 0, 0, NOON),
+        (10, None, 1, 10, None),
+        (10, 2.0, 1, 10, NOON + 5),
+        (501, 1.0, 2, 1, NOON + DAY / 2 + 1),  # midnight in Beijing, and one second
+        (1001, 1.0, 3, 1, NOON + 1.5 * DAY + 1),
+        (90_000, 1.0, 2, 1, NOON + 90_000),  # the rate takes longer than the quota
+    ],
+)
+def test_end_lies_on_the_last_day(calls, rate, days, last, expected):
+    """Days begin at 00:00 Beijing; the rate is never exceeded."""
+    assert end_of(calls, rate, days, last, NOON) == expected
+
+
+def test_steps_of_one_lane_share_its_time():
+    """Two steps of one service take turns at its rate; the job ends when its slowest service does."""
+    works = [
+        work("one", "dish", sure=30, price=2.0),
+        work("two", "dish", sure=10),
+        work("model", "easydl/x", sure=8, price=100.0),
+    ]
+    found = estimate(works, {"dish": LaneLimits(2.0), "easydl/x": LaneLimits(8.0, 5, 5)}, NOON)
+    assert [(step.step, step.calls, step.seconds, step.days, step.yuan) for step in found.steps] == [
+        ("one", 30, 20.0, 1, 0.06),
+        ("two", 10, 20.0, 1, None),
+        ("model", 8, 1.0, 2, 0.8),
+    ]
+    assert (found.calls, found.seconds, found.days, found.yuan) == (48, 20.0, 2, 0.86)
+    assert found.finish_at == "2026-03-02T00:00:00+08:00"
+
+
+def test_unknown_rate_leaves_the_time_open():
+    """`auto` that was never tried: calls are known, seconds and the end are not."""
+    found = estimate([work(sure=3)], {"dish": LaneLimits(None)}, NOON)
+    assert (found.calls, found.seconds, found.finish_at, found.yuan, found.days) == (3, None, None, None, 1)
+    idle = estimate([work()], {"dish": LaneLimits(None)}, NOON)
+    assert (idle.calls, idle.seconds, idle.days) == (0, 0.0, 0)
+    assert idle.finish_at is not None
