@@ -11,7 +11,7 @@ AUTO = 1e12
 """As calls per second: whatever the account has. A number so great that it bounds nothing, and that JSON has."""
 
 Row = dict[str, Any]
-"""One line of results.jsonl, keys as the README lists them."""
+"""One line of results.jsonl, keys as docs/en/output.md lists them."""
 
 
 class Kind(StrEnum):
