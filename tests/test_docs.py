@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache
 from importlib.util import find_spec
@@ -453,23 +454,32 @@ def place(tmp_path_factory):
     return folder
 
 
-def typed(command, place):
-    """What a shell prints for a command, standard error included, with the folder's own name as `…`."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("BATCHREC_", "BAIDU_"))}
-    environ["BATCHREC_STATE_DIR"] = str(place / "state")
-    environ["BATCHREC_CONFIG_DIR"] = str(place / "config")
-    environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environ["PATH"]))
-    shown = subprocess.run(
-        ["/bin/sh", "-c", command],
+def environ(place, **more):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BATCHREC_", "BAIDU_"))}
+    kept["BATCHREC_STATE_DIR"] = str(place / "state")
+    kept["BATCHREC_CONFIG_DIR"] = str(place / "config")
+    kept["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), kept["PATH"]))
+    return kept | more
+
+
+def ran(command, place, *words, **more):
+    """Exit code and output of a shell command (or of `words`), standard error included."""
+    done = subprocess.run(
+        words or ["/bin/sh", "-c", command],
         cwd=place,
-        env=environ,
+        env=environ(place, **more),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=120,
         check=False,
     )
-    return shown.stdout.decode().replace(str(place.resolve()), "…").splitlines()
+    return done.returncode, done.stdout.decode()
+
+
+def typed(command, place):
+    """Output of a shell command, with the folder's own name as `…`."""
+    return ran(command, place)[1].replace(str(place.resolve()), "…").splitlines()
 
 
 def lasting(line):
@@ -484,12 +494,20 @@ def lasting(line):
 @pytest.mark.skipif(os.name == "nt", reason="for a POSIX shell")
 @pytest.mark.skipif(not find_spec("onnxruntime"), reason="the extra 'local' is not installed")
 def test_outputs_shown_are_real(place):
-    """The demonstration and the crawl print what the READMEs say, and leave the files that they list."""
+    """The commands of README and reference run, print what the pages show, and leave the files that they list."""
     demo = marked("command: demo").rpartition("&& ")[2].replace(".venv/bin/", "")
     assert shlex.split(demo)[:2] == ["batchrec", "run"]
     assert shown(demo, place) == expected("demo")
     for name in ("csv", "verify", "crawl"):
         assert shown(marked(f"command: {name}"), place) == expected(name)
+    page = "docs/en/commands.md"
+    for text in (text for language, text, mark in blocks(page) if language == "sh" and not mark):
+        code, output = ran(f"set -e\n{text}", place)
+        assert code == 0, output
+    ((_, program, _),) = blocks("docs/en/python.md")
+    code, output = ran("", place, sys.executable, "-c", program)
+    assert code == 0, output
+    assert "jobs/photos/动物/koala.jpg ['考拉'" in output
     for page in ("docs/en/output.md", "docs/zh/output.md"):
         check_files(page, place / "results" / "trial")
 
@@ -519,6 +537,65 @@ def check_files(page, directory):
 
 def first_cells(text):
     return quoted(" ".join(row[0] for row in rows(text)))
+
+
+@contextmanager
+def emulator(place, command="batchrec emulator --port 0"):
+    """The emulator as a process of its own; gives its URL, the first line of its output."""
+    process = subprocess.Popen(
+        shlex.split(command),
+        cwd=place,
+        env=environ(place),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="for a POSIX shell")
+def test_commands_of_emulator_run(place):
+    """The emulator starts with the fault plan that is shown, and the run beside it meets faults and limits."""
+    page = "docs/en/emulator.md"
+    (plan,) = [text for language, text, _ in blocks(page) if language == "json"]
+    start, use = [text for language, text, _ in blocks(page) if language == "sh"]
+    (place / "faults.json").write_text(plan, encoding="utf-8")
+    with emulator(place, start.replace("8087", "0")) as url:
+        code, output = ran("set -e\n" + use.replace("http://127.0.0.1:8087", url), place)
+    assert code == 0, output
+    counters = json.loads(output.splitlines()[-1])
+    assert "advanced_general" in str(counters)
+    summary = json.loads((place / "jobs/results/faults/summary.json").read_text(encoding="utf-8"))
+    assert summary["answered"] >= 27
+    assert summary["retries"] > 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="for a POSIX shell")
+def test_commands_with_an_account_run(place):
+    """The commands after `batchrec login`, which asks at a terminal, and the crontab line, against the emulator."""
+    crawl = marked("command: crawl").split("batchrec run")[0]
+    (block,) = [text for language, text, _ in blocks("README.md") if text.startswith("batchrec login\n")]
+    (cron,) = [text for language, text, _ in blocks("docs/en/nightly.md") if language == "text"]
+    shop = place / "shop"
+    shop.mkdir()
+    shutil.copy(place / "jobs" / "nightly.toml", shop)
+    shutil.copy(place / "jobs" / "photos" / "动物" / "cat.jpg", shop)
+    (shop / "uploads.csv").write_text("file\ncat.jpg\n", encoding="utf-8")
+    assert ran(crawl, place)[0] == 0
+    with emulator(place) as url:
+        keys = {"BAIDU_API_KEY": "key", "BAIDU_SECRET_KEY": "secret", "BATCHREC_ENDPOINT": url}
+        codes = [ran(line, place, **keys)[0] for line in block.splitlines()[1:]]
+        night = re.sub(r"^[\d* ]+", "", cron).replace("/srv/shop", shlex.quote(str(shop))).replace(".venv/bin/", "")
+        assert ran(night, place, **keys)[0] == 0
+    assert set(codes) <= {0, 1}  # three images of the crawl fail locally
+    summary = json.loads((place / "results/crawled/summary.json").read_text(encoding="utf-8"))
+    assert summary["answered"] >= 2
+    assert summary["failed"] == 3
+    assert json.loads((shop / "results/nightly/summary.json").read_text(encoding="utf-8"))["answered"] == 1
 
 
 @in_both("README.md")
