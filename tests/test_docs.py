@@ -241,10 +241,15 @@ def test_twins_have_same_code_blocks(english, chinese):
 
 @every_pair
 def test_twins_have_same_tables(english, chinese):
-    """Tables have as many rows, and the rows begin with the same words in code."""
+    """Tables have as many rows, and the rows have the same figures and begin with the same words in code."""
     for ours, theirs in zip(rows(prose(english)), rows(prose(chinese)), strict=True):
         assert len(ours) == len(theirs)
         assert quoted(ours[0]) == quoted(theirs[0])
+        assert figures(ours) == figures(theirs)
+
+
+def figures(row):
+    return [cell for cell in row if re.fullmatch(r"[\d.,]+", cell)]
 
 
 @every_pair
