@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 Row = dict[str, Any]
-"""One line of results.jsonl, keys as the README lists them."""
+"""One line of results.jsonl, keys as docs/en/output.md lists them."""
 
 
 class Kind(StrEnum):
