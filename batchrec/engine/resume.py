@@ -15,11 +15,12 @@ from ..exact_json import dumps
 from ..job.follow_ups import follow_ups, labels_of, triggered
 from ..job.spec import Job
 from ..journal import Changed, Journal, StepRecord
+from ..outputs.csv import DIALECT
 from ..outputs.files import ResultFiles
 from ..state.answer_cache import AnswerCache
 from ..state.durable import sync_directory
 from ..state.inspection_cache import InspectionCache, of_file
-from ..state.output_directory import check_unaccounted
+from ..state.output_directory import TABLE, check_unaccounted
 from ..values import Failure, Ignored, InputEntry, Notice, Row
 from .recorder import GROUP_MOST
 
@@ -263,8 +264,9 @@ def _rewrite(journal: Journal, files: ResultFiles) -> int:
 
 
 def _catch_up(journal: Journal, files: ResultFiles) -> None:
-    """Make outputs that are missing, damaged or newly wanted from results.jsonl; forget those not wanted any more."""
-    behind = files.behind()
+    """Make outputs that are missing, damaged, outdated or new from results.jsonl; forget those not wanted any more."""
+    outdated = journal.note("csv_dialect") != DIALECT
+    behind = files.behind([TABLE] if outdated else ())
     made = files.rewrite(behind, lambda row, start, length: True) if behind else {}
     wanted = {output.filename for output in files.outputs}
     drop = files.places.keys() - wanted
@@ -273,6 +275,8 @@ def _catch_up(journal: Journal, files: ResultFiles) -> None:
     if made:
         journal.sync()
         _swap(journal, files, list(made))
+    if outdated:
+        journal.put_note("csv_dialect", DIALECT)
 
 
 def evaluate_conditions(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int]) -> None:

@@ -13,6 +13,12 @@ COLUMNS = (
     *("left", "top", "width", "height", "log_id", "answered_at"),
 )
 
+DIALECT = 2
+"""The number of the way in which cells are written, in the journal's note `csv_dialect`; 1 has no note.
+
+1: an apostrophe before ASCII signs, tab and CR at a cell's start; 2: before full-width signs, and inside a cell too.
+"""
+
 _SIDES = ("left", "top", "width", "height")
 _NO_LABEL = "," * 9
 _NO_BOX = ",,,"

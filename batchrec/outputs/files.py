@@ -5,7 +5,7 @@ Whatever stands beyond the committed length was written by a run that was killed
 
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from itertools import accumulate
 from pathlib import Path
@@ -90,13 +90,13 @@ class ResultFiles:
             return False
         return filename in self._untouched or _checksum(self.directory / filename, place[0]) == place[1]
 
-    def behind(self) -> list[Output]:
-        """Outputs other than results.jsonl that are missing, damaged or new; the others are cut back."""
+    def behind(self, outdated: Collection[str] = ()) -> list[Output]:
+        """Outputs other than results.jsonl that are missing, damaged, new or `outdated`; the others are cut back."""
         behind = []
         for output in self.outputs:
             if output.filename == JsonlOutput.filename:
                 continue
-            if self.intact(output.filename):
+            if output.filename not in outdated and self.intact(output.filename):
                 _cut(self.directory / output.filename, self.places[output.filename][0])
             else:
                 behind.append(output)

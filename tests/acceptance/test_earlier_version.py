@@ -4,12 +4,14 @@
 emulator: nine images, of them one copy, one that is no picture and one that the service refused; two were left.
 """
 
+import json
 import shutil
 import sqlite3
 import time
 import tomllib
 from contextlib import closing
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from harness import Place, images_of
@@ -91,3 +93,42 @@ def test_counts_of_the_state_folder_are_kept(earlier: Place) -> None:
     """`batchrec quota` lists the calls that the earlier version counted."""
     rows = [line.split() for line in earlier.batchrec("quota").out.splitlines()[1:]]
     assert {cells[1]: cells[3] for cells in rows} == {"advanced_general": "5", "dish": "4"}
+
+
+def test_a_table_with_cells_of_the_earlier_guard(earlier: Place, emulator: Emulator) -> None:
+    """A cell that is guarded otherwise today is no complaint of verify, and the next run writes it as today."""
+    move_service(earlier, emulator.url)
+    put_label(earlier, "a;=1+1", in_table="a;=1+1")
+    verified = earlier.batchrec("verify", str(earlier.output))
+    assert (verified.code, verified.err) == (0, "")
+    earlier.run("--limit", "1")
+    assert next(cell["name"] for cell in earlier.csv()) == "'a;'=1+1"
+    verified = earlier.batchrec("verify", str(earlier.output))
+    assert (verified.code, verified.err) == (0, "")
+
+
+def test_an_edited_table_of_an_earlier_version_is_told(earlier: Place) -> None:
+    """Its checksum is held against it, though not its cells."""
+    table = earlier.output / "results.csv"
+    table.write_bytes(table.read_bytes().replace(b"dish", b"fish", 1))
+    verified = earlier.batchrec("verify", str(earlier.output))
+    assert verified.code == 1
+    assert "results.csv: its first" in verified.out + verified.err
+
+
+def put_label(place: Place, name: str, *, in_table: str) -> None:
+    """Give the first label of the first row a name, as if the earlier version had been answered so."""
+    results, table = place.output / "results.jsonl", place.output / "results.csv"
+    line, _, others = results.read_bytes().partition(b"\n")
+    row = json.loads(line)
+    was, row["labels"][0]["name"] = row["labels"][0]["name"], name
+    longer = len(changed := json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()) - len(line)
+    results.write_bytes(changed + b"\n" + others)
+    table.write_bytes(table.read_bytes().replace(was.encode(), in_table.encode(), 1))
+    with closing(sqlite3.connect(place.output / "journal.db")) as db, db:
+        for path in (results, table):
+            data = path.read_bytes()
+            db.execute("UPDATE outputs SET length = ?, crc = ? WHERE filename = ?", (len(data), crc32(data), path.name))
+        db.execute("UPDATE items SET length = length + ? WHERE start = 0", (longer,))
+        db.execute("UPDATE items SET start = start + ? WHERE start > 0", (longer,))
+        db.execute("DELETE FROM meta WHERE key = 'stamps'")
