@@ -117,7 +117,7 @@ def _naming(job: Job) -> Iterator[None]:
 def is_held(directory: Path) -> bool:
     """Whether a run holds the output directory now. Raises JobError where a link or the like is among its files."""
     try:
-        check_directory(directory)
+        check_directory(directory, writing=False)
         if not (directory / LOCK).exists():
             return False
         with FileLock(directory / LOCK, blocking=False):

@@ -196,7 +196,7 @@ def reading(directory: Path) -> Iterator[Reader]:
     """
     path = directory / JOURNAL
     with translated(path):
-        check_directory(directory)
+        check_directory(directory, writing=False)
     if not path.is_file():
         raise JobError(f"{directory}: holds no {JOURNAL}; expected the output directory of a job")
     with translated(path), ExitStack() as opened:

@@ -31,21 +31,25 @@ NAMES = (
 )
 """Every name in an output directory that batchrec, or SQLite for it, opens, replaces or removes."""
 
-_ROLLBACK = JOURNAL + "-journal"
+_ROLLBACK, _SHARED_MEMORY = JOURNAL + "-journal", JOURNAL + "-shm"
 _FLAGS = ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY")
 _CAREFUL = sum(getattr(os, flag, 0) for flag in _FLAGS)  # Windows has not all of them
 
 
-def check_directory(directory: Path) -> None:
+def check_directory(directory: Path, *, writing: bool = True) -> None:
     """Raise JobError with every name in the directory that is not a plain file of its own; nothing is opened.
 
-    The directory itself may be a link, and need not exist. Raises OSError where it cannot be looked at.
+    Not `writing`: second names are no complaint, as backups by hard links (`cp -al`) have them, but for the two files
+    that a reader changes as well. The directory itself may be a link, and need not exist. Raises OSError where it
+    cannot be looked at.
     """
-    complaints = [
-        f"{directory / name}: {problem}; move it away, or give the job another output.directory"
-        for name, status in _present(directory, NAMES)
-        if (problem := _problem(status) or (_FOREIGN_ROLLBACK if name == _ROLLBACK else ""))
-    ]
+    complaints = []
+    for name, status in _present(directory, NAMES):
+        changed = writing or name == _SHARED_MEMORY or (name == LOCK and status.st_size > 0)
+        if problem := _kind(status) or (_FOREIGN_ROLLBACK if name == _ROLLBACK else ""):
+            complaints.append(f"{directory / name}: {problem}; move it away, or give the job another output.directory")
+        elif changed and (problem := _second_name(status)):
+            complaints.append(f"{directory / name}: {problem}; {_COPY}")
     if complaints:
         raise JobError(*complaints)
 
@@ -84,10 +88,12 @@ def refuse_strangers(directory: Path, names: Iterable[str]) -> None:
 def open_own(path: str | Path, flags: int) -> int:
     """Open a file of an output directory if it is a plain file of its own: an `opener` for `open`. Raises OSError.
 
-    Not for modes that truncate: the file would be empty before it is looked at.
+    A file that is only read may have names elsewhere. Not for modes that truncate: the file would be empty before it is
+    looked at.
     """
     handle = os.open(path, flags | _CAREFUL, 0o666)
-    if problem := _problem(os.fstat(handle)):
+    status = os.fstat(handle)
+    if problem := _kind(status) or (_second_name(status) if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else ""):
         os.close(handle)
         raise OSError(errno.ELOOP, problem, str(path))
     return handle
@@ -99,6 +105,7 @@ def create_own(path: Path) -> BinaryIO:
     return open(path, "xb", opener=open_own)
 
 
+_COPY = "put a copy in its place (cp FILE FILE.copy && mv FILE.copy FILE), or give the job another output.directory"
 _FOREIGN_ROLLBACK = "is a rollback journal, which batchrec never leaves and SQLite would play back"
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _KINDS = (
@@ -118,10 +125,15 @@ def _present(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, os.st
                 raise
 
 
-def _problem(status: os.stat_result) -> str:
-    """Why an entry is not a plain file with one name; empty where it is."""
-    if not stat.S_ISREG(status.st_mode):
-        return next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "is a device") + ", not a file"
+def _kind(status: os.stat_result) -> str:
+    """What an entry is in place of a plain file; empty where it is one."""
+    if stat.S_ISREG(status.st_mode):
+        return ""
+    return next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "is a device") + ", not a file"
+
+
+def _second_name(status: os.stat_result) -> str:
+    """Why a file must not be written to, where it has names elsewhere; empty where it has one."""
     if status.st_nlink > 1:
         return f"has {status.st_nlink} names (hard links), so that writing to it would change another file"
     return ""

@@ -16,6 +16,8 @@ from harness import Place, calls_of, images_of, until
 from batchrec.emulator import Emulator
 from batchrec.state.output_directory import JOURNAL, LOCK, NAMES, RESULT_FILES
 
+READING = ("status", "verify")
+ROLLBACK = f"{JOURNAL}-journal"
 MINE = b"something that the user keeps\n"
 
 
@@ -90,14 +92,16 @@ def test_2_every_entry_that_is_no_file_of_its_own_is_named(
     for name in NAMES:
         (outside / name).write_bytes(MINE)
         kind(place.output / name, outside / name)
-    before, names = contents(outside), sorted(os.listdir(place.output))
+    before, listed = contents(outside), sorted(os.listdir(place.output))
     for command in commands(place):
         done = place.batchrec(*command)
         assert (command, done.code) == (command, 2), done.err
         told = [line for line in done.err.splitlines() if KINDS[kind] in line]
-        assert [name for name in NAMES if not any(f"/{name}: " in line for line in told)] == []
+        reads = kind is hard and command[0] in READING  # they change two files, and read the others by any name
+        names = (LOCK, f"{JOURNAL}-shm") if reads else [name for name in NAMES if (kind, name) != (hard, ROLLBACK)]
+        assert [name for name in names if not any(f"/{name}: " in line for line in told)] == []
         assert "Traceback" not in done.err
-    assert (contents(outside), sorted(os.listdir(place.output))) == (before, names)
+    assert (contents(outside), sorted(os.listdir(place.output))) == (before, listed)
     assert calls_of(emulator) == 0
 
 
@@ -122,6 +126,30 @@ def test_2_a_link_in_a_directory_of_ours(place: Place, name: str, kind: Callable
         path.write_bytes(was)
     assert place.run().code == 0
     assert place.batchrec("verify", str(place.output)).code == 0
+
+
+def test_a_backup_by_hard_links_is_read(place: Place) -> None:
+    """`cp -al` gives all files a second name: status and verify read either, a run says how to part them."""
+    place.pictures(2)
+    place.job()
+    assert place.run("--limit", "1").code == 0
+    copied = place.root / "backup" / "furniture"
+    shutil.copytree(place.output, copied, copy_function=os.link)
+    before = contents(copied)
+    for directory in (place.output, copied):
+        status, verified = (place.batchrec(command, str(directory)) for command in READING)
+        assert (status.code, status.err) == (0, "")
+        assert verified.code == 0 if directory == place.output else verified.code in (0, 1)
+    refused = place.run()
+    assert refused.code == 2, refused.err
+    assert "journal.db: has 2 names (hard links)" in refused.err
+    assert "cp FILE FILE.copy && mv FILE.copy FILE" in refused.err
+    assert contents(copied) == before
+    for path in place.output.iterdir():
+        shutil.copy2(path, copy := path.with_name(path.name + ".copy"))
+        copy.replace(path)
+    assert place.run().code == 0
+    assert contents(copied) == before
 
 
 def test_the_output_directory_may_be_a_link(place: Place) -> None:
