@@ -19,7 +19,7 @@ from ..api.endpoint import LIVE
 from ..api.http import open_transport
 from ..errors import JobError, OutputFailed
 from ..redact import remember
-from ..state.directory import write_private
+from ..state.directory import make_private, write_private
 
 _SECONDS = 30.0
 _WAKE_EVERY = 0.2
@@ -88,7 +88,7 @@ async def try_and_keep(profile: str, api_key: str, secret_key: str, account: str
 
 def _keep(path: Path, profile: str, table: dict[str, str]) -> None:
     """Put a profile into the file. Two logins at once take turns, so that both are kept."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     with FileLock(path.with_name(path.name + ".lock"), timeout=_SECONDS, mode=0o600):
         write_private(path, _toml({**read_profiles(path), profile: table}).encode())
 

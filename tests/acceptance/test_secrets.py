@@ -137,6 +137,18 @@ def test_login(place: Place, emulator: Emulator) -> None:
     assert stat.S_IMODE((place.config / "credentials.toml").stat().st_mode) == 0o600
 
 
+def test_login_makes_private_folders_whatever_the_umask(place: Place, emulator: Emulator) -> None:
+    """Each folder that is missing on the way: who can write to one of them could put a file in the place of the key's."""
+    login = [sys.executable, "-m", "batchrec", "login", "--profile", "shop", "--endpoint", emulator.url]
+    argv = ["sh", "-c", 'umask 0; exec "$@"', "sh", *login]
+    config = place.root / "new" / "config"
+    env = {**place.env, "BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": "", "BATCHREC_CONFIG_DIR": str(config)}
+    code, shown = on_terminal(argv, place.root, env, [("API Key", KEY + "\n"), ("Secret Key", SECRET + "\n")])
+    assert code == 0, shown
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (config, config.parent)} == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in config.iterdir()} == {0o600}
+
+
 ECHO = f"access_token={TOKEN}&client_id={quote(KEY, safe='')} {TOKEN} {KEY} {SECRET} {quote(SECRET, safe='')} {BEARER}"
 ECHOES = {
     "in an error's message": Said(json.dumps({"error_code": 282000, "error_msg": ECHO}).encode()),
