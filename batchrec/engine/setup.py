@@ -20,7 +20,7 @@ from ..outputs.files import writing
 from ..redact import remember
 from ..sources import open_sources
 from ..state.answer_cache import AnswerCache
-from ..state.output_directory import LOCK, check_directory, check_unclaimed
+from ..state.output_directory import LOCK, check_directory, check_locks, check_unclaimed
 from ..values import Ignored, InputEntry, Notice
 
 _log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ def is_held(directory: Path) -> bool:
         check_directory(directory, writing=False)
         if not (directory / LOCK).exists():
             return False
+        check_locks(directory)
         with FileLock(directory / LOCK, blocking=False):
             return False
     except Timeout:
@@ -136,6 +137,7 @@ def hold(directory: Path) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         check_directory(directory)
         check_unclaimed(directory)
+        check_locks(directory)
         lock.acquire(timeout=_LOOKED_AT_SECONDS, poll_interval=_LOOKED_AT_SECONDS / 10)
     except Timeout:
         raise DirectoryBusy(f"{directory}: another run holds it") from None

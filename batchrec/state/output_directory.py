@@ -14,6 +14,11 @@ from typing import BinaryIO
 
 from ..errors import JobError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 LOCK = ".lock"
 JOURNAL = "journal.db"
 RESULTS = "results.jsonl"
@@ -63,6 +68,24 @@ def check_unclaimed(directory: Path) -> None:
         refuse_strangers(
             directory, (name for name, status in _present(directory, NAMES) if name != LOCK or status.st_size)
         )
+
+
+def check_locks(directory: Path) -> None:
+    """Raise OSError where the file system has no locks (a network's, without flock).
+
+    filelock would fall back to a file that nobody removes after a kill, and take the empty one of today for it.
+    """
+    if fcntl is None:
+        return
+    handle = open_own(directory / LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:  # a run holds it, so there are locks
+        pass
+    except OSError as exc:
+        raise OSError(exc.errno, f"the file system has no locks: {exc.strerror}", str(directory)) from exc
+    finally:
+        os.close(handle)
 
 
 def check_unaccounted(directory: Path) -> None:

@@ -1,5 +1,6 @@
 """Every exit code of `batchrec run`, the way a cron line meets it, and which one wins where several hold."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -165,6 +166,30 @@ def test_74_a_folder_that_cannot_be_made(place: Place, emulator: Emulator) -> No
     place.job()
     done = clear(place.run())
     assert (done.code, calls_of(emulator)) == (74, 0)
+
+
+WITHOUT_LOCKS = """
+import errno, fcntl, os
+def flock(handle, operation):
+    raise OSError({code}, os.strerror({code}))
+fcntl.flock = flock
+from batchrec.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def test_74_a_file_system_without_locks(place: Place, emulator: Emulator, code: int) -> None:
+    """A network's file system may lack flock: said as such, at every run; no file stands in for the lock."""
+    place.pictures(1)
+    place.job()
+    for _ in range(2):
+        done = clear(place.run(launcher=("-c", WITHOUT_LOCKS.format(code=code))))
+        assert done.code == 74
+        assert f"the file system has no locks: {os.strerror(code)}" in done.err
+        assert "Warning" not in done.err
+    assert calls_of(emulator) == 0
+    assert place.run().code == 0
 
 
 @pytest.mark.parametrize("kilobytes", [1, 80, 160])
