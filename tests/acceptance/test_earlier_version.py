@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import time
 import tomllib
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from zlib import crc32
@@ -66,6 +67,17 @@ def test_nothing_that_was_answered_is_asked_again(earlier: Place, emulator: Emul
     assert images_of(earlier.rows()) == sorted([*ANSWERED, *LEFT] * 2)
     assert images_of(earlier.failures()) == sorted([NO_PICTURE, REFUSED])
     assert earlier.batchrec("verify", str(earlier.output)).code == 0
+
+
+@pytest.mark.parametrize("spelling", [str.upper, "{}/".format], ids=["upper case", "slash"])
+def test_an_endpoint_may_be_spelt_in_another_way(
+    earlier: Place, emulator: Emulator, spelling: Callable[[str], str]
+) -> None:
+    """It is the same one, to the letter as the journal has it or not."""
+    move_service(earlier, emulator.url)
+    earlier.env["BATCHREC_ENDPOINT"] = spelling(emulator.url)
+    earlier.run()
+    assert earlier.summary()["calls"] == 2 * len(LEFT)
 
 
 def test_failed_images_can_be_retried(earlier: Place, emulator: Emulator) -> None:

@@ -138,7 +138,7 @@ def test_login(place: Place, emulator: Emulator) -> None:
 
 
 def test_login_makes_private_folders_whatever_the_umask(place: Place, emulator: Emulator) -> None:
-    """Each folder that is missing on the way: who can write to one of them could put a file in the place of the key's."""
+    """Each folder that is missing on the way: who can write to one of them could put a file in the key's place."""
     login = [sys.executable, "-m", "batchrec", "login", "--profile", "shop", "--endpoint", emulator.url]
     argv = ["sh", "-c", 'umask 0; exec "$@"', "sh", *login]
     config = place.root / "new" / "config"
