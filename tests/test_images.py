@@ -877,6 +877,13 @@ def test_what_the_process_says_is_checked(tmp_path: Path, monkeypatch: pytest.Mo
     assert message in ("the process that decoded it failed", "the process that decoded it crashed") or len(said) > 10**6
 
 
+def test_a_process_that_claims_not_to_start_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was taken over could else have its picture decoded where the keys are."""
+    ends = '[ "$2" = -c ] || exit 127'
+    monkeypatch.setattr(sys, "executable", python_that(tmp_path / "python", ends))
+    assert refused(saved(noise((300, 200)), "JPEG2000")) == ("torn", "the process that decoded it crashed")
+
+
 @linux
 @pytest.mark.parametrize(
     ("limit", "words"), [({"memory": 20_000_000}, {"too_large", "torn"}), ({"seconds": 1}, {"too_large"})]
@@ -900,11 +907,15 @@ def test_a_process_that_sleeps_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
     assert (outcome.code, outcome.message) == ("too_large", "it takes more than 1 s to decode")
 
 
-def test_a_process_that_cannot_be_started_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("does", [None, "exit 127"], ids=["not there", "without its libraries"])
+def test_a_process_that_cannot_be_started_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str | None
+) -> None:
     """The machine's shortage is not the picture's fault; it comes out the same."""
     data = saved(noise((300, 200)), "JPEG2000")
     with monkeypatch.context() as patched:
-        patched.setattr(sys, "executable", str(tmp_path / "nowhere"))
+        python = tmp_path / "python"
+        patched.setattr(sys, "executable", python_that(python, does) if does else str(python))
         here = mended(data)
     assert mended(data) == here
 

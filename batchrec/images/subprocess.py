@@ -29,6 +29,9 @@ from .judge import most_bytes, refuse
 
 _PR_SET_PDEATHSIG = 1
 _NICE = 10
+_NOT_LOADED = 127
+"""Of the loader, where Python needs libraries from LD_LIBRARY_PATH, which the process does not get."""
+
 _KILLED = -9  # by SIGKILL, for which Windows has no name
 _OUT_OF_TIME = -getattr(signal, "SIGXCPU", 0)
 _PATIENCE = 10
@@ -49,13 +52,18 @@ class Work:
 
 
 def repair_in_process(data: bytes, work: Work) -> Prepared | Failure | None:
-    """What the process makes of the picture, a Failure where it does not survive; None where none can be started."""
+    """What the process makes of the picture, a Failure where it does not survive; None where none can be started.
+
+    Decoding in a thread is slower for the others, but a picture must not count as torn for the machine's fault.
+    """
     most = most_bytes(work.limits)
     began = time.monotonic()
     ended = _spoken(orjson.dumps(asdict(work)) + b"\n", data, _HEAD_BYTES + most, _PATIENCE * work.seconds)
     if ended is None:
         return None
     code, output = ended
+    if code == _NOT_LOADED and not _starts():
+        return None
     if code == 0 or len(output) > _HEAD_BYTES + most:
         return _understood(output, most) or refuse("torn", "the process that decoded it failed")
     if code == _OUT_OF_TIME or time.monotonic() - began >= _PATIENCE * work.seconds:
@@ -65,10 +73,18 @@ def repair_in_process(data: bytes, work: Work) -> Prepared | Failure | None:
     return refuse("torn", "the process that decoded it crashed")
 
 
+def _starts() -> bool:
+    """Whether an interpreter starts at all: a decoder that was taken over may end with any code."""
+    return subprocess.run([sys.executable, "-P", "-c", ""], env=_environment(), capture_output=True).returncode == 0
+
+
+def _environment() -> dict[str, str]:
+    known = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    return known | {"PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path)}
+
+
 def _spoken(head: bytes, data: bytes, most: int, seconds: float) -> tuple[int, bytes] | None:
     """The exit code of a process and what it said, at most so many bytes; it is killed after so many seconds."""
-    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     try:
         process = subprocess.Popen(
             # Out of reach of Ctrl-C, which goes to all of a terminal's group, and of modules in the current folder.
@@ -76,7 +92,7 @@ def _spoken(head: bytes, data: bytes, most: int, seconds: float) -> tuple[int, b
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=_environment(),
             start_new_session=True,
         )
     except OSError:
