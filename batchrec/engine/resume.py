@@ -127,8 +127,8 @@ def _hand_on(journal: Journal, files: ResultFiles, known: AnswerCache, opened: O
     since = known.run_start(journal.note("run"), files.directory)
     if latest and since is None:
         opened.notices.append(
-            f"{files.directory}: its last results are not kept for other jobs: no run of this state folder wrote them "
-            "(but an earlier version, another machine, or a directory that was moved)"
+            f"{files.directory}: its last results are not put into the result cache: an earlier version wrote them, "
+            "another machine, or a run before the directory or the state folder was moved"
         )
     if since is None:
         return

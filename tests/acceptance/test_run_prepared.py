@@ -260,7 +260,7 @@ def test_results_of_a_run_that_was_killed_are_handed_on(place: Place) -> None:
     """A run of this state folder wrote them: the next one keeps them for other jobs."""
     assert cut_short(place, 12) >= 3
     done = place.run()
-    assert (done.code, "not kept for other jobs" in done.err) == (0, False)
+    assert (done.code, "not put into the result cache" in done.err) == (0, False)
     assert taken_by_another_job(place) == 12
 
 
@@ -275,7 +275,7 @@ def test_results_that_somebody_prepared_reach_no_other_job(tmp_path: Path, emula
     place.job()
     shutil.copytree(theirs.output, place.output)
     done = place.run()
-    assert (done.code, done.err.count("its last results are not kept for other jobs")) == (0, 1)
+    assert (done.code, done.err.count("its last results are not put into the result cache")) == (0, 1)
     assert sum(row["attempts"] == 7 for row in place.rows()) == count
     assert "not kept" not in place.run().err
     assert taken_by_another_job(place) == 12 - count
@@ -287,7 +287,7 @@ def test_results_of_an_earlier_version_are_not_handed_on(place: Place) -> None:
     with closing(sqlite3.connect(place.output / JOURNAL)) as db:
         db.execute("DELETE FROM meta WHERE key = 'run'")
         db.commit()
-    assert [place.run().err.count("not kept for other jobs") for _ in range(2)] == [1, 0]
+    assert [place.run().err.count("not put into the result cache") for _ in range(2)] == [1, 0]
     assert len(place.rows()) == 12
     assert taken_by_another_job(place) == 12 - count
 
