@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
+from pydantic_core import core_schema
 
 from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
+from ..outputs import OUTPUTS
 from ..values import AUTO, Label
 from . import patterns
 
@@ -94,6 +96,16 @@ def _regex(text: str) -> str:
 
 def _automatic(value: object) -> object:
     return AUTO if value == "auto" else value
+
+
+@dataclass(frozen=True, slots=True)
+class _OneOf:
+    """A text that is one of the words of a table."""
+
+    words: Iterable[str]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> core_schema.CoreSchema:
+        return core_schema.literal_schema(list(self.words))
 
 
 def _some(steps: "tuple[Step, ...]") -> "tuple[Step, ...]":
@@ -340,7 +352,7 @@ class OutputSpec(Table):
     directory: PathText | None = Field(
         default=None, description="Relative to this file; results/<name> if left out.", examples=["results/furniture"]
     )
-    formats: Annotated[tuple[Literal["jsonl", "csv"], ...], AfterValidator(_with_jsonl)] = Field(
+    formats: Annotated[tuple[Annotated[str, _OneOf(OUTPUTS)], ...], AfterValidator(_with_jsonl)] = Field(
         default=("jsonl", "csv"),
         strict=False,
         description="jsonl is always written; csv (for Excel) if named.",

@@ -20,7 +20,7 @@ from ..exact_json import dumps, loads
 from ..interfaces import Output
 from ..redact import may_hold_secret, redact_json
 from ..state.durable import sync_directory, sync_file
-from ..state.output_directory import NEW, RESULTS, TABLE, create_own, open_own
+from ..state.output_directory import NEW, OUTPUT_FILES, create_own, open_own
 from ..values import Row
 from .jsonl import JsonlOutput
 
@@ -33,7 +33,6 @@ Line = tuple[int, bytes]
 Texts = tuple[bytes, ...]
 """A row as each of the files has it, in the order of the outputs."""
 
-_SWAPPED = frozenset((RESULTS, TABLE))
 _BLOCK = 1024 * 1024
 _TEXTS = ("image", "step", "service", "sha256", "answered_at")
 _SCALARS = ("name", "score", "root", "calorie", "year")
@@ -146,7 +145,7 @@ class ResultFiles:
 
         A name that is no result file's is left out: it comes from the journal, which somebody may have prepared.
         """
-        for filename in _SWAPPED.intersection(filenames):
+        for filename in set(OUTPUT_FILES).intersection(filenames):
             new = self.directory / (filename + NEW)
             if new.exists():
                 os.replace(new, self.directory / filename)
@@ -154,7 +153,7 @@ class ResultFiles:
 
     def tidy(self) -> None:
         """Remove new files that a killed run left before it came to swap them."""
-        for filename in _SWAPPED:
+        for filename in OUTPUT_FILES:
             (self.directory / (filename + NEW)).unlink(missing_ok=True)
 
     # -- running

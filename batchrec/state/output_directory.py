@@ -23,7 +23,10 @@ SUMMARY = "summary.json"
 NEW = ".new"
 """What the name of a file ends in until it is put in the place of the old one."""
 
-RESULT_FILES = (RESULTS, TABLE, FAILURES, SUMMARY)
+OUTPUT_FILES = (RESULTS, TABLE)
+"""Files that an output appends to, and that are replaced as one when they are rewritten."""
+
+RESULT_FILES = (*OUTPUT_FILES, FAILURES, SUMMARY)
 NAMES = (
     *(LOCK, JOURNAL, *(JOURNAL + side for side in ("-wal", "-shm", "-journal"))),
     *RESULT_FILES,
