@@ -1,4 +1,4 @@
-"""Opening of a journal for a run: whose it is, what a killed run left, the steps and inputs as they are now."""
+"""Opening of a journal for a run: identity, recovery, and the steps and inputs as they are now."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _SCAN_BATCH = 1000  # rows
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A step as the journal compares it: an answer belongs to `fingerprint`; `condition` is its `when`, or empty."""
+    """A step: an answer belongs to its `fingerprint`; `condition` is its `when`, or empty."""
 
     name: str
     service: str
@@ -34,7 +34,10 @@ class Changed:
 
 
 class Opening:
-    """Bring a journal up to the job file and the inputs. Each part may be cut short by a kill and done again."""
+    """Bring a journal up to the job file and the inputs.
+
+    Each part may be cut short by a kill and done again.
+    """
 
     def __init__(self, db: Database, calls: Calls, queue: Queue) -> None:
         self._db = db
@@ -78,7 +81,7 @@ class Opening:
         return by_name
 
     def outdated(self, steps: Sequence[StepRecord]) -> dict[str, int]:
-        """Answers and failures that `take_steps` will drop, since another fingerprint made them: how many, by step."""
+        """Count by step the answers and failures of another fingerprint, which `take_steps` will drop."""
         dropped = {}
         for step in steps:
             with self._db.guarded():
@@ -100,7 +103,7 @@ class Opening:
             self._db.put_note("judge", None)
 
     def _take_step(self, step: StepRecord, was_active: set[int]) -> set[int]:
-        """Its number, where its condition is to be evaluated anew: also where answers came while it was not there."""
+        """Its number where its condition is to be evaluated anew: also if it was not active before."""
         row = self._db.execute("SELECT id, fingerprint, condition FROM steps WHERE name = ?", (step.name,)).fetchone()
         if row is None:
             cursor = self._db.execute(
@@ -124,7 +127,10 @@ class Opening:
     # -- inputs
 
     def take_inputs(self, entries: Iterable[InputEntry]) -> Iterator[Changed]:
-        """Make these the inputs, in one transaction. The iterator gives those whose files changed, untouched yet."""
+        """Make these the inputs, in one transaction.
+
+        The iterator gives those whose files changed, untouched yet.
+        """
         with self._db.transaction():
             self._db.execute("DROP TABLE IF EXISTS temp.changed")
             self._list(iter(entries))
@@ -139,7 +145,7 @@ class Opening:
         return self._changes()
 
     def touch(self, change: Changed, *, same: bool) -> int:
-        """Note what a changed file is now; unless its content is the `same`, forget what was answered or failed.
+        """Note the new size and time of a changed file; unless its content is the `same`, forget its results.
 
         Returns how many those were.
         """

@@ -1,4 +1,4 @@
-"""An output directory from outside: the names of its files, and the check that each of them is a plain file of its own.
+"""Names of the files in an output directory; the check that each is a plain file of its own.
 
 Output directories are shared, so one may have been prepared by somebody else. A link, a second name (hard link), a pipe
 or a device in the place of a file would lead the writer to a file elsewhere. `check_directory` names every such entry
@@ -21,7 +21,7 @@ TABLE = "results.csv"
 FAILURES = "failures.jsonl"
 SUMMARY = "summary.json"
 NEW = ".new"
-"""What the name of a file ends in until it is put in the place of the old one."""
+"""Suffix of a file until it replaces the old one."""
 
 OUTPUT_FILES = (RESULTS, TABLE)
 """Files that an output appends to, and that are replaced as one when they are rewritten."""
@@ -40,7 +40,7 @@ _CAREFUL = sum(getattr(os, flag, 0) for flag in _FLAGS)  # Windows has not all o
 
 
 def check_directory(directory: Path) -> None:
-    """Raise JobError with every name in the directory that is not a plain file of its own; nothing is opened.
+    """Raise JobError with every name that is not a plain file of its own; nothing is opened.
 
     The directory itself may be a link, and need not exist. Raises OSError where it cannot be looked at.
     """
@@ -85,7 +85,9 @@ def refuse_strangers(directory: Path, names: Iterable[str]) -> None:
 
 
 def open_own(path: str | Path, flags: int) -> int:
-    """Open a file of an output directory if it is a plain file of its own: an `opener` for `open`. Raises OSError.
+    """Open a file of an output directory if it is a plain file of its own: an `opener` for `open`.
+
+    Raises OSError.
 
     Not for modes that truncate: the file would be empty before it is looked at.
     """
@@ -97,7 +99,7 @@ def open_own(path: str | Path, flags: int) -> int:
 
 
 def create_own(path: Path) -> BinaryIO:
-    """Create a file for writing in the place of one by the same name that a killed run left. Raises OSError."""
+    """Create a file for writing; one that a killed run left is replaced. Raises OSError."""
     path.unlink(missing_ok=True)
     return open(path, "xb", opener=open_own)
 
@@ -122,7 +124,7 @@ def _present(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, os.st
 
 
 def _problem(status: os.stat_result) -> str:
-    """Why an entry is not a plain file with one name; empty where it is."""
+    """The reason why an entry is not a plain file with one name; empty if it is one."""
     if not stat.S_ISREG(status.st_mode):
         return next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "is a device") + ", not a file"
     if status.st_nlink > 1:
