@@ -61,13 +61,12 @@ class Database:
                 raise
 
     def streamed(self, sql: str) -> Iterator[Any]:
-        """The rows of a long query.
-
-        Of a journal that is being written, on a connection of its own: no commit waits.
-        """
+        """The rows of a long query; in a journal that is being written, no commit waits for it."""
         with translated(self.path, self._use), ExitStack() as opened:
-            written = self._use == WRITTEN
-            yield from (opened.enter_context(closing(connect(self.path))) if written else self).execute(sql)
+            execute = self.execute
+            if self._use == WRITTEN:
+                execute = opened.enter_context(closing(connect(self.path))).execute
+            yield from execute(sql)
 
     def one(self, sql: str, *values: object) -> int:
         """The number that a query gives. The lock must be held."""

@@ -65,19 +65,19 @@ class Opening:
 
     # -- steps
 
-    def take_steps(self, steps: Sequence[StepRecord], *, judge_all: bool = False) -> dict[str, int]:
+    def take_steps(self, steps: Sequence[StepRecord], *, evaluate_all: bool = False) -> dict[str, int]:
         """Make these the steps. Returns their numbers by name.
 
-        `to_judge` then gives those whose condition is to be evaluated anew: all of them with `judge_all`.
+        `to_evaluate` then gives those whose condition is to be evaluated anew: all of them with `evaluate_all`.
         """
         with self._db.transaction():
             was_active = {number for (number,) in self._db.execute("SELECT id FROM steps WHERE active = 1")}
             self._db.execute("UPDATE steps SET active = 0")
-            judge = self.to_judge()
+            anew = self.to_evaluate()
             for step in steps:
-                judge |= self._take_step(step, was_active)
+                anew |= self._take_step(step, was_active)
             by_name = dict(self._db.execute("SELECT name, id FROM steps WHERE active = 1").fetchall())
-            self._db.put_note("judge", numbers(sorted(judge | set(by_name.values()) if judge_all else judge)) or None)
+            self._db.put_note("judge", numbers(sorted(anew | set(by_name.values()) if evaluate_all else anew)) or None)
         return by_name
 
     def outdated(self, steps: Sequence[StepRecord]) -> dict[str, int]:
@@ -93,11 +93,11 @@ class Opening:
                     dropped[step.name] = self._db.one(done, *row)
         return dropped
 
-    def to_judge(self) -> set[int]:
+    def to_evaluate(self) -> set[int]:
         """The numbers of the steps whose condition is to be evaluated on the stored answers."""
         return {int(number) for number in (self._db.note("judge") or "").split(",") if number}
 
-    def judged(self) -> None:
+    def evaluated(self) -> None:
         """Note that the conditions of all steps have been evaluated."""
         with self._db.transaction():
             self._db.put_note("judge", None)
