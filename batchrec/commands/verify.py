@@ -1,7 +1,8 @@
 """`batchrec verify`: whether everything that an output directory says agrees. Reads, and writes nothing.
 
 One pass over the answers in the order of results.jsonl: the journal says where each row stands, the row what it is,
-and results.csv must be what the rows make. Then the inputs, the views, the files that are still there, and the counts.
+and every other output must be what the rows make of it. Then the inputs, the views, the files that are still there, and
+the counts.
 """
 
 import zlib
@@ -21,9 +22,9 @@ from ..exact_json import dumps
 from ..job.follow_ups import Conditions, labels_of, triggered
 from ..job.spec import When
 from ..journal import AnswerPlace, Counts, Reader, reading
-from ..outputs import CsvOutput, JsonlOutput
+from ..outputs import OUTPUTS, CsvOutput, JsonlOutput
 from ..outputs.csv import DIALECT
-from ..outputs.files import read_row
+from ..outputs.files import Place, read_row
 from ..sources import FileStore
 from ..state.output_directory import FAILURES, SUMMARY
 from ..values import Failure, QuotaKey, Row
@@ -80,31 +81,36 @@ def verify(directory: Path, counted: Callable[[QuotaKey], int], *, running: bool
 def _check_rows(directory: Path, journal: Reader, findings: Findings, *, running: bool) -> None:
     following = _follow_ups(journal)
     with ExitStack() as stack:
-        results = _Committed(directory, JsonlOutput.filename, journal, findings)
-        table = _Committed(directory, CsvOutput.filename, journal, findings)
-        stack.enter_context(results)
-        stack.enter_context(table)
-        # One of an earlier dialect is what its run committed, by its checksum; the next run makes it anew.
-        comparable = journal.note("csv_dialect") == DIALECT
-        table.expect(CsvOutput.header)
+        places = journal.outputs()
+        files = {
+            name: stack.enter_context(_Committed(directory / output.filename, places.get(output.filename), findings))
+            for name, output in OUTPUTS.items()
+        }
+        results = files["jsonl"]
+        made = [(file, OUTPUTS[name]) for name, file in files.items() if file is not results]
+        for file, output in made:
+            file.expect(output.header)
+        # A table of an earlier dialect is what its run committed, by its checksum; the next run makes it anew.
+        current = journal.note("csv_dialect") == DIALECT
+        compared = [(file, output) for file, output in made if current or output.filename != CsvOutput.filename]
         for place in journal.answers():
             row = _row(results, place, findings)
             if row is not None:
-                if comparable:
-                    table.expect(CsvOutput().encode(row))
+                for file, output in compared:
+                    file.expect(output.encode(row))
                 _check_follow_ups(journal, following.get(place.step, ()), place, row, findings)
-        for file in (results, table):
+        for file in files.values():
             file.end(running=running)
 
 
 class _Committed:
-    """A result file, read once from its beginning, as far as it was committed."""
+    """A result file, read once from its beginning, as far as it was committed: to `place`, None if it never was."""
 
-    def __init__(self, directory: Path, name: str, journal: Reader, findings: Findings) -> None:
-        self.name = name
+    def __init__(self, path: Path, place: Place | None, findings: Findings) -> None:
+        self.name = path.name
         self.at = 0
-        self._path = directory / name
-        self._place = journal.outputs().get(name)
+        self._path = path
+        self._place = place
         self._findings = findings
         self._file: BinaryIO | None = None
         self._crc = 0

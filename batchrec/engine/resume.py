@@ -183,7 +183,7 @@ def take_steps(job: Job, journal: Journal, opened: OpenReport, wishes: RunReques
         _tell(
             opened, dropped, f"dropped and asked again, since step {name!r} has another service, model or options now"
         )
-    return journal.opening.take_steps(records, judge_all=wishes.rebuild)
+    return journal.opening.take_steps(records, evaluate_all=wishes.rebuild)
 
 
 def _tell(opened: OpenReport, count: int, what: str) -> None:
@@ -284,7 +284,7 @@ def _catch_up(journal: Journal, files: ResultFiles) -> None:
 
 def evaluate_conditions(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int]) -> None:
     """List the images whose stored answers ask for a follow-up that is new or has a new condition."""
-    anew = journal.opening.to_judge()
+    anew = journal.opening.to_evaluate()
     fresh = {
         before: tuple(condition for condition in conditions if condition[1] in anew)
         for before, conditions in follow_ups(job, steps).items()
@@ -293,4 +293,4 @@ def evaluate_conditions(job: Job, journal: Journal, files: ResultFiles, steps: d
         conditions = fresh.get(steps.get(row["step"], 0), ())
         if conditions and (numbers := triggered(conditions, labels_of(row))):
             journal.queue.follow_up(row["image"], numbers)
-    journal.opening.judged()
+    journal.opening.evaluated()

@@ -25,9 +25,11 @@ from pydantic import (
     WithJsonSchema,
     WrapValidator,
 )
+from pydantic_core import core_schema
 
 from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
+from ..outputs import OUTPUTS
 from ..values import Label
 from . import patterns
 
@@ -105,6 +107,16 @@ def _regex(text: str) -> str:
 def _rate(value: object, number: ValidatorFunctionWrapHandler) -> float:
     """Calls/s as a number. "auto" is infinite: it bounds nothing, and of several rates the smallest holds."""
     return math.inf if value == "auto" else float(number(value))
+
+
+@dataclass(frozen=True, slots=True)
+class _OneOf:
+    """A text that is one of the words of a table."""
+
+    words: Iterable[str]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> core_schema.CoreSchema:
+        return core_schema.literal_schema(list(self.words))
 
 
 def _some(steps: "tuple[Step, ...]") -> "tuple[Step, ...]":
@@ -351,7 +363,7 @@ class OutputSpec(Table):
     directory: PathText | None = Field(
         default=None, description="Relative to this file; results/<name> if left out.", examples=["results/furniture"]
     )
-    formats: Annotated[tuple[Literal["jsonl", "csv"], ...], AfterValidator(_with_jsonl)] = Field(
+    formats: Annotated[tuple[Annotated[str, _OneOf(OUTPUTS)], ...], AfterValidator(_with_jsonl)] = Field(
         default=("jsonl", "csv"),
         strict=False,
         description="jsonl is always written; csv (for Excel) if named.",

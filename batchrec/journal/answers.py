@@ -32,7 +32,7 @@ class Known:
 
 
 class Finished(NamedTuple):
-    """An image that is finished at a step: its row's place in results.jsonl, or its failure, and the next steps."""
+    """An image that is finished at a step: place of its row or failure, and the steps that follow."""
 
     task: Task
     sha256: bytes | None
@@ -46,7 +46,7 @@ class Finished(NamedTuple):
 
 
 class Answers:
-    """What is finished. `finished_content` may be called in one thread while `commit` is called in another."""
+    """Finished images. One thread may call `finished_content` while another one calls `commit`."""
 
     def __init__(self, db: Database, calls: Calls, looker: sqlite3.Connection) -> None:
         self._db = db
@@ -55,7 +55,7 @@ class Answers:
         self._contents, self._learnt = BloomFilter(), 0
 
     def finished_content(self, step: int, sha256: bytes) -> Known | None:
-        """What this job has for a content: its answer, or its failure if that is the content's own fault.
+        """The answer of this job for a content, or its failure if that is the content's own fault.
 
         On a connection of its own, which need not wait for a commit; to be called in one thread.
         """
@@ -133,7 +133,7 @@ class Answers:
         return cursor.rowcount > 0
 
     def end_rewrite(self, outputs: Places, swap: str) -> int:
-        """Commit the rows' new places, the new files' lengths, and that the files are to be swapped; then sync.
+        """Commit the rows' new places, the new files' lengths and the note to swap them; then sync.
 
         Answers that are not in the new file are forgotten, to be called for again. Returns how many those are.
         """

@@ -1,4 +1,4 @@
-"""Calls that left, by what they were counted on, and an upper bound of them that a power cut cannot take.
+"""Counts of calls, and an upper bound of them that survives a power cut.
 
 Calls are counted before they leave, without a sync: the counts survive a SIGKILL, not a power cut. So a bound of them
 is kept on the disk. No call leaves beyond it, every group commit moves it ahead, and what a later boot of the machine
@@ -63,7 +63,10 @@ class Calls:
                 self._count(charge, 0, -1)
 
     def sync(self) -> None:
-        """Wait until what was committed is on the disk, with the bound up to which calls may leave. Takes no lock."""
+        """Wait until what was committed is on the disk, with the bound up to which calls may leave.
+
+        Takes no lock.
+        """
         committed, made = self._committed_bound, self._made
         self._log.sync()
         self._bound, self._made_at_sync = committed, made
@@ -84,7 +87,9 @@ class Calls:
         self._db.put_note("bound", self._next_bound)
 
     def recover(self) -> int:
-        """Close the accounts of a killed run. Returns the number of calls of unknown outcome. Within a transaction.
+        """Close the accounts of a killed run. Returns the number of calls of unknown outcome.
+
+        Within a transaction.
 
         Where the machine was started anew since, that is an upper bound, as `at_most` says. The number is given by
         every opening until a run comes to its end.

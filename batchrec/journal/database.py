@@ -1,4 +1,4 @@
-"""A journal's SQLite file: its connections, its lock, its transactions, and the sync of its write-ahead log.
+"""A journal's SQLite file: connection, lock, transactions, and the sync of its write-ahead log.
 
 SQLite would hold its lock during the sync of a commit, and a call would wait for the disk. So the connection runs with
 `synchronous = NORMAL`, and `Log.sync` does to the write-ahead log, outside of any lock, what FULL would do inside.
@@ -26,7 +26,7 @@ _CACHE_KIBIBYTES = 4 * 1024
 
 
 class Database:
-    """One connection and one lock: the parts of a journal may be used on the event loop and in one thread beside it.
+    """One connection and one lock, for use on the event loop and in one thread beside it.
 
     `execute` and `executemany` are the connection's, to be called within `guarded` or `transaction`.
     """
@@ -61,10 +61,12 @@ class Database:
                 raise
 
     def streamed(self, sql: str) -> Iterator[Any]:
-        """The rows of a long query. Of a journal that is being written, on a connection of its own: no commit waits."""
+        """The rows of a long query; in a journal that is being written, no commit waits for it."""
         with translated(self.path, self._use), ExitStack() as opened:
-            written = self._use == WRITTEN
-            yield from (opened.enter_context(closing(connect(self.path))) if written else self).execute(sql)
+            execute = self.execute
+            if self._use == WRITTEN:
+                execute = opened.enter_context(closing(connect(self.path))).execute
+            yield from execute(sql)
 
     def one(self, sql: str, *values: object) -> int:
         """The number that a query gives. The lock must be held."""
@@ -118,7 +120,7 @@ def open_for_writing(path: Path, script: str, opened: ExitStack) -> Database:
 
 @contextmanager
 def translated(path: Path, use: str = READ) -> Iterator[None]:
-    """Turn errors of SQLite and of the file into OutputFailed: the journal is broken, or cannot be read or written."""
+    """Turn errors of SQLite and of the file into OutputFailed: broken, cannot be read, or written."""
     try:
         yield
     except (sqlite3.Error, OSError) as exc:

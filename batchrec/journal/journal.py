@@ -22,7 +22,9 @@ from .survey import Survey
 
 
 class Journal:
-    """The parts of one output directory's journal, over one database. Raises OutputFailed if it cannot be written.
+    """The parts of one output directory's journal, over one database.
+
+    Raises OutputFailed if it cannot be written.
 
     `boot` is the kernel's boot id; None: ask the system.
     """

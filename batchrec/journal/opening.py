@@ -1,4 +1,4 @@
-"""Opening of a journal for a run: whose it is, what a killed run left, the steps and inputs as they are now."""
+"""Opening of a journal for a run: identity, recovery, and the steps and inputs as they are now."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _SCAN_BATCH = 1000  # rows
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A step as the journal compares it: an answer belongs to `fingerprint`; `condition` is its `when`, or empty."""
+    """A step: an answer belongs to its `fingerprint`; `condition` is its `when`, or empty."""
 
     name: str
     service: str
@@ -34,7 +34,10 @@ class Changed:
 
 
 class Opening:
-    """Bring a journal up to the job file and the inputs. Each part may be cut short by a kill and done again."""
+    """Bring a journal up to the job file and the inputs.
+
+    Each part may be cut short by a kill and done again.
+    """
 
     def __init__(self, db: Database, calls: Calls, queue: Queue) -> None:
         self._db = db
@@ -62,23 +65,23 @@ class Opening:
 
     # -- steps
 
-    def take_steps(self, steps: Sequence[StepRecord], *, judge_all: bool = False) -> dict[str, int]:
+    def take_steps(self, steps: Sequence[StepRecord], *, evaluate_all: bool = False) -> dict[str, int]:
         """Make these the steps. Returns their numbers by name.
 
-        `to_judge` then gives those whose condition is to be evaluated anew: all of them with `judge_all`.
+        `to_evaluate` then gives those whose condition is to be evaluated anew: all of them with `evaluate_all`.
         """
         with self._db.transaction():
             was_active = {number for (number,) in self._db.execute("SELECT id FROM steps WHERE active = 1")}
             self._db.execute("UPDATE steps SET active = 0")
-            judge = self.to_judge()
+            anew = self.to_evaluate()
             for step in steps:
-                judge |= self._take_step(step, was_active)
+                anew |= self._take_step(step, was_active)
             by_name = dict(self._db.execute("SELECT name, id FROM steps WHERE active = 1").fetchall())
-            self._db.put_note("judge", numbers(sorted(judge | set(by_name.values()) if judge_all else judge)) or None)
+            self._db.put_note("judge", numbers(sorted(anew | set(by_name.values()) if evaluate_all else anew)) or None)
         return by_name
 
     def outdated(self, steps: Sequence[StepRecord]) -> dict[str, int]:
-        """Answers and failures that `take_steps` will drop, since another fingerprint made them: how many, by step."""
+        """Count by step the answers and failures of another fingerprint, which `take_steps` will drop."""
         dropped = {}
         for step in steps:
             with self._db.guarded():
@@ -90,17 +93,17 @@ class Opening:
                     dropped[step.name] = self._db.one(done, *row)
         return dropped
 
-    def to_judge(self) -> set[int]:
+    def to_evaluate(self) -> set[int]:
         """The numbers of the steps whose condition is to be evaluated on the stored answers."""
         return {int(number) for number in (self._db.note("judge") or "").split(",") if number}
 
-    def judged(self) -> None:
+    def evaluated(self) -> None:
         """Note that the conditions of all steps have been evaluated."""
         with self._db.transaction():
             self._db.put_note("judge", None)
 
     def _take_step(self, step: StepRecord, was_active: set[int]) -> set[int]:
-        """Its number, where its condition is to be evaluated anew: also where answers came while it was not there."""
+        """Its number where its condition is to be evaluated anew: also if it was not active before."""
         row = self._db.execute("SELECT id, fingerprint, condition FROM steps WHERE name = ?", (step.name,)).fetchone()
         if row is None:
             cursor = self._db.execute(
@@ -124,7 +127,10 @@ class Opening:
     # -- inputs
 
     def take_inputs(self, entries: Iterable[InputEntry]) -> Iterator[Changed]:
-        """Make these the inputs, in one transaction. The iterator gives those whose files changed, untouched yet."""
+        """Make these the inputs, in one transaction.
+
+        The iterator gives those whose files changed, untouched yet.
+        """
         with self._db.transaction():
             self._db.execute("DROP TABLE IF EXISTS temp.changed")
             self._list(iter(entries))
@@ -139,7 +145,7 @@ class Opening:
         return self._changes()
 
     def touch(self, change: Changed, *, same: bool) -> int:
-        """Note what a changed file is now; unless its content is the `same`, forget what was answered or failed.
+        """Note the new size and time of a changed file; unless its content is the `same`, forget its results.
 
         Returns how many those were.
         """

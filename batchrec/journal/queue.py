@@ -17,7 +17,10 @@ _FIRST_PENDING = (
 
 
 class Queue:
-    """The lists of the steps. An image is pending, claimed, or a copy that is parked until its leader is finished."""
+    """The lists of the steps.
+
+    An image is pending, claimed, or a copy that is parked until its leader is finished.
+    """
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -81,7 +84,7 @@ class Queue:
         return last or 0
 
     def unfinished(self, steps: Sequence[int], horizon: int, *, unclaimed: bool = False) -> bool:
-        """Whether any image is neither answered nor failed at these steps (`unclaimed`: nor claimed, nor parked)."""
+        """Whether any image is pending, claimed or parked at these steps; `unclaimed`: pending."""
         if not steps:
             return False
         states = f"= {PENDING}" if unclaimed else UNFINISHED
@@ -115,7 +118,7 @@ class Queue:
         return tasks
 
     def saw(self, task: Task, sha256: bytes) -> None:
-        """Note what a file holds, though no call can be made for it now, so that the next run need not read it."""
+        """Note the digest of a file for which no call can be made now, so that the next run has it."""
         with self._db.transaction():
             self._db.execute(NOTE_DIGEST, (sha256, task.image))
 
@@ -129,7 +132,10 @@ class Queue:
             )
 
     def hand_over(self, step: int, leader: int) -> int | None:
-        """Put one copy back on the list, to lead the others that stay parked. Returns it; None where there is none."""
+        """Put one copy back on the list, to lead the others that stay parked.
+
+        Returns it; None where there is none.
+        """
         with self._db.transaction():
             row = self._db.execute(
                 f"SELECT image FROM items WHERE step = ? AND leader = ? AND state = {PARKED} ORDER BY image LIMIT 1",

@@ -1,4 +1,7 @@
-"""Reading of a journal: what is answered, failed and remaining. Writes nothing, also where a run is writing."""
+"""Reading of a journal: what is answered, failed and remaining.
+
+Writes nothing, also where a run is writing.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -50,7 +53,10 @@ class StepCounts:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Where a job stands. `images` are inputs now, `duplicates` their copies; the others count images and steps."""
+    """Counts of a job.
+
+    `images` are inputs now, `duplicates` their copies; the others count images and steps.
+    """
 
     images: int
     duplicates: int
@@ -60,7 +66,7 @@ class Counts:
 
 
 class Reader:
-    """What a journal says, over one database. Raises OutputFailed where it is broken."""
+    """Queries of a journal, over one database. Raises OutputFailed where it is broken."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -75,7 +81,7 @@ class Reader:
             return {name: (length, crc) for name, length, crc in self._db.execute("SELECT * FROM outputs")}
 
     def counts(self) -> Counts:
-        """Where the job stands."""
+        """Counts of the whole job, as they are now."""
         with self._db.guarded():
             images = self._db.one("SELECT count(*) FROM images WHERE position IS NOT NULL")
             duplicates = self._db.one(
@@ -145,7 +151,7 @@ class Reader:
         return [ActiveStep(*row) for row in rows]
 
     def unlisted(self, step: int) -> list[str]:
-        """Inputs that a step was never put to: neither answered, nor failed, nor to be asked. Their keys, in order."""
+        """Keys of the inputs that are neither answered, nor failed, nor on the list of a step, in order."""
         with self._db.guarded():
             rows = self._db.execute(
                 "SELECT key FROM images WHERE position IS NOT NULL AND NOT EXISTS "
@@ -178,7 +184,7 @@ class Reader:
 
 @contextmanager
 def reading(directory: Path) -> Iterator[Reader]:
-    """The journal of an output directory as it is at this moment, to look into, whatever a run goes on to write.
+    """Open the journal of an output directory for reading, as it is at this moment.
 
     One of an earlier version is brought up to date in a temporary copy. Raises JobError where there is none, one of
     a later version, or a link or the like in the place of a file.
@@ -195,7 +201,7 @@ def reading(directory: Path) -> Iterator[Reader]:
 
 
 def copy_journal(directory: Path, to: Path) -> None:
-    """Put a copy of a directory's journal, as it is at this moment, into another folder; nothing if there is none.
+    """Copy a directory's journal, as it is at this moment, into another folder, if there is one.
 
     Raises JobError where it is of a later version, and where a run would find files in the directory that are not ours.
     """

@@ -50,8 +50,11 @@ CREATE TABLE calls (
     PRIMARY KEY (account, service, day)) WITHOUT ROWID;
 INSERT INTO meta VALUES ('ended', 0);
 """
-"""`calls.made` are calls that left, `counted` those of them that the service may have counted. The note `ended` has how
-many of them have come back with an outcome that is recorded: the others were under way when a run was killed."""
+"""`calls.made` are calls that left, `counted` those of them that the service may have counted.
+
+The note `ended` has how many of them have come back with an outcome that is recorded: the others were under way when
+a run was killed.
+"""
 
 SINCE = {
     1: """
@@ -65,7 +68,10 @@ DROP INDEX items_sent;
 ALTER TABLE items DROP COLUMN sent;
 """,
 }
-"""By version: the script that makes the next one of it. Calls had no table in 1; 2 marked them at their images too."""
+"""By version: the script that makes the next one of it.
+
+Calls had no table in 1; 2 marked them at their images too.
+"""
 
 NOTE_DIGEST = "UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NULL"
 """Note what the file of an image holds, where that is not known."""
@@ -104,7 +110,7 @@ _NO_JOURNAL = "was made by something else: its tables are not those of a journal
 
 
 def _upgrade(path: Path, db: sqlite3.Connection) -> str:
-    """The script that brings a journal up to date, empty where it is; for a database without a table, all of it.
+    """The script that brings a journal up to date: empty where it is, all of it for an empty database.
 
     Raises JobError where it is of a later version, or no journal.
     """
@@ -124,7 +130,10 @@ def _in_one_transaction(script: str) -> str:
 
 
 def _schema(db: sqlite3.Connection) -> set[tuple[str, str, str]]:
-    """Everything that a database defines: kind, name and text, with white space made equal. Statistics are left out."""
+    """Everything that a database defines: kind, name and text, with white space made equal.
+
+    Statistics are left out.
+    """
     rows = db.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%'")
     return {(kind, name, " ".join(sql.split())) for kind, name, sql in rows}
 

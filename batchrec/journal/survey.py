@@ -1,4 +1,4 @@
-"""Survey of the images that remain, for `plan`: what preparation would do with each, and which contents repeat.
+"""Survey of the remaining images for `plan`: verdicts of the preparation, repeated contents.
 
 It is made in a copy of the journal and kept in temporary tables: nothing of it is stored.
 """

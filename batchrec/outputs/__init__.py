@@ -1,10 +1,16 @@
-"""Result files: one module for each format, and `files`, which writes them all. A new format is a file and a row."""
+"""Outputs: a module for each format, `files` that writes them all, and the summary.
+
+A new format is a file and a row.
+"""
 
 from ..interfaces import Output
 from .csv import CsvOutput
 from .jsonl import JsonlOutput
 
 OUTPUTS: dict[str, Output] = {"jsonl": JsonlOutput(), "csv": CsvOutput()}
-"""By the name that `output.formats` uses."""
+"""Formats by the name that `output.formats` uses.
+
+Their files are listed in `state.output_directory.OUTPUT_FILES`.
+"""
 
 __all__ = ["OUTPUTS", "CsvOutput", "JsonlOutput"]

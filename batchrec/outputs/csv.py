@@ -22,7 +22,7 @@ DIALECT = 2
 _SIDES = ("left", "top", "width", "height")
 _NO_LABEL = "," * 9
 _NO_BOX = ",,,"
-_MOST_KEPT, _LONG = 4096, 100
+_MOST_KEPT, _LONG = 4096, 100  # labels in the cache, characters of a text in it
 
 _SIGNS = r"=+\-@＝＋－＠"
 """Signs that begin a formula, in a character class; Excel takes the full-width ones for the others."""
@@ -43,7 +43,7 @@ class CsvOutput:
     def encode(self, row: Row) -> bytes:
         """A line for every label, or one with an empty rank where there is none.
 
-        What is the same in all lines of a row is written once, and what a label says is mostly known: the standard
+        Cells that all lines of a row share are written once, and those of a label are mostly cached: the standard
         library's writer takes several times as long.
         """
         head = f"{_cell(row['image'])},{_asked(row['step'], row['service'])},"
@@ -61,9 +61,9 @@ def _label(rank: int, label: Mapping[str, Any]) -> str:
 
 
 class _Meanings(dict[tuple[object, ...], tuple[str, str]]):
-    """What is left and right of a score, by what a label says: a service has some thousand, and each says the same.
+    """Cache of the cells left and right of a score, by the label's other values.
 
-    Numbers are not kept, since other numbers are equal to them, nor long texts: a broken service has many.
+    Numbers are not cached, since other numbers are equal to them, nor long texts: a broken service has many.
     """
 
     def __missing__(self, said: tuple[object, ...]) -> tuple[str, str]:
@@ -87,7 +87,9 @@ def _cells(*values: object) -> str:
 
 
 def _cell(value: object) -> str:
-    """A value as RFC 4180 has it. Text that a spreadsheet would take for a formula is quoted with an apostrophe.
+    """A value as a cell by RFC 4180.
+
+    Text that a spreadsheet would take for a formula begins with an apostrophe.
 
     Excel separates at `;` where the decimal sign is a comma, and at tabs when text is pasted: what follows one of
     these inside a text may become a cell too, so a sign that begins a formula there gets its own apostrophe.

@@ -1,6 +1,6 @@
-"""The result files of one run on the disk: appended to in blocks, cut back to what was committed, rewritten as one.
+"""Result files of a run: appended to in blocks, cut back to the committed length, rewritten as one.
 
-Whatever stands beyond the committed length was written by a run that was killed before its commit.
+Bytes beyond the committed length were written by a run that was killed before its commit.
 """
 
 import os
@@ -20,7 +20,7 @@ from ..exact_json import dumps, loads
 from ..interfaces import Output
 from ..redact import may_hold_secret, redact_json
 from ..state.durable import sync_directory, sync_file
-from ..state.output_directory import NEW, RESULTS, TABLE, create_own, open_own
+from ..state.output_directory import NEW, OUTPUT_FILES, create_own, open_own
 from ..values import Row
 from .jsonl import JsonlOutput
 
@@ -33,21 +33,20 @@ Line = tuple[int, bytes]
 Texts = tuple[bytes, ...]
 """A row as each of the files has it, in the order of the outputs."""
 
-_SWAPPED = frozenset((RESULTS, TABLE))
-_BLOCK = 1024 * 1024
+_BLOCK = 1024 * 1024  # bytes read at a time for a checksum
 _TEXTS = ("image", "step", "service", "sha256", "answered_at")
 _SCALARS = ("name", "score", "root", "calorie", "year")
 
 
 class ResultFiles:
-    """The result files of a directory. `places` are kept current; the journal commits them."""
+    """The result files of a directory. `places` are the current lengths; the journal commits them."""
 
     def __init__(self, directory: Path, outputs: Sequence[Output], places: dict[str, Place]) -> None:
         self.directory = directory
         self.outputs = tuple(outputs)
         self.places = places
         self.results = directory / JsonlOutput.filename
-        # Of the outputs, the one that holds all that the others do.
+        # Index of the output that holds all that the others do.
         self._whole = next((n for n, output in enumerate(self.outputs) if isinstance(output, JsonlOutput)), 0)
         self._stack = AsyncExitStack()
         self._files: dict[str, Any] = {}
@@ -56,7 +55,7 @@ class ResultFiles:
     # -- opening
 
     def trust(self, stamps: str | None) -> None:
-        """Files that still have the size and time of `stamps` are taken to hold what they held then, unread."""
+        """Do not read the files whose size and mtime are still those of `stamps` to check their bytes."""
         try:
             then = dict(orjson.loads(stamps or "{}"))
         except (ValueError, TypeError):  # somebody has edited the journal
@@ -64,11 +63,11 @@ class ResultFiles:
         self._untouched = frozenset(name for name, stamp in then.items() if stamp == self._stamp(name))
 
     def stamps(self) -> str:
-        """Size and time of each file now, for `trust`."""
+        """Size and mtime of each file now, for `trust`."""
         return orjson.dumps({output.filename: self._stamp(output.filename) for output in self.outputs}).decode()
 
     def check(self) -> None:
-        """Cut results.jsonl back to what was committed. Raises ResultsDamaged where that is not there any more."""
+        """Cut results.jsonl back to what was committed. Raises ResultsDamaged if some of that is missing."""
         committed = self.places.get(JsonlOutput.filename, (0, 0))[0]
         length = max(_length(self.results), 0)
         if length < committed:
@@ -113,7 +112,7 @@ class ResultFiles:
                     yield line, row
 
     def rewrite(self, outputs: Sequence[Output], keep: Callable[[Row, int, int], bool]) -> dict[str, Place]:
-        """Write the outputs anew beside the old ones, with the rows for which `keep(row, start, length)` holds.
+        """Write the outputs anew beside the old ones, with the rows that `keep(row, start, length)` keeps.
 
         `start` and `length` are the row's place in the new results.jsonl. `swap` puts the new files in place.
         """
@@ -142,11 +141,11 @@ class ResultFiles:
         return places
 
     def swap(self, filenames: Sequence[str]) -> None:
-        """Put new files in the place of the old ones; those already swapped by a killed run are left.
+        """Replace the old files by the new ones; those already swapped by a killed run are left.
 
         A name that is no result file's is left out: it comes from the journal, which somebody may have prepared.
         """
-        for filename in _SWAPPED.intersection(filenames):
+        for filename in set(OUTPUT_FILES).intersection(filenames):
             new = self.directory / (filename + NEW)
             if new.exists():
                 os.replace(new, self.directory / filename)
@@ -154,7 +153,7 @@ class ResultFiles:
 
     def tidy(self) -> None:
         """Remove new files that a killed run left before it came to swap them."""
-        for filename in _SWAPPED:
+        for filename in OUTPUT_FILES:
             (self.directory / (filename + NEW)).unlink(missing_ok=True)
 
     # -- running
@@ -180,7 +179,7 @@ class ResultFiles:
                 raise writing(self.directory, late) from late
 
     def encode(self, row: Row) -> Texts:
-        """A row as `append` takes it. Secrets that the service threw back are masked."""
+        """A row as `append` takes it. Secrets that the service repeats in its reply are masked."""
         texts = tuple([output.encode(row) for output in self.outputs])
         if may_hold_secret(texts[self._whole]):
             masked = _without_secrets(row)
@@ -188,7 +187,7 @@ class ResultFiles:
         return texts
 
     async def append(self, rows: Sequence[Texts]) -> list[Line]:
-        """Append rows to every file, up to the operating system. Where each stands in results.jsonl, and its line."""
+        """Append rows to every file, without a sync. Returns each row's offset in results.jsonl, and its line."""
         lines: list[Line] = []
         for output, texts in zip(self.outputs, zip(*rows, strict=True), strict=False):
             if isinstance(output, JsonlOutput):
@@ -198,7 +197,10 @@ class ResultFiles:
         return lines
 
     def sync(self) -> None:
-        """Wait until the answers are on the disk: the other files can be made of them. Blocks: call it in a thread."""
+        """Wait until results.jsonl is on the disk: the other files can be made from it.
+
+        Blocks: call it in a thread.
+        """
         sync_file(self._files[JsonlOutput.filename].fileno())
 
     def read(self, start: int, length: int) -> Row:
@@ -226,7 +228,7 @@ class ResultFiles:
 
 
 def writing(path: Path, exc: OSError) -> OutputFailed:
-    """What to tell the user about an output that cannot be written."""
+    """The error for an output that cannot be written."""
     return OutputFailed(f"{path}: cannot be written: {exc.strerror or exc}")
 
 
@@ -267,12 +269,12 @@ def _checksum(path: Path, length: int) -> int | None:
 
 
 def _without_secrets(row: Row) -> Row:
-    """The row with every remembered secret masked in what comes from the service. Names of images stay."""
+    """The row with every remembered secret masked in labels and response. Names of images stay."""
     return {**row, **{key: loads(redact_json(dumps(row[key]))) for key in ("labels", "response")}}
 
 
 def read_row(line: bytes) -> Row | None:
-    """The row of a line, where that is whole and holds what every output needs."""
+    """The row of a line, or None where it is not whole or lacks what every output needs."""
     try:
         row = loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""results.jsonl: one JSON object a line, the truth from which every other result file can be made again."""
+"""results.jsonl: one JSON object a line. Every other output can be made from it."""
 
 from ..exact_json import dumps
 from ..state.output_directory import RESULTS

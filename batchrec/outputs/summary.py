@@ -1,4 +1,4 @@
-"""failures.jsonl and summary.json: views of the journal, replaced in one step so that nobody reads half of one."""
+"""failures.jsonl and summary.json: views of the journal, each replaced in one step."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,14 @@ from .files import writing
 
 
 def write_failures(directory: Path, failures: Iterable[Row]) -> None:
-    """What is failed now, a line each; empty where nothing is. Raises OutputFailed."""
+    """Write what is failed now, a line each; an empty file where nothing is. Raises OutputFailed."""
     with _replacing(directory / FAILURES) as file:
         for row in failures:
             file.write(dumps(row) + b"\n")
 
 
 def write_summary(directory: Path, summary: Summary) -> None:
-    """How the job and this run stand. Raises OutputFailed."""
+    """Write the state of the job and the figures of this run. Raises OutputFailed."""
     content = asdict(summary)
     del content["exit_code"]
     with _replacing(directory / SUMMARY) as file:

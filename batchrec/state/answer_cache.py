@@ -1,7 +1,7 @@
-"""Answers that were paid for before, by whatever job: what the service said about a content, asked in that way.
+"""Result cache: rows of earlier jobs, by content and by what a step asks of the service.
 
-One SQLite file in the state folder, shared by every process of the machine, bounded in size and age. It is a
-convenience: where it cannot be read or written the run says so once, asks the service, and goes on.
+One SQLite file in the state folder, shared by every process of the machine, bounded in size and age. Where it cannot be
+read or written, one warning says so, and the run calls the service.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from .database import make_way, open_database
 _log = logging.getLogger(__name__)
 
 MOST_BYTES = 1 << 30
-"""How large the file may grow; some 700,000 answers. The oldest make way."""
+"""Bound of the file, in bytes: some 700,000 rows. The oldest make way."""
 
 OLDEST_SECONDS = 180 * 86_400
-"""Older answers are not given any more: the service learns."""
+"""Age beyond which a row is not reused: the service learns."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB UNIQUE NOT NULL, at REAL NOT NULL, row BLOB NOT NULL);
@@ -36,18 +36,18 @@ CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, directory TEXT NOT NULL, start INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID;
 """
-"""`runs` are those that have begun and not come to their end: where, and from which byte of results.jsonl on."""
+"""`runs` have not come to their end; `start`: the byte of results.jsonl at which they begin."""
 
-_KEY_BYTES = 16
-_LOOK_AGAIN = 0.1  # seconds; most contents are new, and for these a look into the file is spared
-_LEARNT_AT_ONCE = 5000  # some 5 ms of the event loop
+_KEY_BYTES = 16  # of a SHA-256: half of it has no collisions among millions
+_LOOK_AGAIN = 0.1  # seconds; most contents are new, and a query for these is spared in between
+_LEARNT_AT_ONCE = 5000  # keys; some 5 ms of the event loop
 
 CacheKey = bytes
-"""What a step asks, where, and on whose behalf, in a digest."""
+"""Digest of what a step asks, of the endpoint, and of the account where the answer is personal."""
 
 
 class AnswerCache:
-    """The answers of one endpoint, and for what belongs to an account, of that account. `now` gives Unix seconds.
+    """Rows of one endpoint; of personal services (EasyDL), those of one account. `now` gives Unix seconds.
 
     `get` and `put` may be called in two threads.
     """
@@ -75,15 +75,15 @@ class AnswerCache:
         self._opened.close()
 
     def cache_key(self, fingerprint: str, *, personal: bool) -> CacheKey:
-        """What a step asks: the digest of its service, model and options, at this endpoint."""
+        """The key of a step: `fingerprint` covers its service, model and options."""
         account = self._account if personal else ""
         return hashlib.sha256(orjson.dumps([fingerprint, self._endpoint, account])).digest()
 
-    def get(self, question: CacheKey, sha256: bytes) -> Row | None:
-        """The row of an earlier job for these bytes, or None."""
+    def get(self, step_key: CacheKey, sha256: bytes) -> Row | None:
+        """The row of an earlier job for a content, or None."""
         if not self._usable:
             return None
-        now, key = self._now(), _key(question, sha256)
+        now, key = self._now(), _key(step_key, sha256)
         fresh = 0 <= now - self._looked_at < _LOOK_AGAIN
         if fresh and key not in self._keys:
             return None
@@ -100,9 +100,9 @@ class AnswerCache:
         return None
 
     def put(self, answers: Sequence[tuple[CacheKey, bytes, str, bytes]]) -> None:
-        """Keep what the service answered: question, digest of the bytes, when (ISO 8601), and the row as JSON.
+        """Add answers: key of the step, digest of the content, time (ISO 8601), and the row as JSON.
 
-        The newest answer wins.
+        The newest answer of a content wins.
         """
         if not self._usable:
             return
@@ -111,14 +111,17 @@ class AnswerCache:
             self._writer.executemany(
                 "INSERT INTO answers VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET at = excluded.at, row = excluded.row WHERE excluded.at >= at",
-                [(_key(question, sha256), _moment(at), line) for question, sha256, at, line in answers],
+                [(_key(step_key, sha256), _moment(at), line) for step_key, sha256, at, line in answers],
             )
             make_way(self._writer, "answers", "at, rowid", self._most_bytes)
 
     # -- runs whose rows may be handed on after a kill
 
     def begin_run(self, directory: Path, start: int) -> str:
-        """Note that a run begins whose rows stand in results.jsonl from byte `start` on; its id, for the journal."""
+        """Note that a run begins, with its rows in results.jsonl from byte `start` on.
+
+        Returns its id, for the journal.
+        """
         run = secrets.token_hex(16)
         if self._usable:
             with self._forgiving():
@@ -127,7 +130,7 @@ class AnswerCache:
         return run
 
     def run_start(self, run: str | None, directory: Path) -> int | None:
-        """Where the rows of an unfinished run of this directory begin; None where this state folder knows of none."""
+        """The byte at which an unfinished run of this directory began; None if it is unknown here."""
         if self._usable:
             with self._forgiving():
                 place = os.path.realpath(directory)
@@ -138,13 +141,13 @@ class AnswerCache:
         return None
 
     def end_run(self, run: str | None) -> None:
-        """Forget a run: from now on nothing that its directory holds is handed on."""
+        """Forget a run: from now on none of its rows is added after a kill."""
         if self._usable:
             with self._forgiving():
                 self._writer.execute("DELETE FROM runs WHERE id = ?", (run,))
 
     def _look_for_new(self) -> None:
-        """Learn of what was put since the last look, by whatever job, and of a part of what there was before."""
+        """Add to the filter: the keys put since the last look, by any job, and a batch of the older ones."""
         newest = self._newest
         if newest is None:
             (newest,) = self._reader.execute("SELECT coalesce(max(rowid), 0) FROM answers").fetchone()
@@ -161,7 +164,7 @@ class AnswerCache:
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
-        """What goes wrong with the file is said once; from then on nothing is known."""
+        """Turn the first error of the file into a warning; from then on the cache is empty."""
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as exc:
@@ -173,5 +176,5 @@ def _moment(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
 
-def _key(question: CacheKey, sha256: bytes) -> bytes:
-    return hashlib.sha256(question + sha256).digest()[:_KEY_BYTES]
+def _key(step_key: CacheKey, sha256: bytes) -> bytes:
+    return hashlib.sha256(step_key + sha256).digest()[:_KEY_BYTES]

@@ -1,19 +1,19 @@
-"""What was met before, in constant memory: whether a look into a database can be spared."""
+"""Bloom filter: a set of digests in constant memory, to spare most queries for unknown ones."""
 
 import struct
 from collections.abc import Sequence
 
 _PLACES = struct.Struct("<II").unpack_from
-_BYTES = 1 << 21
+_BYTES = 1 << 21  # 16 million bits
 _LAST_BYTE = _BYTES - 1
 
 
 class BloomFilter:
-    """A Bloom filter of digests (at least 8 bytes of a cryptographic hash), of 2 MB.
+    """A Bloom filter of 2 MB for digests: at least 8 bytes each, of a cryptographic hash.
 
-    What it says it has not seen was never added. Of what was never added it takes 1 in 80 for seen when it holds a
-    million digests, and half when it holds ten million: more than two bits a digest would be right more often, and
-    take longer. Until it is `complete` it takes everything for seen. Two threads must not add at once.
+    No false negatives. False positives: 1 in 80 with a million digests, half with ten million. More than two bits a
+    digest would lower that, and take longer. Until it is `complete` it contains everything. Two threads must not add
+    at once.
     """
 
     def __init__(self) -> None:
@@ -21,13 +21,16 @@ class BloomFilter:
         self._bits = bytearray(_BYTES)
 
     def learn(self, digests: Sequence[bytes]) -> None:
-        """Add a part of what there was before; an empty one completes it. A million at once would hold up others."""
+        """Add a batch of the stored digests; an empty one completes the filter.
+
+        A million at once would hold up others.
+        """
         for digest in digests:
             self.add(digest)
         self.complete = self.complete or not digests
 
     def add(self, digest: bytes) -> None:
-        """From now on this digest counts as seen."""
+        """Add one digest."""
         first, second = _PLACES(digest)
         self._bits[first >> 3 & _LAST_BYTE] |= 1 << (first & 7)
         self._bits[second >> 3 & _LAST_BYTE] |= 1 << (second & 7)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
-_BUSY_SECONDS = 30.0
+_BUSY_SECONDS = 30.0  # to wait for another process
 
 
 def open_database(path: Path, schema: str) -> sqlite3.Connection:
-    """A database that all processes of the machine share; made if need be, for its owner alone.
+    """Open a database that all processes of the machine share; made if need be, for its owner alone.
 
-    `schema` must bear being run again. Commits survive a SIGKILL; a power cut may take those since the last checkpoint.
+    `schema` is run at every opening. Commits survive a SIGKILL; a power cut may take those since the last checkpoint.
     The connection may be used in several threads, one at a time. Raises OSError and sqlite3.Error.
     """
     lock = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
@@ -29,7 +29,7 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
     return db
 
 
-_TENTH = 10
+_TENTH = 10  # a part of the rows, so that not every insert has to make way
 
 
 def make_way(db: sqlite3.Connection, table: str, by_age: str, most_bytes: int) -> None:

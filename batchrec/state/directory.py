@@ -1,4 +1,4 @@
-"""The state folder: where tokens, quota counts and known answers live, for nobody but their owner."""
+"""State folder (tokens, quota counts, caches) and config folder; private to their owner."""
 
 import os
 import stat
@@ -13,7 +13,10 @@ from ..errors import JobError
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
-    """The state folder, made with mode 0700 where it is missing. Raises JobError where others can reach into it."""
+    """The state folder, made with mode 0700 where it is missing.
+
+    Raises JobError where others can reach into it.
+    """
     path = Path(environ.get("BATCHREC_STATE_DIR") or platformdirs.user_state_dir("batchrec", appauthor=False))
     try:
         make_private(path)
@@ -25,7 +28,7 @@ def state_directory(environ: Mapping[str, str]) -> Path:
 
 
 def make_private(path: Path) -> None:
-    """Make the folders of a path that are missing, each with mode 0700, whatever the umask. Raises OSError."""
+    """Make the missing folders of a path, each with mode 0700 under any umask. Raises OSError."""
     missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
     for folder in reversed(missing):
         try:
@@ -36,7 +39,9 @@ def make_private(path: Path) -> None:
 
 
 def _exposed(path: Path) -> str:
-    """Why an existing folder cannot hold the state, with the command to run; empty where it can. Raises OSError.
+    """The reason why a folder cannot hold the state, with the command to run; empty if it can.
+
+    Raises OSError.
 
     Its mode is never changed here: it may be a folder that others need, such as /tmp.
     """
@@ -58,7 +63,7 @@ def _exposed(path: Path) -> str:
 
 
 def config_directory(environ: Mapping[str, str]) -> Path:
-    """Where credentials.toml is; it need not exist."""
+    """The folder of credentials.toml; it need not exist."""
     return Path(environ.get("BATCHREC_CONFIG_DIR") or platformdirs.user_config_dir("batchrec", appauthor=False))
 
 

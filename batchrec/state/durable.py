@@ -1,4 +1,4 @@
-"""Making what was written last through a power cut."""
+"""Syncs that make writes survive a power cut, and the kernel's boot id."""
 
 import ctypes
 import ctypes.util
@@ -14,7 +14,7 @@ def sync_file(handle: int) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make renames in a folder last. Raises OSError."""
+    """Wait until renames in a folder are on the disk. Raises OSError."""
     if os.name == "nt":  # folders have no handles there
         return
     handle = os.open(directory, os.O_RDONLY)
@@ -26,9 +26,9 @@ def sync_directory(directory: Path) -> None:
 
 @cache
 def boot_id() -> str:
-    """What tells this start of the machine from the ones before; empty where the system does not say.
+    """The kernel's boot id; empty where there is none.
 
-    What was written without a sync outlives a process, and is in doubt once the machine has been started anew.
+    Writes without a sync survive the end of a process. After another boot they may be missing.
     """
     if sys.platform == "darwin":
         return _sysctl(b"kern.bootsessionuuid")

@@ -1,7 +1,7 @@
-"""What was seen of files and their contents, so that nobody looks twice: digests, and what preparation would do.
+"""Inspection cache: SHA-256 by file, and the preparation's verdict by content.
 
 One SQLite file in the state folder, shared by every process of the machine, bounded in size. A file with another size
-or time is another file here. It is a convenience: where it cannot be used, that is said once, and files are read.
+or mtime has another key. Where the cache cannot be used, one warning says so, and files are read.
 """
 
 import hashlib
@@ -19,18 +19,18 @@ from .database import make_way, open_database
 _log = logging.getLogger(__name__)
 
 MOST_BYTES = 1 << 29
-"""How large the file may grow: some three million files. The oldest make way."""
+"""Bound of the file, in bytes: some three million entries. The oldest make way."""
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS looks (key BLOB UNIQUE NOT NULL, seen BLOB NOT NULL);"
-_KEY_BYTES = 16
+_KEY_BYTES = 16  # of a SHA-256: half of it has no collisions among millions
 
 Key = bytes
-"""What was looked at, in a digest."""
+"""Digest of what an entry is about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How pictures are prepared: for these limits, mended or not, turned upright or not."""
+    """Settings of the preparation: the service's limits, repair, applying the orientation."""
 
     limits: ImageLimits
     repair: bool
@@ -48,7 +48,7 @@ def of_content(sha256: bytes, way: Way) -> Key:
 
 
 class InspectionCache:
-    """What is kept, by key. Used in one thread at a time."""
+    """Entries by key. Used in one thread at a time."""
 
     def __init__(self, directory: Path, most_bytes: int = MOST_BYTES) -> None:
         self._path = directory / "looks.db"
@@ -64,14 +64,14 @@ class InspectionCache:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing at all is kept."""
+        """Whether there is no entry at all."""
         if self._usable:
             with self._forgiving():
                 return self._db.execute("SELECT 1 FROM looks LIMIT 1").fetchone() is None
         return True
 
     def get(self, key: Key) -> bytes | None:
-        """What was seen, or None."""
+        """The entry, or None."""
         if self._usable:
             with self._forgiving():
                 row = self._db.execute("SELECT seen FROM looks WHERE key = ?", (key,)).fetchone()
@@ -79,7 +79,7 @@ class InspectionCache:
         return None
 
     def put(self, seen: Mapping[Key, bytes]) -> None:
-        """Keep what was seen."""
+        """Add or replace entries."""
         if not self._usable or not seen:
             return
         with self._forgiving(), self._db:  # commits, or undoes it all
@@ -89,7 +89,7 @@ class InspectionCache:
 
     @contextmanager
     def _forgiving(self) -> Iterator[None]:
-        """What goes wrong with the file is said once; from then on nothing is kept."""
+        """Turn the first error of the file into a warning; from then on the cache is empty."""
         try:
             yield
         except (sqlite3.Error, OSError) as exc:

@@ -1,4 +1,4 @@
-"""An output directory from outside: the names of its files, and the check that each of them is a plain file of its own.
+"""Names of the files in an output directory; the check that each is a plain file of its own.
 
 Output directories are shared, so one may have been prepared by somebody else. A link, a second name (hard link), a pipe
 or a device in the place of a file would lead the writer to a file elsewhere. `check_directory` names every such entry
@@ -26,9 +26,12 @@ TABLE = "results.csv"
 FAILURES = "failures.jsonl"
 SUMMARY = "summary.json"
 NEW = ".new"
-"""What the name of a file ends in until it is put in the place of the old one."""
+"""Suffix of a file until it replaces the old one."""
 
-RESULT_FILES = (RESULTS, TABLE, FAILURES, SUMMARY)
+OUTPUT_FILES = (RESULTS, TABLE)
+"""Files that an output appends to, and that are replaced as one when they are rewritten."""
+
+RESULT_FILES = (*OUTPUT_FILES, FAILURES, SUMMARY)
 NAMES = (
     *(LOCK, JOURNAL, *(JOURNAL + side for side in ("-wal", "-shm", "-journal"))),
     *RESULT_FILES,
@@ -42,7 +45,7 @@ _CAREFUL = sum(getattr(os, flag, 0) for flag in _FLAGS)  # Windows has not all o
 
 
 def check_directory(directory: Path, *, writing: bool = True) -> None:
-    """Raise JobError with every name in the directory that is not a plain file of its own; nothing is opened.
+    """Raise JobError with every name that is not a plain file of its own; nothing is opened.
 
     Not `writing`: second names are no complaint, as backups by hard links (`cp -al`) have them, but for the two files
     that a reader changes as well. The directory itself may be a link, and need not exist. Raises OSError where it
@@ -109,7 +112,9 @@ def refuse_strangers(directory: Path, names: Iterable[str]) -> None:
 
 
 def open_own(path: str | Path, flags: int) -> int:
-    """Open a file of an output directory if it is a plain file of its own: an `opener` for `open`. Raises OSError.
+    """Open a file of an output directory if it is a plain file of its own: an `opener` for `open`.
+
+    Raises OSError.
 
     A file that is only read may have names elsewhere. Not for modes that truncate: the file would be empty before it is
     looked at.
@@ -123,7 +128,7 @@ def open_own(path: str | Path, flags: int) -> int:
 
 
 def create_own(path: Path) -> BinaryIO:
-    """Create a file for writing in the place of one by the same name that a killed run left. Raises OSError."""
+    """Create a file for writing; one that a killed run left is replaced. Raises OSError."""
     path.unlink(missing_ok=True)
     return open(path, "xb", opener=open_own)
 
@@ -149,14 +154,14 @@ def _present(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, os.st
 
 
 def _kind(status: os.stat_result) -> str:
-    """What an entry is in place of a plain file; empty where it is one."""
+    """The kind of an entry in place of a plain file; empty where it is one."""
     if stat.S_ISREG(status.st_mode):
         return ""
     return next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "is a device") + ", not a file"
 
 
 def _second_name(status: os.stat_result) -> str:
-    """Why a file must not be written to, where it has names elsewhere; empty where it has one."""
+    """The reason not to write to a file that has names elsewhere; empty where it has one name."""
     if status.st_nlink > 1:
         return f"has {status.st_nlink} names (hard links), so that writing to it would change another file"
     return ""

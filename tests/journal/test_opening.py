@@ -58,17 +58,17 @@ def test_changes_beyond_one_batch(tmp_path):
 OTHERWISE = StepRecord("first", "dish", "with other options", "")
 
 
-def test_steps_that_are_to_be_judged(journal):
-    """New steps and those with another condition are noted until they have been judged."""
-    assert journal.opening.to_judge() == {1, 2}
-    journal.opening.judged()
-    assert journal.opening.to_judge() == set()
+def test_steps_whose_condition_is_to_be_evaluated(journal):
+    """New steps and those with another condition are noted until their conditions have been evaluated."""
+    assert journal.opening.to_evaluate() == {1, 2}
+    journal.opening.evaluated()
+    assert journal.opening.to_evaluate() == set()
     journal.opening.take_steps([FIRST, SECOND])
-    assert journal.opening.to_judge() == set()
+    assert journal.opening.to_evaluate() == set()
     journal.opening.take_steps([FIRST, StepRecord("second", "dish", "asked otherwise", "when")])
-    assert journal.opening.to_judge() == {2}
-    journal.opening.take_steps([FIRST, SECOND], judge_all=True)
-    assert journal.opening.to_judge() == {1, 2}
+    assert journal.opening.to_evaluate() == {2}
+    journal.opening.take_steps([FIRST, SECOND], evaluate_all=True)
+    assert journal.opening.to_evaluate() == {1, 2}
 
 
 def test_another_fingerprint_drops_what_is_finished(journal):
