@@ -239,7 +239,7 @@ def _gates(
     paces: SharedRates,
     rng: random.Random,
 ) -> Iterator[tuple[Gate, tuple[int, ...], tuple[int, int]]]:
-    """Yield for each service its gate, the numbers of its steps, and the workers of its lane: (at first, at most).
+    """Yield for each service its gate, the numbers of its steps, and its workers: (at first, at most).
 
     All gates together let as many calls be in flight as the job allows.
     """
