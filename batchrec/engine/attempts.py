@@ -1,4 +1,4 @@
-"""The attempts of an image at a step: call, learn, back off, until there is an answer or a final failure."""
+"""Attempts of an image at a step: calls and backoffs until there is an answer or a final failure."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _LAST_WAIT = 1.0
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of this run: calls and how they ended, rows that were written, follow-up images that were added."""
+    """Counts of this run: calls and how they ended, images with an outcome, images added by follow-ups."""
 
     calls: int = 0
     throttled: int = 0
@@ -33,7 +33,7 @@ class Tally:
 
 
 class Caller:
-    """Calls the service for one image at a time, counts the calls, and keeps the attempts of deferred images."""
+    """Calls the service for an image, counts the calls, and keeps the attempts of deferred images."""
 
     def __init__(self, client: Client, workers: Workers, tally: Tally, rng: random.Random) -> None:
         self._client = client

@@ -16,7 +16,7 @@ from .rows import Outcome, copied, failed, reused
 
 @dataclass(slots=True)
 class _Leader:
-    """The image that is sent for all with the same bytes. Copies are parked in the journal under the `first` leader."""
+    """The image that is sent for all with the same bytes; the journal parks copies under the `first` one."""
 
     image: int
     first: int
@@ -24,7 +24,7 @@ class _Leader:
 
 
 class Duplicates:
-    """Decides for identical bytes which image leads, that is, is sent; the others are its copies and share its result.
+    """Decides which of the images with identical bytes is sent: the leader, whose result its copies share.
 
     Looks results up in this job's journal and in the result cache of earlier jobs (`cache`, None: none is kept).
     `now` is Unix seconds.
@@ -49,7 +49,7 @@ class Duplicates:
     # -- results that need no call
 
     def find(self, task: Task, sha256: bytes) -> Outcome | Postponed | None:
-        """Return PARKED where an image with these bytes is under way, else what this job knows of them, if anything."""
+        """Park the image where another with these bytes is under way, else return what this job has for them."""
         leader = self._leading.get((task.step, sha256))
         if leader is not None and leader.image != task.image:
             leader.copies = True
@@ -69,9 +69,9 @@ class Duplicates:
     def cached(self, task: Task, sha256: bytes) -> Outcome | None:
         """Return an earlier job's result for these bytes, where the step may reuse results."""
         step = self._steps[task.step]
-        if self._cache is None or step.question is None or not step.reuse:
+        if self._cache is None or step.cache_key is None or not step.reuse:
             return None
-        row = self._cache.get(step.question, sha256)
+        row = self._cache.get(step.cache_key, sha256)
         return None if row is None else self._followed(reused(step.asked, task, sha256, row))
 
     def _followed(self, outcome: Outcome) -> Outcome:
@@ -81,12 +81,12 @@ class Duplicates:
     def remember(self, group: Sequence[Recorded]) -> None:
         """Put what the service has just answered into the result cache. Called in the thread of the commit."""
         new = [
-            (question, finished.sha256, finished.at, line)
+            (key, finished.sha256, finished.at, line)
             for finished, line in group
             if line is not None
             and finished.attempts  # else it is a copy, or comes from the cache
             and finished.sha256 is not None
-            and (question := self._steps[finished.task.step].question) is not None
+            and (key := self._steps[finished.task.step].cache_key) is not None
         ]
         if self._cache is not None and new:
             self._cache.put(new)
@@ -100,16 +100,17 @@ class Duplicates:
             self._led[task.step, task.image] = sha256
 
     def resign(self, task: Task, *, shared: bool, unless: bytes | None = None) -> None:
-        """End the lead of an image without a result of its own, but for the bytes `unless`; see `settle` for `shared`.
+        """End the lead of an image that has no result of its own, except where it leads the bytes `unless`.
 
-        Called where its file cannot be read, holds other bytes by now, or is not sent in this run.
+        Called where its file cannot be read, holds other bytes by now, or is not sent in this run. `shared`: all copies
+        go back on the list, else the next of them leads the rest.
         """
         led = self._led.get((task.step, task.image))
         if led is not None and led != unless:
             self._end(task.step, led, task.image, shared=shared)
 
     def settle(self, finished: Finished) -> None:
-        """Let the copies of a leader that is committed share its result, or its failure if that is the image's fault.
+        """Let the copies of a committed leader share its result, or a failure that is the image's own fault.
 
         On any other failure the next copy leads the rest.
         """

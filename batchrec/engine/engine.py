@@ -1,4 +1,4 @@
-"""The engine: workers take images off the lanes, send them through the gates, and hand outcomes to the recorder."""
+"""The engine: workers take images off the lanes, have them sent, and hand outcomes to the recorder."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ from .workers import Workers
 
 
 class Engine:
-    """Works on all that the backlog holds. Stopping is asked for, not thrown. `now` is Unix seconds."""
+    """Works on all images of the backlog, with the workers of each lane. `now` is Unix seconds."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Engine:
         return self._workers.error
 
     async def run(self) -> None:
-        """Work until nothing is left that may be sent, or until stopped. Raises OutputFailed; see also `error`."""
+        """Work until nothing is left that may be sent, or until stopped. Raises OutputFailed; see `error`."""
         try:
             async with asyncio.TaskGroup() as group:
                 recorder = group.create_task(self._recorder.run(self._committed))
@@ -139,13 +139,13 @@ class Engine:
         return outcome.followed_by(triggered(step.follow, result.labels))
 
     def _without_reading(self, lane: Lane, task: Task, sha256: bytes) -> Outcome | Postponed | None:
-        """Return what the digest that the journal has of an image is enough for; None where the file must be read."""
+        """Return what the digest in the journal is enough for; None where the file must be read."""
         if (found := self._duplicates.find(task, sha256)) is not None or not lane.gate.over:
             return found
         return self._duplicates.cached(task, sha256) or Postponed.CLOSED
 
     async def _make_ready(self, lane: Lane, step: Step, task: Task) -> Ready | Outcome | Postponed:
-        """Read and prepare an image, unless its bytes have an outcome already. The file's bytes are let go of."""
+        """Read and prepare an image, unless its bytes have an outcome already; drops the file's bytes."""
         data, sha256 = await self._preparation.read(task)
         if isinstance(data, Failure):
             self._duplicates.resign(task, shared=False)

@@ -1,4 +1,4 @@
-"""How a run ended: exit code, reason, and when to run again."""
+"""Exit status of a run: exit code, reason, and the time to run again."""
 
 from dataclasses import dataclass
 from signal import Signals
@@ -10,8 +10,11 @@ from ..times import iso_beijing
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What happened: the error that stopped the run, closures and a missing permission of services with images left,
-    the signal, and how many images are failed now."""
+    """Facts of a run that decide how it ended.
+
+    The error that stopped it, closures and a missing permission of services with images left, the signal, and the
+    number of failed images.
+    """
 
     error: BatchrecError | None = None
     forbidden: bool = False
@@ -22,7 +25,10 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    """`stopped_by` is a word for summary.json, None where everything was asked; `resume_at` is ISO 8601 or None."""
+    """Exit code of a run, and the summary's reason.
+
+    `stopped_by` is a word for summary.json, None where the run came to its end; `resume_at` is ISO 8601 or None.
+    """
 
     exit_code: int
     stopped_by: str | None = None
@@ -36,7 +42,10 @@ _REASONS: tuple[tuple[type[BatchrecError], int, str], ...] = (
 
 
 def exit_status(facts: RunFacts) -> ExitStatus:
-    """The exit code in the contract's order: output, credentials, permission, service, limits, signals, failures."""
+    """Return the exit status by the first reason that holds.
+
+    In this order: output, credentials, permission, service, limits, signals, failures.
+    """
     for error, code, word in _REASONS:
         if isinstance(facts.error, error):
             return ExitStatus(code, word)

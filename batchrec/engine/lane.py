@@ -1,4 +1,4 @@
-"""Lanes: the gate, the steps and the queues of one service, fed from the backlog that all lanes of a run share."""
+"""Lanes: gate, steps and queues of one service, fed from the backlog that all lanes share."""
 
 import asyncio
 from collections import deque
@@ -40,7 +40,7 @@ class Postponed(Enum):
 class Step:
     """A step made ready: how its requests look, what its images must be, and which steps may follow.
 
-    `question` is the result cache's key of the step, None where its results are not kept; with `reuse` cached results
+    `cache_key` is the step's key in the result cache, None where its results are not kept; with `reuse` cached results
     are taken.
     """
 
@@ -49,13 +49,13 @@ class Step:
     attempts: int
     repair: bool
     follow: Conditions = ()
-    question: CacheKey | None = None
+    cache_key: CacheKey | None = None
     reuse: bool = False
     strip: bool = False
 
 
 class Backlog:
-    """The images on the journal's lists up to the input at `horizon`, and how many of them lanes have in hand.
+    """The journal's lists of images up to the input at `horizon`, and how many of them lanes have in hand.
 
     The lanes of a run share it, since the result of one step may put an image on the list of another: a lane is done
     when the lists are empty and no lane has an image in hand.
@@ -95,9 +95,10 @@ class Backlog:
 
 
 class Lane:
-    """One service at one account: its gate, its steps by number, its queues, and how many workers it has and may have.
+    """One service at one account: gate, steps by number, queues, and the number of workers.
 
-    `has_decoder` takes an image and says whether a decoder is free for it, which then is its own.
+    `workers` at present, `most` at most. `has_decoder` takes an image and says whether a decoder is free for it, which
+    then is its own.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Lane:
             await self._backlog.change()
 
     def defer(self, task: Task) -> None:
-        """Queue an image that failed while the service was down behind those that have not failed."""
+        """Queue an image that failed while the service was down, behind those that have not failed."""
         self._deferred.append(task)
 
     def set_aside(self, task: Task) -> None:
@@ -153,6 +154,6 @@ class Lane:
 
     @property
     def understaffed(self) -> bool:
-        """Whether the rate needs more calls in flight than there are workers (Little's law: rate x round trip)."""
+        """Whether the rate needs more calls in flight than workers make: rate x round trip (Little's law)."""
         pacer = self.gate.pacer
         return self.workers < min(pacer.rate * pacer.round_trip + PREPARING, self._most)

@@ -1,4 +1,4 @@
-"""Preparation: from an image's file to the body of its call, within bounds of memory, threads and loop time."""
+"""Preparation: from an image's file to the body of its call, with bounds on memory, threads, loop time."""
 
 import asyncio
 import os
@@ -88,7 +88,7 @@ class Preparation:
             self._on_place()
 
     def admits(self, step: Step, task: Task) -> bool:
-        """Whether the image may be read now: one too large to be sent as it is needs a place first, and takes it."""
+        """Whether the image may be read now; one too large to be sent as it is has to take a place first."""
         return images.fits_bytes(task.size, step.asked.service.limits) or self.take_place(task)
 
     def hold(self, task: Task) -> Awaitable[int]:
@@ -108,14 +108,14 @@ class Preparation:
     # -- work
 
     async def read(self, task: Task) -> tuple[bytes | Failure, bytes]:
-        """Read a file in a later iteration of the event loop; returns its bytes and SHA-256, or the failure."""
+        """Read a file in a later iteration of the event loop; returns its bytes, or the failure, and SHA-256."""
         await self._turns.take()
         if task.size <= _INLINE_BYTES:
             return _load(self._store, task)
         return await self._in_thread(self._readers, _load, self._store, task)
 
     async def prepare(self, step: Step, task: Task, data: bytes) -> Encoded | Failure | Postponed:
-        """Make the body of a call from a file's bytes, or say why none can be made.
+        """Return the body of a call for a file's bytes, or the failure of the image.
 
         Returns SET_ASIDE where the image has to be decoded and no place is free.
         """

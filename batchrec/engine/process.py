@@ -1,4 +1,4 @@
-"""The process of a run: its event loop and its signals, of which the first asks to stop and the second leaves."""
+"""The process of a run: signals, garbage collection, event loop."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopper:
-    """Which signal came, if any. `ask` is what the first one calls, on the event loop."""
+    """Signals of a run: the first calls `ask`, on the event loop, to stop it; the second cancels it."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -28,12 +28,12 @@ class Stopper:
         self._leaving = False
 
     def came(self) -> bool:
-        """Whether a signal has come; may be asked in any thread."""
+        """Whether a signal has come. May be called in any thread."""
         return self.signal is not None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Heed the signals for as long as the block lasts; a second one cancels the task that entered it.
+        """Handle signals while the block lasts; a second one cancels the task that entered it.
 
         Raises Interrupted, with the signal's exit code, where the block ends by the second signal or raises it itself.
         """
@@ -52,7 +52,7 @@ class Stopper:
                 end()
 
     def _heed(self, number: signal.Signals) -> Callable[[], object]:
-        """From now on the signal comes here; what ends that is returned."""
+        """Install the handler; returns a function that removes it, or restores the previous one."""
         loop = asyncio.get_running_loop()
         try:
             loop.add_signal_handler(number, self._came, number)
@@ -87,7 +87,7 @@ _ALLOCATIONS = 50_000
 
 
 class RareCollections:
-    """Keeps the garbage collector from costing time while runs of this process go on, and restores it after the last.
+    """Makes garbage collections rare while runs of this process go on; restores the collector after them.
 
     There are hardly any cycles, and a collection looks through all rows that wait to be written: as often as Python
     does it that takes 20 us an image. What was loaded before is not looked through at all. A process that has frozen
@@ -129,7 +129,10 @@ rare_collections = RareCollections()
 
 
 def run_loop(main: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run it on the fastest event loop there is here, in a process of its own: what it sets is not restored."""
+    """Run a coroutine on the fastest event loop there is here.
+
+    For a process that does nothing else: the settings of the garbage collector are not restored.
+    """
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS)
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop

@@ -68,9 +68,10 @@ class Recorder:
         self._flush_now.set()
 
     async def run(self, committed: Callable[[Sequence[Recorded]], None] = lambda group: None) -> None:
-        """Commit groups until closed; `committed` is called on the event loop with each that is on the disk.
+        """Commit groups until closed.
 
-        Raises OutputFailed. When cancelled, what waits is committed first.
+        `committed` is called on the event loop with each group that is on the disk. When cancelled, what waits is
+        committed first. Raises OutputFailed.
         """
         try:
             while not (self._closing and not self._waiting):
@@ -127,7 +128,10 @@ class Recorder:
 
 
 def placed(group: Sequence[Written], lines: Sequence[Line]) -> list[Recorded]:
-    """Return the group with the place of each row in results.jsonl: `lines` are those of its rows, in order."""
+    """Return the group with the place of each row in results.jsonl.
+
+    `lines` are those of its rows, in order.
+    """
     places, recorded = iter(lines), list[Recorded]()
     for finished, texts in group:
         if texts is None:

@@ -1,6 +1,6 @@
-"""Opening an output directory: what earlier runs left is put in order, and what is to be asked is listed.
+"""Opening of an output directory: repair of what a kill left, then the lists of images to send.
 
-Every step here may be cut short by a kill and is done again, or finished, by the next opening.
+A kill may cut every step short; the next opening repeats or finishes it.
 """
 
 import os
@@ -29,10 +29,10 @@ from .setup import image_store
 
 @dataclass(slots=True)
 class OpenReport:
-    """What opening found: the steps' numbers by name, calls of unknown outcome, and what the sources had to say.
+    """Report of an opening: the steps' numbers by name, calls of unknown outcome, notices of the sources.
 
-    `again` tells what was answered or failed before and is to be asked again, a line for each reason. `upper_bound`:
-    the machine was started anew since, so that there may have been fewer calls of unknown outcome.
+    `again` names images with a result or failure that are sent again, a line for each reason. `upper_bound`: the
+    machine was started anew since, so that there may have been fewer calls of unknown outcome.
     """
 
     steps: dict[str, int] = field(default_factory=dict)
@@ -45,7 +45,10 @@ class OpenReport:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What the user asked of this run: failed images again (`retry_kinds` None: all kinds), missing answers again."""
+    """The user's request to send images again: failed ones, and (`rebuild`) those whose rows are missing.
+
+    `retry_kinds` None: failures of all kinds.
+    """
 
     retry: bool = False
     retry_kinds: tuple[str, ...] | None = None
@@ -63,10 +66,10 @@ def open_directory(
     known: AnswerCache | None = None,
     looks: InspectionCache | None = None,
 ) -> OpenReport:
-    """Bring journal and result files to where the job file and the inputs are now. Blocks: call it in a thread.
+    """Bring journal and result files up to date with job file and inputs. Blocks: call it in a thread.
 
-    Raises JobError, ResultsDamaged, OutputFailed; `stopped` is asked between inputs, so that a signal is heeded.
-    `endpoint` is whose answers they are, where that is not the job's endpoint to the letter.
+    Raises JobError, ResultsDamaged, OutputFailed, and Interrupted where `stopped`, which is called between inputs, says
+    so. `endpoint`: the name of the provider of the results, where that is not the job's endpoint to the letter.
     """
     opened = OpenReport()
     journal.opening.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint})
@@ -93,7 +96,7 @@ def open_directory(
 
 
 def _way(start: Path, end: Path) -> str:
-    """The way between two folders, without links: `..` of a link leads elsewhere than its name says."""
+    """Return the relative path between two folders, links resolved: `..` of a link leads elsewhere."""
     try:
         return os.path.relpath(os.path.realpath(end), os.path.realpath(start))
     except ValueError:  # another drive
@@ -103,7 +106,7 @@ def _way(start: Path, end: Path) -> str:
 def _recover(
     journal: Journal, files: ResultFiles, opened: OpenReport, wishes: RunRequest, known: AnswerCache | None
 ) -> None:
-    """Put in order what a killed run left, in the journal and in the files."""
+    """Repair what a killed run left in the journal and in the files."""
     killed = not journal.calls.concluded
     _finish_swap(journal, files)
     files.places = journal.reader.outputs()
@@ -119,9 +122,9 @@ def _recover(
 
 
 def _hand_on(journal: Journal, files: ResultFiles, known: AnswerCache, opened: OpenReport) -> None:
-    """The kill may have come between a commit and the keeping of its answers for other jobs.
+    """Put the last group of results into the result cache, since a kill may have prevented that.
 
-    Only rows that a run of this very state folder wrote are taken: somebody may have prepared the others.
+    Only rows that a run of this state folder wrote are taken: somebody may have prepared the others.
     """
     latest = journal.reader.latest(GROUP_MOST)
     since = known.run_start(journal.note("run"), files.directory)
@@ -148,7 +151,7 @@ def _hand_on(journal: Journal, files: ResultFiles, known: AnswerCache, opened: O
 
 
 def _begin_run(journal: Journal, files: ResultFiles, known: AnswerCache) -> None:
-    """Have journal and state folder share the id of this run, in place of that of the last one."""
+    """Note the id of this run in journal and state folder, in place of that of the last run."""
     last = journal.note("run")
     journal.put_note("run", known.begin_run(files.directory, files.places[files.results.name][0]))
     known.end_run(last)
@@ -157,7 +160,7 @@ def _begin_run(journal: Journal, files: ResultFiles, known: AnswerCache) -> None
 def take_inputs(
     job: Job, journal: Journal, found: Iterable[InputEntry], opened: OpenReport, stopped: Callable[[], bool]
 ) -> None:
-    """Make these the inputs; the answers of files whose bytes have changed are dropped."""
+    """Make these the journal's inputs; results of files whose bytes have changed are dropped."""
     dropped, store = 0, image_store(job)
     for change in journal.opening.take_inputs(found):
         _heed(stopped)
@@ -167,7 +170,7 @@ def take_inputs(
 
 
 def _recall(job: Job, journal: Journal, looks: InspectionCache) -> None:
-    """Files that `plan` has read need not be read to be known."""
+    """Note the digests of files that `plan` has read, so that they need not be read to be known."""
     if looks.empty:
         return
     store = image_store(job)
@@ -177,7 +180,7 @@ def _recall(job: Job, journal: Journal, looks: InspectionCache) -> None:
 
 
 def take_steps(job: Job, journal: Journal, opened: OpenReport, wishes: RunRequest) -> dict[str, int]:
-    """Make the job's steps the journal's; the answers of steps that ask something else now are dropped."""
+    """Make the job's steps the journal's; results of steps with other requests now are dropped."""
     records = step_records(job)
     for name, dropped in journal.opening.outdated(records).items():
         _tell(
@@ -192,7 +195,10 @@ def _tell(opened: OpenReport, count: int, what: str) -> None:
 
 
 def step_records(job: Job) -> list[StepRecord]:
-    """The job's steps as the journal compares them. A follow-up is judged anew when what it follows changes."""
+    """Return the job's steps as the journal compares them.
+
+    The condition of a follow-up holds the fingerprint of the step before, since it is evaluated anew when that changes.
+    """
     prints = {step.name: step.fingerprint for step in job.recognize}
     return [
         StepRecord(
@@ -208,6 +214,7 @@ def step_records(job: Job) -> list[StepRecord]:
 def listed(
     entries: Iterable[InputEntry | Ignored | Notice], opened: OpenReport, stopped: Callable[[], bool]
 ) -> Iterator[InputEntry]:
+    """Yield the inputs; what is ignored is counted in the report, notices are added to it."""
     for entry in entries:
         match entry:
             case InputEntry():
@@ -225,9 +232,9 @@ def _heed(stopped: Callable[[], bool]) -> None:
 
 
 def _same(store: ImageStore, change: Changed) -> bool | None:
-    """Whether a file whose size or time changed still holds the bytes that were answered.
+    """Whether a file whose size or time changed still holds the bytes that the journal knows.
 
-    None where the bytes cannot be had: a file that is gone has not changed, and a failure replaces no answer.
+    None where the bytes cannot be read: a file that is gone has not changed, and a failure replaces no result.
     """
     if change.sha256 is None:
         return False
@@ -238,7 +245,7 @@ def _same(store: ImageStore, change: Changed) -> bool | None:
 
 
 def _finish_swap(journal: Journal, files: ResultFiles) -> None:
-    """A run was killed between committing new files and putting them in place, or before: finish, or clear away."""
+    """Finish or clear away new files that a killed run was about to put in place."""
     swap = journal.note("swap")
     if swap:
         _swap(journal, files, str(swap).split())
@@ -246,14 +253,17 @@ def _finish_swap(journal: Journal, files: ResultFiles) -> None:
 
 
 def _swap(journal: Journal, files: ResultFiles, names: Sequence[str]) -> None:
-    """Put new files in place, and forget it for good: the note must not outlive them and meet half-written ones."""
+    """Put new files in place and remove the note of them.
+
+    The note must not outlive them and meet half-written ones.
+    """
     files.swap(names)
     journal.put_note("swap", None)
     journal.sync()
 
 
 def _rewrite(journal: Journal, files: ResultFiles) -> int:
-    """Drop the rows of what is no longer answered, and forget the answers whose rows are gone: how many those are."""
+    """Drop rows that the journal lacks, and results whose rows are gone; returns the number of these."""
     journal.answers.begin_rewrite()
 
     def keep(row: Row, start: int, length: int) -> bool:
@@ -267,7 +277,7 @@ def _rewrite(journal: Journal, files: ResultFiles) -> int:
 
 
 def _catch_up(journal: Journal, files: ResultFiles) -> None:
-    """Make outputs that are missing, damaged, outdated or new from results.jsonl; forget those not wanted any more."""
+    """Make outputs that are missing, damaged or new from results.jsonl; forget those not wanted any more."""
     outdated = journal.note("csv_dialect") != DIALECT
     behind = files.behind([TABLE] if outdated else ())
     made = files.rewrite(behind, lambda row, start, length: True) if behind else {}
@@ -283,7 +293,7 @@ def _catch_up(journal: Journal, files: ResultFiles) -> None:
 
 
 def evaluate_conditions(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int]) -> None:
-    """List the images whose stored answers ask for a follow-up that is new or has a new condition."""
+    """List the images whose stored results meet the condition of a follow-up that is new or has changed."""
     anew = journal.opening.to_evaluate()
     fresh = {
         before: tuple(condition for condition in conditions if condition[1] in anew)

@@ -1,4 +1,4 @@
-"""Outcomes of an image and step, with their rows in results.jsonl."""
+"""Outcomes: a finished image and step, with its row of results.jsonl."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ..values import Answer, Failure, Label, Prepared, Row, Task
 
 @dataclass(frozen=True)
 class Asked:
-    """A step as rows name it."""
+    """The names that the rows of a step hold; `model` is None but for EasyDL."""
 
     step: str
     service: Service
@@ -20,25 +20,25 @@ class Asked:
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The keys of its labels."""
+        """Keys of a label of this service, beside its box."""
         return self.service.reading.fields
 
 
 class Outcome(NamedTuple):
-    """An image and step that is done: what the journal is to note of it, and its row where it was answered."""
+    """A finished image and step: the journal's note of it, and its row; None where it failed."""
 
     finished: Finished
     row: Row | None = None
 
     def followed_by(self, steps: tuple[int, ...]) -> "Outcome":
-        """The same outcome, which asks for further steps."""
+        """Return the outcome with the numbers of follow-up steps that its labels ask for."""
         return self._replace(finished=self.finished._replace(follow=steps)) if steps else self
 
 
 def answered(
     asked: Asked, task: Task, sha256: bytes, sent: Prepared, answer: Answer, attempts: int, at: str
 ) -> Outcome:
-    """The outcome of a call that was answered; `at` is ISO 8601."""
+    """Return the outcome of an answered call; `at` is ISO 8601."""
     row: Row = {
         "image": task.key,
         "sha256": sha256.hex(),
@@ -58,7 +58,7 @@ def answered(
 
 
 def copied(task: Task, sha256: bytes, known: Known, row: Row) -> Outcome:
-    """The outcome of an image whose bytes are those of another, whose row this is. No call was made for it."""
+    """Return the outcome of a copy from the row of an image with the same bytes; it took no call."""
     origin = row["same_as"]
     if origin in (None, task.key):  # its own answer may come back to it through a copy
         origin = row["image"]
@@ -67,7 +67,7 @@ def copied(task: Task, sha256: bytes, known: Known, row: Row) -> Outcome:
 
 
 def reused(asked: Asked, task: Task, sha256: bytes, row: Row) -> Outcome:
-    """The outcome of an image whose bytes were answered in an earlier job, whose row this is. No call was made."""
+    """Return the outcome of an image from the row that an earlier job has for its bytes; it took no call."""
     at = row["answered_at"]
     mine = {**row, "image": task.key, "sha256": sha256.hex(), "step": asked.step, "attempts": 0, "reused": at}
     return Outcome(Finished(task, sha256, 0, at), mine)
@@ -76,12 +76,12 @@ def reused(asked: Asked, task: Task, sha256: bytes, row: Row) -> Outcome:
 def failed(
     task: Task, sha256: bytes | None, failure: Failure, attempts: int, at: str, leader: int | None = None
 ) -> Outcome:
-    """The outcome of an image that has no answer."""
+    """Return the outcome of an image that failed."""
     return Outcome(Finished(task, sha256, attempts, at, leader=leader, failure=failure))
 
 
 def _label(fields: Sequence[str], label: Label, sent: Prepared) -> dict[str, Any]:
-    """A label's keys as its service has them, its box in pixels of the picture as displayed."""
+    """Return a label with the keys that its service has, its box in pixels of the image as displayed."""
     values: dict[str, Any] = {field: getattr(label, field) for field in fields}
     if label.box is not None:
         box = label.box.scaled(sent.scale_x, sent.scale_y)

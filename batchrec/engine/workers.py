@@ -1,4 +1,4 @@
-"""The worker tasks of a run: stopped while they wait, never while a call of theirs is under way."""
+"""The worker tasks of a run: cancelled while they wait, never while a call of theirs is under way."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -184,11 +184,11 @@ class Parts:
             part.close()
 
 
-def a_step(name: str, *, follow: Conditions = (), question: CacheKey | None = None, reuse: bool = False) -> Step:
+def a_step(name: str, *, follow: Conditions = (), cache_key: CacheKey | None = None, reuse: bool = False) -> Step:
     """A step with three attempts, which repairs images."""
     service = SERVICES["advanced_general"]
     asked, request = Asked(name, service, None), make_request(service, None, {})
-    return Step(asked, request, 3, True, follow, question, reuse)
+    return Step(asked, request, 3, True, follow, cache_key, reuse)
 
 
 def ready(task: Task) -> Ready:

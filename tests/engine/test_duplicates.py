@@ -169,23 +169,23 @@ def test_bytes_that_are_not_sent_are_noted(parts):
 async def test_a_later_job_reuses_what_the_service_answered(tmp_path):
     """An answer goes into the result cache, a copy does not; it is taken where the step reuses, and follow-ups stay."""
     with open_cache(tmp_path) as cache:
-        question = cache.cache_key("first", personal=False)
+        cache_key = cache.cache_key("first", personal=False)
         async with open_parts(tmp_path) as parts:
             parts.take(*[b"x"] * 2, names=("first", "second"))
-            parts.steps[1] = a_step("first", question=question)
+            parts.steps[1] = a_step("first", cache_key=cache_key)
             first, second = claim(parts)
             copy = result_of(parts, second, OTHER)
             copy = copy._replace(finished=copy.finished._replace(attempts=0))
             await commit(parts, parts.duplicates(cache), result_of(parts, first), copy)
     with open_cache(tmp_path) as cache, Parts(tmp_path) as later:
         follow = ((When(step="first", label="cup"), 2),)
-        later.steps[1] = a_step("first", follow=follow, question=question, reuse=True)
+        later.steps[1] = a_step("first", follow=follow, cache_key=cache_key, reuse=True)
         duplicates = later.duplicates(cache)
         outcome = duplicates.cached(second, SHA)
         assert (outcome.row["image"], outcome.row["reused"], outcome.finished.attempts) == (second.key, AT, 0)
         assert outcome.finished.follow == (2,)
         assert duplicates.cached(second, OTHER) is None
-        later.steps[1] = a_step("first", question=question, reuse=False)
+        later.steps[1] = a_step("first", cache_key=cache_key, reuse=False)
         assert duplicates.cached(second, SHA) is None
 
 
