@@ -28,7 +28,6 @@ from ..errors import JobError, WrongEndpoint
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
 from ..job.spec import Job, Step
 from ..journal import Journal, Pending, copy_journal
-from ..limits.availability import Caps
 from ..limits.quota import Quota
 from ..limits.shared_rate import SharedRates
 from ..outputs import OUTPUTS
@@ -38,7 +37,7 @@ from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache, Key, Way, of_content, of_file
 from ..times import beijing_day, iso_beijing, next_reset
-from ..values import Failure, InputEntry, QuotaKey
+from ..values import Caps, Failure, InputEntry, QuotaKey
 from .estimate import Plan, StepPlan
 
 _BATCH = 500

@@ -24,8 +24,9 @@ from ..job.follow_ups import Conditions, follow_ups
 from ..job.spec import Job
 from ..job.spec import Step as JobStep
 from ..journal import Counts, Journal
-from ..limits.availability import Caps
-from ..limits.gate import Gate
+from ..limits.availability import Policy
+from ..limits.gate import open_gate
+from ..limits.keeper import LocalKeeper
 from ..limits.quota import Quota
 from ..limits.shared_rate import SharedRates
 from ..outputs import OUTPUTS
@@ -34,8 +35,8 @@ from ..outputs.summary import write_failures, write_summary
 from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
-from ..times import iso_beijing
-from ..values import Ignored, InputEntry, Notice, Summary
+from ..times import Clock, iso_beijing
+from ..values import Caps, Ignored, InputEntry, Notice, Summary, Target
 from .engine import Engine, Tally
 from .exit_status import RunFacts, exit_status
 from .lane import MOST_WORKERS, PREPARING, Lane, Step
@@ -234,25 +235,21 @@ def _lanes(
     job = this.job
     in_flight = job.limits.concurrency or MOST_WORKERS
     slots, most = asyncio.Semaphore(in_flight), min(MOST_WORKERS, in_flight + PREPARING)
+    clock = Clock(asyncio.get_running_loop().time, this.world.now, rng)
+    keeper = LocalKeeper(paces, quota, clock.time)
     lanes = []
     for name, members in by_service(job).items():
         numbers = tuple(opened.steps[step.name] for step in members)
         caps = caps_of(job, members)
-        gate = Gate(
-            name,
+        wait, proven = job.limits.on_daily_limit == "wait", this.journal.answered(numbers)
+        gate = open_gate(
+            Target(payer(job, this.credentials), name, caps),
             account,
-            payer(job, this.credentials),
-            caps,
-            quota,
-            paces,
+            keeper,
             this.journal,
             slots,
-            patience=job.limits.patience,
-            wait=job.limits.on_daily_limit == "wait",
-            proven=this.journal.answered(numbers),
-            time=asyncio.get_running_loop().time,
-            now=this.world.now,
-            rng=rng,
+            Policy(job.limits.patience, wait, proven),
+            clock,
         )
         lanes.append(Lane(gate, numbers, min(_workers(caps), most), most))
     return lanes
@@ -321,7 +318,7 @@ def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
             total=before.answered + before.failed + before.open + tally.added,
             failed=before.failed + tally.failed,
             answered=tally.answered,
-            allowed=sum(lane.gate.pacer.rate for lane in engine.lanes),
+            allowed=sum(lane.gate.limiter.rate for lane in engine.lanes),
             until=_waits_until(engine),
         )
 

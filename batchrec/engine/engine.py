@@ -18,12 +18,12 @@ from ..concurrency import MemoryBudget, TurnLimiter
 from ..errors import BatchrecError
 from ..job.follow_ups import labels_of, triggered
 from ..journal import Journal
-from ..limits.gate import GateClosed, Ticket
+from ..limits.gate import GateClosed
 from ..outputs.files import ResultFiles
 from ..sources import OUTSIDE, Boundary
 from ..state.answer_cache import AnswerCache
 from ..times import iso_utc
-from ..values import Answer, Failure, Kind, Prepared, Task
+from ..values import Answer, Failure, Kind, Prepared, Task, Ticket
 from .lane import PREPARING, Lane, Step
 from .recorder import Recorded, Recorder
 from .rows import Outcome, answered, copied, failed, reused
@@ -391,7 +391,7 @@ class Engine:
 
     def _staff(self, lane: Lane) -> None:
         """One more worker while answers take so long that the rate needs more calls in flight (Little's law)."""
-        needed = lane.gate.pacer.rate * lane.gate.pacer.round_trip + PREPARING
+        needed = lane.gate.limiter.rate * lane.gate.limiter.round_trip + PREPARING
         if lane.workers < min(needed, lane.most) and not self._stopping:
             lane.workers += 1
             self._hire(lane)

@@ -15,12 +15,15 @@ docs/dev/pacing.md has the theory and a figure.
 import math
 from dataclasses import dataclass, field
 
-from ..values import Permit
+from ..values import Answered, Busy, Lost, Permit, RateEvent, Replied, Throttled, Unused
 from .ceiling import SECOND, Ceiling
 from .round_trips import RoundTrips
 
 AHEAD = 0.02
 """Seconds before its time at which a permit can be had."""
+
+LOWEST_RATE = 1e-6
+"""Calls/s that every job has at least: rates are divided by."""
 
 _LATE_TIMERS = 0.02
 """Seconds of lateness that the timetable makes up for: a fiftieth of a second, so that no burst comes of it."""
@@ -106,6 +109,24 @@ class RateController:
             permits.append(Permit(self.number, max(at, now)))
             self.calls[self.number] = permits[-1].at + unanswered
         return permits, now
+
+    def apply(self, event: RateEvent) -> None:
+        """Take in the end of a call."""
+        match event:
+            case Answered(number, sent, at):
+                self.on_answer(number, sent, at)
+            case Unused(number):
+                self.forgo(number)
+            case Lost(number, at):
+                self.lost(number, at)
+            case Replied(number, sent, at):
+                self.replied(number, sent, at)
+            case Throttled(number, sent, at):
+                self.replied(number, sent, at)
+                self.on_refused(number, sent, at)
+            case Busy(number, sent, at):
+                self.replied(number, sent, at)
+                self.hold(sent, at)
 
     def forgo(self, number: int) -> None:
         """Free the place of a call that does not leave."""

@@ -5,27 +5,22 @@ are taken some at a time, so that a call costs the less the faster they leave. W
 is only a second old, so nothing in it is synced.
 """
 
-import asyncio
 import math
-import random
 import sqlite3
 from array import array
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import orjson
-from aiolimiter import AsyncLimiter
 
 from ..errors import OutputFailed
 from ..state.database import open_database
 from ..state.durable import boot_id
-from ..values import Permit
 from .ceiling import Ceiling
-from .rate import AHEAD, RateController
+from .rate import RateController
 from .round_trips import Observed, RoundTrips
 
 _SCHEMA = """
@@ -62,13 +57,6 @@ _VALUES = attrgetter(*_KEYS.values())
 _UNBOUNDED = {1e12: math.inf, -1e12: -math.inf}
 """Numbers that JSON has, and that stand for infinity on the disk."""
 _INFINITE = {value: number for number, value in _UNBOUNDED.items()}
-
-_SINGLY_UP_TO = 200
-_BUCKETS_UP_TO = 500
-_STALE = 0.05
-_SPREAD = 0.8
-_NEWEST_WEIGHS = 0.1
-_LOWEST_RATE = 1e-6
 
 
 class SharedRates:
@@ -175,119 +163,3 @@ def _finite(period: Observed) -> dict[str, float]:
         "slowest": period.slowest,
         "total": period.total,
     }
-
-
-class RateLimiter:
-    """One job's turns. `rate` is in calls per second, infinite for whatever the account has; `time` is monotonic."""
-
-    def __init__(self, paces: SharedRates, account: str, service: str, rate: float, time: Callable[[], float]) -> None:
-        self._paces = paces
-        self._key = account, service
-        self._set_rate = max(rate, _LOWEST_RATE)
-        self._time = time
-        self._granted: deque[Permit] = deque()
-        self._share, self._granted_at = 1, -math.inf
-        self._told: list[Callable[[RateController], None]] = []
-        self._bucket = _bucket(self._set_rate)
-        self.rate, self.slowest = self._set_rate, False
-        """Calls per second that are let through now, and whether refusals have brought that down as far as they may."""
-        self.round_trip = 0.0
-        """Seconds that answered calls take, of late."""
-        with self._transaction() as pace:
-            pace.wish(time(), self._set_rate)
-
-    async def acquire(self) -> Permit:
-        """Wait until a call may leave. One waiter at a time; a slot that is not used is given to `forgo`."""
-        if self._bucket is not None:
-            await self._bucket.acquire()
-        while True:
-            slot = await self._next()
-            try:
-                if (wait := slot.at - self._time()) > 0:
-                    await asyncio.sleep(wait)
-            except asyncio.CancelledError:
-                self.forgo(slot)
-                raise
-            if not self.stale(slot):
-                return slot
-            self.forgo(slot)
-
-    def stale(self, slot: Permit) -> bool:
-        """Whether its time is so long over that the call must have another."""
-        return self._time() - slot.at > _STALE
-
-    async def _next(self) -> Permit:
-        if not self._granted:
-            self._adjust_share()
-        while not self._granted:
-            now = self._time()
-            with self._transaction() as pace:
-                slots, again = pace.grant(now, self._set_rate, self._share)
-            self._granted.extend(slots)
-            self._granted_at = now
-            if not slots:  # not all processes at the same moment, or one might be the first each time
-                await asyncio.sleep(again - now + random.random() * _SPREAD * AHEAD)
-        return self._granted.popleft()
-
-    def _adjust_share(self) -> None:
-        """Take as many places at a time as are used before they are due: others would be stale before they are used."""
-        used_in = self._time() - self._granted_at
-        if used_in > 2 * AHEAD:
-            self._share //= 2
-        elif used_in < AHEAD:
-            self._share *= 2
-        most = 1 if self.rate <= _SINGLY_UP_TO else math.ceil(self.rate * AHEAD)
-        self._share = max(1, min(self._share, most))
-
-    def forgo(self, slot: Permit) -> None:
-        """No call leaves in this slot."""
-        self._told.append(lambda pace: pace.forgo(slot.number))
-
-    def on_answer(self, slot: Permit, sent_at: float) -> None:
-        """A call was let through by the service."""
-        now = self._time()
-        latest = now - sent_at
-        self.round_trip += (latest - self.round_trip) * (_NEWEST_WEIGHS if self.round_trip else 1.0)
-        self._told.append(lambda pace: pace.on_answer(slot.number, sent_at, now))
-
-    def replied(self, slot: Permit, sent_at: float) -> None:
-        """Something else came back."""
-        now = self._time()
-        self._told.append(lambda pace: pace.replied(slot.number, sent_at, now))
-
-    def lost(self, slot: Permit) -> None:
-        """Nothing came back."""
-        now = self._time()
-        self._told.append(lambda pace: pace.lost(slot.number, now))
-
-    def on_refused(self, slot: Permit, sent_at: float) -> None:
-        """The call was one too many a second (18), which every process must know at once."""
-        self.replied(slot, sent_at)
-        with self._transaction() as pace:
-            pace.on_refused(slot.number, sent_at, self._time())
-
-    def hold(self, slot: Permit, sent_at: float) -> None:
-        """The call found the whole cluster busy (4): nobody calls for a moment."""
-        self.replied(slot, sent_at)
-        with self._transaction() as pace:
-            pace.hold(sent_at, self._time())
-
-    @contextmanager
-    def _transaction(self) -> Iterator[RateController]:
-        with self._paces.transaction(*self._key) as pace:
-            for tell in self._told:
-                tell(pace)
-            self._told.clear()
-            yield pace
-            self.rate, self.slowest = min(pace.rate, self._set_rate), pace.slowest
-
-
-def _bucket(rate: float) -> AsyncLimiter | None:
-    """What keeps a job to a rate of its own where another job of the account has set a higher one.
-
-    Above 500 calls/s the timers of aiolimiter ring more often than calls leave, and such a job goes by the account's.
-    """
-    if rate > _BUCKETS_UP_TO:
-        return None
-    depth = 1 + rate / 50  # one call deep it would lose the lateness of every timer
-    return AsyncLimiter(depth, depth / rate)
