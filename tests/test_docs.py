@@ -31,7 +31,14 @@ from batchrec.values import Kind
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-PAGES = (*READMES, "CHANGELOG.md", "docs/design.md", "docs/embedded-model.md", "benchmarks/README.md")
+PAGES = (
+    *READMES,
+    "CHANGELOG.md",
+    "docs/design.md",
+    "docs/dev/pacing.md",
+    "docs/embedded-model.md",
+    "benchmarks/README.md",
+)
 
 in_both = pytest.mark.parametrize("page", READMES)
 
