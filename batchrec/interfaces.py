@@ -3,7 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from .values import Authorization, Failure, Ignored, InputEntry, Notice, QuotaKey, Reply, Row
+from .values import (
+    Allowance,
+    Authorization,
+    Closure,
+    Event,
+    Failure,
+    Ignored,
+    InputEntry,
+    Notice,
+    Permits,
+    QuotaKey,
+    Reply,
+    Row,
+    Target,
+)
 
 
 class Source(Protocol):
@@ -68,6 +82,34 @@ class CallLog(Protocol):
 
         Raises OutputFailed.
         """
+        ...
+
+
+class Keeper(Protocol):
+    """Rate and quota of accounts and services, for all processes that share them.
+
+    `lease` is the only method that waits. A permit is used within 50 ms of its time, or reported as unused. What a
+    report says holds for every later lease and charge, of other processes too, as soon as the implementation can.
+    All raise OutputFailed where the state cannot be kept.
+    """
+
+    def open(self, target: Target) -> tuple[Allowance, Closure | None]:
+        """Register a job's limits. Returns the rate to begin with, and the closure that the service reported last."""
+        ...
+
+    async def lease(self, target: Target, most: int) -> Permits | Closure:
+        """Wait until calls may leave soon. Returns 1 to `most` permits, or the reason why there will be none."""
+        ...
+
+    def charge(self, target: Target, calls: int) -> Sequence[QuotaKey | Closure]:
+        """Count calls that are about to leave, before any of them does. Returns for each its key, or why it must not.
+
+        A kill after it leaves at most these calls counted and not made.
+        """
+        ...
+
+    def report(self, target: Target, events: Sequence[Event]) -> Allowance:
+        """Take events in, in order. Returns the rate as far as it is known here."""
         ...
 
 

@@ -1,6 +1,9 @@
 """Beijing days and ISO 8601 timestamps of Unix times."""
 
+import random
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from typing import NamedTuple
 
 BEIJING = timezone(timedelta(hours=8))
 """The service's day is assumed to begin at 00:00 here: no page says so, but arrears are reckoned in this time."""
@@ -29,3 +32,11 @@ def iso_beijing(moment: float) -> str:
 def iso_utc(moment: float) -> str:
     """A Unix time as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+
+
+class Clock(NamedTuple):
+    """Monotonic seconds, Unix seconds and chance, as a run or a test has them."""
+
+    time: Callable[[], float]
+    now: Callable[[], float]
+    rng: random.Random

@@ -3,6 +3,7 @@
 Those that are made for every image or label are named tuples, which are made three times as fast as frozen dataclasses.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -62,11 +63,133 @@ class QuotaKey(NamedTuple):
     day: str
 
 
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Limits that a job sets for a service: calls per second (infinite: to be found), per Beijing day, and in all."""
+
+    qps: float
+    daily: int | None = None
+    total: int | None = None
+
+
+class Target(NamedTuple):
+    """The account and service that calls go to, as counts name them, and the limits that the job sets for them."""
+
+    account: str
+    service: str
+    caps: Caps
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """The reason why a service takes no more calls. `until` is a Unix time, None where only a person can reopen it.
+
+    `reported` is False where batchrec stops by the limits that were set, before the service has to say so.
+    """
+
+    code: int
+    until: float | None
+    reported: bool = True
+
+
+class Allowance(NamedTuple):
+    """The rate that calls may leave at now (calls/s), and whether refusals have brought it down as far as they may."""
+
+    rate: float
+    slowest: bool
+
+
 class Permit(NamedTuple):
     """The right to make one call: its number among the calls to the service, and when it is to leave (monotonic s)."""
 
     number: int
     at: float
+
+
+class Permits(NamedTuple):
+    """Permits of one lease, in the order of their times."""
+
+    permits: Sequence[Permit]
+    allowance: Allowance
+
+
+class Ticket(NamedTuple):
+    """A call that may leave: when (monotonic seconds), its authorization, the key it is counted on, its permit."""
+
+    sent_at: float
+    authorization: Authorization
+    charge: QuotaKey
+    permit: Permit
+
+
+# Events of calls. `number` is the permit's, `sent_at` and `at` (when it ended) are monotonic seconds.
+
+
+class Unused(NamedTuple):
+    """No call left with the permit."""
+
+    number: int
+
+
+class Answered(NamedTuple):
+    """The service let the call through."""
+
+    number: int
+    sent_at: float
+    at: float
+
+
+class Replied(NamedTuple):
+    """The call came back with anything else, so it has arrived."""
+
+    number: int
+    sent_at: float
+    at: float
+
+
+class Lost(NamedTuple):
+    """Nothing came back."""
+
+    number: int
+    at: float
+
+
+class Throttled(NamedTuple):
+    """The call was one too many a second (18)."""
+
+    number: int
+    sent_at: float
+    at: float
+
+
+class Busy(NamedTuple):
+    """The call found the whole cluster busy (4)."""
+
+    number: int
+    sent_at: float
+    at: float
+
+
+class Uncounted(NamedTuple):
+    """The service did not count a call that was charged."""
+
+    charge: QuotaKey
+
+
+class UsedUp(NamedTuple):
+    """The service said 17 or 19 to a call that left on that Beijing day."""
+
+    code: int
+    day: str
+
+
+class Reopened(NamedTuple):
+    """The service takes calls again."""
+
+
+RateEvent = Unused | Answered | Replied | Lost | Throttled | Busy
+QuotaEvent = Uncounted | UsedUp | Reopened
+Event = RateEvent | QuotaEvent
 
 
 class Answer(NamedTuple):

@@ -12,12 +12,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batchrec.limits.availability import Caps
-from batchrec.limits.gate import Gate
+from batchrec.limits.availability import Policy
+from batchrec.limits.gate import Gate, open_gate
+from batchrec.limits.keeper import LocalKeeper
 from batchrec.limits.quota import Quota
 from batchrec.limits.shared_rate import SharedRates
-from batchrec.times import beijing_day
-from batchrec.values import Authorization, Failure, Kind, QuotaKey
+from batchrec.times import Clock, beijing_day
+from batchrec.values import Authorization, Caps, Failure, Kind, QuotaKey, Target
 
 from . import virtual_time
 from .simulation import Counter, Service
@@ -73,21 +74,11 @@ def unix() -> float:
 
 def a_gate(stack: ExitStack, folder: Path, caps: Caps, seed: int = 1, *, wait: bool = False) -> Gate:
     """The gate of one process whose state folder this is; it is let go of with the stack."""
-    return Gate(
-        "dish",
-        NoAccount(),
-        "me",
-        caps,
-        stack.enter_context(closing(Quota(folder, unix))),
-        stack.enter_context(closing(SharedRates(folder))),
-        NoLedger(),
-        asyncio.Semaphore(256),
-        patience=60,
-        wait=wait,
-        time=asyncio.get_running_loop().time,
-        now=unix,
-        rng=random.Random(seed),
-    )
+    clock = Clock(asyncio.get_running_loop().time, unix, random.Random(seed))
+    quota = stack.enter_context(closing(Quota(folder, unix)))
+    keeper = LocalKeeper(stack.enter_context(closing(SharedRates(folder))), quota, clock.time)
+    target, policy = Target("me", "dish", caps), Policy(60, wait)
+    return open_gate(target, NoAccount(), keeper, NoLedger(), asyncio.Semaphore(256), policy, clock)
 
 
 def through_gates(service: Service, caps: Caps, seconds: float, processes: int, folder: Path) -> Days:

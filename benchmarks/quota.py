@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import product
@@ -26,9 +26,12 @@ import orjson
 import uvloop
 from aiolimiter import AsyncLimiter
 
-from batchrec.limits.availability import Caps
 from batchrec.limits.gate import Gate
-from batchrec.limits.shared_rate import RateLimiter, SharedRates
+from batchrec.limits.keeper import LocalKeeper
+from batchrec.limits.quota import Quota
+from batchrec.limits.rate_limiter import RateLimiter
+from batchrec.limits.shared_rate import SharedRates
+from batchrec.values import Caps, Target
 
 from . import virtual_time
 from .gates import a_gate, days_of, through_gates
@@ -91,8 +94,15 @@ def _plain(turn: Turn) -> tuple[Turn, Told]:
     return turn, lambda slot, sent, taken: None
 
 
-def _ours(paces: SharedRates, key: str, rate: float) -> tuple[Turn, Told]:
-    pacer = RateLimiter(paces, "me", key, rate, time.monotonic)
+@contextmanager
+def _keeping(folder: Path) -> Iterator[LocalKeeper]:
+    with closing(SharedRates(folder)) as rates, closing(Quota(folder, time.time)) as quota:
+        yield LocalKeeper(rates, quota, time.monotonic)
+
+
+def _ours(keeper: LocalKeeper, key: str, rate: float) -> tuple[Turn, Told]:
+    target = Target("me", key, Caps(rate))
+    pacer = RateLimiter(keeper, target, keeper.open(target)[0], time.monotonic)
 
     def told(slot: object, sent: float, taken: bool) -> None:
         (pacer.on_answer if taken else pacer.on_refused)(slot, sent)  # type: ignore[arg-type]
@@ -100,7 +110,7 @@ def _ours(paces: SharedRates, key: str, rate: float) -> tuple[Turn, Told]:
     return pacer.acquire, told
 
 
-def _pace(name: str, limit: float, paces: SharedRates, key: str) -> tuple[Turn, Told]:
+def _pace(name: str, limit: float, keeper: LocalKeeper, key: str) -> tuple[Turn, Told]:
     if name == "AsyncLimiter(Q, 1)":
         return _plain(AsyncLimiter(limit, 1).acquire)
     if name == "AsyncLimiter(1, 1/Q)":
@@ -110,14 +120,14 @@ def _pace(name: str, limit: float, paces: SharedRates, key: str) -> tuple[Turn, 
 
         limiter = Limiter(Rate(int(limit), Duration.SECOND))
         return _plain(lambda: limiter.try_acquire_async(key))
-    return _ours(paces, key, math.inf if name == "auto" else limit)
+    return _ours(keeper, key, math.inf if name == "auto" else limit)
 
 
 class Bench:
     """Streams of calls to the service of `address`, for so many seconds each."""
 
-    def __init__(self, address: str, session: aiohttp.ClientSession, paces: SharedRates, seconds: float) -> None:
-        self._address, self._session, self._paces, self.seconds = address, session, paces, seconds
+    def __init__(self, address: str, session: aiohttp.ClientSession, keeper: LocalKeeper, seconds: float) -> None:
+        self._address, self._session, self._keeper, self.seconds = address, session, keeper, seconds
 
     async def run(self, cells: list[Cell], seconds: float | None = None) -> list[Seen]:
         """All at once; what became of each."""
@@ -125,7 +135,7 @@ class Bench:
 
     async def _stream(self, cell: Cell, seconds: float) -> Seen:
         key = f"c{random.getrandbits(48):x}"
-        turn, told = _pace(cell.pace, cell.limit, self._paces, key)
+        turn, told = _pace(cell.pace, cell.limit, self._keeper, key)
         begin = time.monotonic()
         room = asyncio.Semaphore(_MOST_IN_FLIGHT)
         async with asyncio.TaskGroup() as group:
@@ -219,10 +229,10 @@ async def processes(bench: Bench, address: str, folder: Path) -> Table:
 
 async def work(address: str, folder: Path, key: str, limit: int, seconds: float) -> None:
     """One of several processes."""
-    with closing(SharedRates(folder)) as paces:
+    with _keeping(folder) as keeper:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            turn, told = _ours(paces, key, limit)
-            bench = Bench(address, session, paces, seconds)
+            turn, told = _ours(keeper, key, limit)
+            bench = Bench(address, session, keeper, seconds)
             end = time.monotonic() + seconds
             room = asyncio.Semaphore(_MOST_IN_FLIGHT)
             async with asyncio.TaskGroup() as group:
@@ -309,9 +319,9 @@ def simulated() -> list[Table]:
 async def over_sockets(part: str, seconds: float) -> Table:
     """One of the parts that need a service."""
     pin(CLIENT_CORE)
-    with tempfile.TemporaryDirectory() as name, closing(SharedRates(Path(name))) as paces:
+    with tempfile.TemporaryDirectory() as name, _keeping(Path(name)) as keeper:
         async with serving() as address, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            bench = Bench(address, session, paces, seconds)
+            bench = Bench(address, session, keeper, seconds)
             match part:
                 case "real":
                     return await real(bench)

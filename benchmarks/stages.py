@@ -34,9 +34,9 @@ OURS: dict[str, Places] = {
     ),
     "gate: line, health, token": (("batchrec.limits.gate", "Gate.enter"), ("batchrec.limits.gate", "Gate.settle")),
     "gate: pace": (
-        ("batchrec.limits.shared_rate", "RateLimiter.acquire"),
-        ("batchrec.limits.shared_rate", "RateLimiter.on_answer"),
-        ("batchrec.limits.shared_rate", "RateLimiter.stale"),
+        ("batchrec.limits.rate_limiter", "RateLimiter.acquire"),
+        ("batchrec.limits.rate_limiter", "RateLimiter.on_answer"),
+        ("batchrec.limits.rate_limiter", "RateLimiter.stale"),
     ),
     "gate: count": (("batchrec.limits.quota", "Quota.reserve"),),
     "journal: note": (("batchrec.journal.calls", "Calls.sent"), ("batchrec.journal.calls", "Calls.settled")),

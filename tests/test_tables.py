@@ -8,7 +8,8 @@ from batchrec.api.codes import CODES, WORDS
 from batchrec.api.services import SERVICES
 from batchrec.commands.tables import show_answers, show_error, show_errors, show_quota, show_service, show_services
 from batchrec.errors import JobError
-from batchrec.limits.quota import Closure, Usage
+from batchrec.limits.quota import Usage
+from batchrec.values import Closure
 
 
 def test_every_service_has_its_line(capsys):

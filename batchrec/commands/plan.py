@@ -24,7 +24,6 @@ from ..errors import JobError, WrongEndpoint
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
 from ..job.spec import Job, Step
 from ..journal import Journal, copy_journal
-from ..limits.availability import Caps
 from ..limits.quota import Quota
 from ..limits.shared_rate import SharedRates
 from ..outputs import OUTPUTS
@@ -34,7 +33,7 @@ from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
 from ..times import beijing_day
-from ..values import InputEntry, Label, QuotaKey
+from ..values import Caps, InputEntry, Label, QuotaKey
 from .estimate import LaneLimits, Plan, StepWork, estimate
 from .inspection import Inspection, accepted, way_of
 

@@ -24,8 +24,9 @@ from ..job.follow_ups import Conditions, follow_ups
 from ..job.spec import Job
 from ..job.spec import Step as JobStep
 from ..journal import Counts, Journal
-from ..limits.availability import Caps
-from ..limits.gate import Gate
+from ..limits.availability import Policy
+from ..limits.gate import Gate, open_gate
+from ..limits.keeper import LocalKeeper
 from ..limits.quota import Quota
 from ..limits.shared_rate import SharedRates
 from ..outputs import OUTPUTS
@@ -34,8 +35,8 @@ from ..outputs.summary import write_failures, write_summary
 from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
-from ..times import iso_beijing
-from ..values import Ignored, InputEntry, Notice, Summary
+from ..times import Clock, iso_beijing
+from ..values import Caps, Ignored, InputEntry, Notice, Summary, Target
 from .attempts import Tally
 from .duplicates import Duplicates
 from .engine import Engine
@@ -299,24 +300,20 @@ class Run:
         job = self._job
         in_flight = job.limits.concurrency or MOST_WORKERS
         slots, most = asyncio.Semaphore(in_flight), min(MOST_WORKERS, in_flight + PREPARING)
+        clock = Clock(asyncio.get_running_loop().time, self._world.now, self._rng)
+        keeper = LocalKeeper(paces, quota, clock.time)
         for name, members in by_service(job).items():
             numbers = tuple(report.steps[step.name] for step in members)
             caps = caps_of(job, members)
-            gate = Gate(
-                name,
+            wait, proven = job.limits.on_daily_limit == "wait", self._journal.queue.answered(numbers)
+            gate = open_gate(
+                Target(payer(job, self._credentials), name, caps),
                 account,
-                payer(job, self._credentials),
-                caps,
-                quota,
-                paces,
+                keeper,
                 self._journal.calls,
                 slots,
-                patience=job.limits.patience,
-                wait=job.limits.on_daily_limit == "wait",
-                proven=self._journal.queue.answered(numbers),
-                time=asyncio.get_running_loop().time,
-                now=self._world.now,
-                rng=self._rng,
+                Policy(job.limits.patience, wait, proven),
+                clock,
             )
             yield gate, numbers, (min(_workers(caps), most), most)
 
@@ -385,7 +382,7 @@ def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
             total=before.answered + before.failed + before.open + tally.added,
             failed=before.failed + tally.failed,
             answered=tally.answered,
-            allowed=sum(lane.gate.pacer.rate for lane in engine.lanes),
+            allowed=sum(lane.gate.limiter.rate for lane in engine.lanes),
             until=_waits_until(engine),
         )
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ..api.client import Client
 from ..api.retry import Action, Tries, backoff, decide
 from ..errors import BatchrecError
-from ..limits.gate import Gate, GateClosed, Ticket
-from ..values import Answer, Failure, Kind, Task
+from ..limits.gate import Gate, GateClosed
+from ..values import Answer, Failure, Kind, Task, Ticket
 from .lane import Postponed, Step
 from .preparation import Ready
 from .workers import Workers

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from signal import Signals
 
 from ..errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
-from ..limits.quota import DAILY, TOTAL, Closure
+from ..limits.quota import DAILY, TOTAL
 from ..times import iso_beijing
+from ..values import Closure
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,5 +155,5 @@ class Lane:
     @property
     def understaffed(self) -> bool:
         """Whether the rate needs more calls in flight than workers make: rate x round trip (Little's law)."""
-        pacer = self.gate.pacer
-        return self.workers < min(pacer.rate * pacer.round_trip + PREPARING, self._most)
+        limiter = self.gate.limiter
+        return self.workers < min(limiter.rate * limiter.round_trip + PREPARING, self._most)

@@ -1,4 +1,4 @@
-"""How many calls an account has made, per service and Beijing day, and which services it has used up.
+"""Counts of an account's calls, per service and Beijing day, and the services that it has used up.
 
 One SQLite file in the state folder, shared by every process of the machine. A call is reserved before it leaves and
 settled when its reply is there. The counts survive a SIGKILL to the unit. They are not synced one by one, so a power
@@ -16,7 +16,7 @@ from ..errors import OutputFailed
 from ..state.database import open_database
 from ..state.durable import boot_id
 from ..times import beijing_day, end_of_day, next_reset
-from ..values import QuotaKey
+from ..values import Closure, QuotaKey
 
 DAILY, TOTAL = 17, 19
 """The service's codes for a used-up day and a used-up pack."""
@@ -36,16 +36,9 @@ CREATE TABLE IF NOT EXISTS boot (id TEXT) STRICT;
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Closure:
-    """Why a service takes no more calls. `until` is a Unix time, None where only a person can open it again.
-
-    `reported` is False where batchrec stops by the limits that were set, before the service has to say so.
-    """
-
-    code: int
-    until: float | None
-    reported: bool = True
+def used_up(code: int, day: str) -> Closure:
+    """The closure of a service that said 17 or 19 to a call that left on that Beijing day."""
+    return Closure(code, end_of_day(day) if code == DAILY else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +116,7 @@ class Quota:
 
     def close_service(self, account: str, service: str, code: int, day: str) -> Closure:
         """Remember that the service said 17 or 19 to a call that left on that Beijing day."""
-        closure = Closure(code, end_of_day(day) if code == DAILY else None)
+        closure = used_up(code, day)
         with self._transaction():
             self._db.execute(
                 "INSERT OR REPLACE INTO closed VALUES (?, ?, ?, ?)", (account, service, code, closure.until)
@@ -131,7 +124,7 @@ class Quota:
         return closure
 
     def closure(self, account: str, service: str) -> Closure | None:
-        """What the service said last, while it holds."""
+        """The closure that the service reported last, while it holds."""
         with _used(self._path):
             row = self._db.execute(
                 "SELECT code, until FROM closed WHERE account = ? AND service = ?", (account, service)

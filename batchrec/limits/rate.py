@@ -15,12 +15,15 @@ docs/dev/pacing.md has the theory and a figure.
 import math
 from dataclasses import dataclass, field
 
-from ..values import Permit
+from ..values import Answered, Busy, Lost, Permit, RateEvent, Replied, Throttled, Unused
 from .ceiling import SECOND, Ceiling
 from .round_trips import RoundTrips
 
 AHEAD = 0.02
 """Seconds before its time at which a permit can be had."""
+
+LOWEST_RATE = 1e-6
+"""Calls/s that every job has at least: rates are divided by."""
 
 _LATE_TIMERS = 0.02
 """Seconds of lateness that the timetable makes up for: a fiftieth of a second, so that no burst comes of it."""
@@ -89,12 +92,13 @@ class RateController:
         if self.ceiling.answered_at == -math.inf:
             self.ceiling.answered_at = now
         self._grow(now)
-        room = math.ceil(self.rate - _ROUNDING)
-        window = room / self.rate
+        allowed = self.ceiling.rate
+        room = math.ceil(allowed - _ROUNDING)
+        window = room / allowed
         self._forget(now - window)
         arrived = sorted(self.calls.values())
         late = _LATE_TIMERS + _CATCH_UP * self.trips.mean_excess
-        apart, unanswered = SECOND / self.rate / _HURRY, self.trips.unanswered()
+        apart, unanswered = SECOND / allowed / _HURRY, self.trips.unanswered()
         permits: list[Permit] = []
         for place in range(len(arrived) - room, min(len(arrived) - room + many, len(arrived))):
             table = max(self.next_at, now - (late if now - self.next_at < _IDLE else 0.0), self.paused_until)
@@ -106,6 +110,24 @@ class RateController:
             permits.append(Permit(self.number, max(at, now)))
             self.calls[self.number] = permits[-1].at + unanswered
         return permits, now
+
+    def apply(self, event: RateEvent) -> None:
+        """Take in the end of a call."""
+        match event:
+            case Answered(number, sent, at):
+                self.on_answer(number, sent, at)
+            case Unused(number):
+                self.forgo(number)
+            case Lost(number, at):
+                self.lost(number, at)
+            case Replied(number, sent, at):
+                self.replied(number, sent, at)
+            case Throttled(number, sent, at):
+                self.replied(number, sent, at)
+                self.on_refused(number, sent, at)
+            case Busy(number, sent, at):
+                self.replied(number, sent, at)
+                self.hold(sent, at)
 
     def forgo(self, number: int) -> None:
         """Free the place of a call that does not leave."""
@@ -146,8 +168,7 @@ class RateController:
             self.pause = min(_PAUSE_MOST, self.pause * 2)
 
     def _grow(self, now: float) -> None:
-        trips = self.trips
-        self.ceiling.grow(now, self.number, len(self.calls), answers=trips.answers, mean=trips.mean)
+        self.ceiling.grow(now, self.number, len(self.calls), self.trips)
 
     def _forget(self, time: float) -> None:
         """Drop calls that arrived before a time, which bound nothing. A late one among the first keeps the next."""

@@ -25,15 +25,17 @@ from batchrec.engine.workers import Workers
 from batchrec.exact_json import dumps
 from batchrec.job.follow_ups import Conditions
 from batchrec.journal import Journal, StepRecord
-from batchrec.limits.availability import Caps
-from batchrec.limits.gate import Gate
+from batchrec.limits.availability import Policy
+from batchrec.limits.gate import Gate, open_gate
+from batchrec.limits.keeper import LocalKeeper
 from batchrec.limits.quota import Quota
 from batchrec.limits.shared_rate import SharedRates
 from batchrec.outputs import OUTPUTS
 from batchrec.outputs.files import ResultFiles
 from batchrec.sources.store import FileStore
 from batchrec.state.answer_cache import AnswerCache, CacheKey
-from batchrec.values import Authorization, Failure, InputEntry, Kind, Prepared, Reply, Task
+from batchrec.times import Clock
+from batchrec.values import Authorization, Caps, Failure, InputEntry, Kind, Prepared, Reply, Target, Task
 from benchmarks.gates import unix
 
 EVERYTHING = 2**62
@@ -122,21 +124,10 @@ class Parts:
 
     def gate(self, *, qps: float = 1000, daily: int | None = None, patience: float = 60, name: str = "first") -> Gate:
         """A gate that some call has gone through."""
-        gate = Gate(
-            name,
-            OneToken(),
-            "me",
-            Caps(qps, daily, None),
-            self.quota,
-            self.rates,
-            self.journal,
-            self.slots,
-            patience=patience,
-            wait=False,
-            time=asyncio.get_running_loop().time,
-            now=unix,
-            rng=random.Random(1),
-        )
+        clock = Clock(asyncio.get_running_loop().time, unix, random.Random(1))
+        keeper = LocalKeeper(self.rates, self.quota, clock.time)
+        target, policy = Target("me", name, Caps(qps, daily, None)), Policy(patience, wait=False)
+        gate = open_gate(target, OneToken(), keeper, self.journal.calls, self.slots, policy, clock)
         gate.breaker.tried = True
         return gate
 

@@ -8,7 +8,8 @@ import pytest
 
 from batchrec.engine.exit_status import ExitStatus, RunFacts, exit_status
 from batchrec.errors import CredentialsRefused, JobError, OutputFailed, ResultsDamaged, ServiceUnavailable
-from batchrec.limits.quota import DAILY, TOTAL, Closure
+from batchrec.limits.quota import DAILY, TOTAL
+from batchrec.values import Closure
 
 MIDNIGHT = 1_767_369_600.0
 """2026-01-03, 00:00 in Beijing."""

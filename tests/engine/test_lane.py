@@ -137,7 +137,7 @@ async def test_many_images_set_aside_hold_the_list_up(tmp_path):
 async def test_workers_are_as_many_as_the_rate_needs(parts, rate, seconds, needed):
     """Rate x round trip calls are in flight at the full rate (Little's law), and 8 images are being prepared."""
     gate = parts.gate(qps=rate)
-    gate.pacer.round_trip = seconds
+    gate.limiter.round_trip = seconds
     wanted = min(needed + PREPARING, MOST_WORKERS)
     assert parts.lane(gate, parts.backlog(), workers=wanted - 1).understaffed
     assert not parts.lane(gate, parts.backlog(), workers=wanted).understaffed

@@ -19,12 +19,13 @@ from batchrec.api.codes import kind_of
 from batchrec.api.retry import Action, Tries, backoff, counts, decide
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
-from batchrec.limits.availability import Caps
-from batchrec.limits.gate import Gate, GateClosed
+from batchrec.limits.availability import Policy
+from batchrec.limits.gate import Gate, GateClosed, open_gate
+from batchrec.limits.keeper import LocalKeeper
 from batchrec.limits.quota import Quota
 from batchrec.limits.shared_rate import SharedRates
-from batchrec.times import BEIJING
-from batchrec.values import Authorization, Failure, Kind, QuotaKey
+from batchrec.times import BEIJING, Clock
+from batchrec.values import Authorization, Caps, Failure, Kind, QuotaKey, Target
 from benchmarks.gates import through_gates
 from benchmarks.simulation import Service as ServiceModel
 from benchmarks.virtual_time import START, run, virtual
@@ -116,20 +117,15 @@ def a_gate(
     wait: bool = False,
     tried: bool = True,
 ) -> Gate:
-    gate = Gate(
-        service,
+    clock = Clock(asyncio.get_running_loop().time, quota.wall, random.Random(1))
+    gate = open_gate(
+        Target("me", service, caps or Caps(1000)),
         account or OneToken(),
-        "me",
-        caps or Caps(1000),
-        quota,
-        quota.paces,
+        LocalKeeper(quota.paces, quota, clock.time),
         ledger or CallLedger(),
         slots or asyncio.Semaphore(256),
-        patience=patience,
-        wait=wait,
-        time=asyncio.get_running_loop().time,
-        now=quota.wall,
-        rng=random.Random(1),
+        Policy(patience, wait),
+        clock,
     )
     gate.breaker.tried = tried
     return gate
@@ -609,7 +605,7 @@ def test_refused_for_ever(quota: Counts, qps: int, failure: Failure) -> None:
         assert isinstance(error, ServiceUnavailable)
         assert "free quota was never claimed" in str(error)
         assert 60 <= seconds <= 70
-        assert gate.pacer.rate == pytest.approx(qps / 3, rel=0.02)
+        assert gate.limiter.rate == pytest.approx(qps / 3, rel=0.02)
 
     live()
 

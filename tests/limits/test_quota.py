@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from batchrec.errors import OutputFailed
-from batchrec.limits.quota import Closure, Quota, Usage
+from batchrec.limits.quota import Quota, Usage
 from batchrec.times import BEIJING, beijing_day, iso_beijing, iso_utc, next_reset
-from batchrec.values import QuotaKey
+from batchrec.values import Closure, QuotaKey
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=BEIJING).timestamp()

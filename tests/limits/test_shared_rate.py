@@ -4,8 +4,9 @@ import asyncio
 import math
 import sqlite3
 import stat
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,8 +15,11 @@ import pytest
 
 from batchrec.emulator.counters import busiest_second
 from batchrec.errors import OutputFailed
-from batchrec.limits.shared_rate import RateLimiter, SharedRates
-from batchrec.values import Permit
+from batchrec.limits.keeper import LocalKeeper
+from batchrec.limits.quota import Quota
+from batchrec.limits.rate_limiter import RateLimiter
+from batchrec.limits.shared_rate import SharedRates
+from batchrec.values import Caps, Permit, Target
 from benchmarks.virtual_time import run, virtual
 
 TRIP = 0.1
@@ -29,7 +33,16 @@ def paces(tmp_path: Path) -> Iterator[SharedRates]:
 
 
 def a_pacer(paces: SharedRates, rate: float, service: str = "dish") -> RateLimiter:
-    return RateLimiter(paces, "me", service, rate, asyncio.get_running_loop().time)
+    return a_limiter(paces, rate, service, asyncio.get_running_loop().time)
+
+
+def a_limiter(paces: SharedRates, rate: float, service: str, clock: Callable[[], float]) -> RateLimiter:
+    """One of a process of its own, which only opens its counts: no call is charged here."""
+    target = Target("me", service, Caps(rate))
+    with tempfile.TemporaryDirectory() as folder, closing(Quota(Path(folder), time.time)) as quota:
+        keeper = LocalKeeper(paces, quota, clock)
+        allowance, _ = keeper.open(target)
+    return RateLimiter(keeper, target, allowance, clock)
 
 
 async def departures(pacer: RateLimiter, seconds: float) -> list[float]:
@@ -271,7 +284,7 @@ def test_real_clocks_work_too(paces: SharedRates) -> None:
     """Twenty turns at 100 calls/s on an ordinary event loop take a fifth of a second."""
 
     async def leave() -> list[Permit]:
-        pacer = RateLimiter(paces, "me", "dish", 100, time.monotonic)
+        pacer = a_limiter(paces, 100, "dish", time.monotonic)
         return [await pacer.acquire() for _ in range(21)]
 
     begun = time.monotonic()
