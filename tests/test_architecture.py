@@ -254,7 +254,7 @@ def _is_number(value: ast.expr | None) -> bool:
     if isinstance(value, ast.BinOp):
         return _is_number(value.left) or _is_number(value.right)
     if isinstance(value, ast.Tuple):
-        return any(map(_is_number, value.elts))
+        return all(map(_is_number, value.elts))
     return isinstance(value, ast.Constant) and type(value.value) in (int, float)
 
 

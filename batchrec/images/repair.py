@@ -21,7 +21,7 @@ from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelmi
 from .memory import decoding
 from .subprocess import Work, repair_in_process
 
-_QUALITIES = (95, 90, 85, 75)
+_QUALITIES = (95, 90, 85, 75)  # of JPEG, in the order they are tried
 _FULL_COLOUR_FROM = 90  # finer colour than this is kept at full resolution: logos have thin coloured lines
 _MAX_PROFILE_BYTES = 64 * 1024  # usual profiles have 3 KB; a larger one would cost the picture its quality
 _PROFILE_OF = {"RGB": b"RGB ", "P": b"RGB ", "L": b"GRAY"}
