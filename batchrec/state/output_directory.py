@@ -100,6 +100,7 @@ def create_own(path: Path) -> BinaryIO:
 
 
 _FOREIGN_ROLLBACK = "is a rollback journal, which batchrec never leaves and SQLite would play back"
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _KINDS = (
     (stat.S_ISLNK, "is a link"),
     (stat.S_ISDIR, "is a folder"),
@@ -112,8 +113,9 @@ def _present(directory: Path, names: Iterable[str]) -> Iterator[tuple[str, os.st
     for name in names:
         try:
             yield name, os.lstat(directory / name)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+        except OSError as exc:
+            if exc.errno not in _ABSENT:
+                raise
 
 
 def _problem(status: os.stat_result) -> str:

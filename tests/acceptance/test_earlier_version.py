@@ -26,6 +26,7 @@ ANSWERED = ["家居/copy.png", "家居/家居_0000.png", "家居/家居_0001.jpg
 def earlier(tmp_path: Path) -> Place:
     """The files of the earlier version, copied to another place; nobody listens at their endpoint."""
     shutil.copytree(WRITTEN, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "state").chmod(0o700)  # as it was written: git keeps no rights of folders
     place = Place(tmp_path)
     job = tomllib.loads((tmp_path / "furniture.toml").read_text(encoding="utf-8"))
     place.env["BATCHREC_ENDPOINT"] = job["account"]["endpoint"]  # else no key of the environment is sent there

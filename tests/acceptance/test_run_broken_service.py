@@ -49,7 +49,7 @@ def test_69_a_service_that_is_down_is_probed_by_one_call_at_a_time(place: Place,
     assert f"advanced_general: {reason}" in done.err
     assert emulator.counters.max_in_flight == 1
     assert 2 <= calls(emulator) <= 20
-    assert PATIENCE <= place.summary()["seconds"] <= PATIENCE + 2
+    assert PATIENCE <= place.summary()["seconds"] <= PATIENCE + 10  # on a busy machine; not one attempt for each of 100
     assert (place.rows(), place.failures()) == ([], [])
     emulator.plan = plan()
     emulator.configure(latency=0)

@@ -567,8 +567,10 @@ def test_no_name_and_no_word_forges_a_line(apart: Place) -> None:
     assert [line for text in said for line in text.splitlines() if not OWN.match(line)] == []
 
 
-OWN = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR) (?!forged)|[\d,]+ of |[\d,]+ images: |/|bad\\x0aERROR forged")
-"""How lines of batchrec begin: of the log, of the progress, of the end, and of `recognize` about a file."""
+OWN = re.compile(
+    r"(?:DEBUG|INFO|WARNING|ERROR) (?!forged)|[\d,]+ (?:of |images: )|/|furniture: calls go to |bad\\x0aERROR forged"
+)
+"""How lines of batchrec begin: of the log, the progress, the end, where calls go, and of `recognize` about a file."""
 
 
 def test_no_name_is_a_formula(apart: Place) -> None:

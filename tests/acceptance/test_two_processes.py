@@ -43,7 +43,7 @@ def test_a_kill_gives_no_call_back(pair: tuple[Place, Place], emulator: Emulator
     pack = 200
     emulator.configure(latency=0.1)
     for number, place in enumerate(pair):
-        place.pictures(150, start=10_000 * number)
+        place.pictures(pack + 50, start=10_000 * number)  # more than the pack, if the other is late
         place.job(limits={"total": pack, "qps": 60})
     killed, other = (place.start_run() for place in pair)
     until(lambda: pair[0].row_count() >= 20)
