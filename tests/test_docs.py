@@ -31,7 +31,8 @@ from batchrec.values import Kind
 
 ROOT = Path(__file__).parent.parent
 READMES = ("README.md", "README.zh-CN.md")
-PAGES = (*READMES, "CHANGELOG.md", "docs/design.md", "docs/embedded-model.md", "benchmarks/README.md")
+DEV = ("docs/dev/design.md", "docs/dev/pacing.md", "docs/dev/performance.md")
+PAGES = (*READMES, "CHANGELOG.md", *DEV, "docs/embedded-model.md", "benchmarks/README.md")
 
 in_both = pytest.mark.parametrize("page", READMES)
 
@@ -432,7 +433,8 @@ def test_design_has_every_room():
     """The design's table has every module, and the folders."""
     rooms = {path.stem if path.is_file() else f"{path.name}/" for path in (ROOT / "batchrec").iterdir()}
     rooms -= {"__pycache__/", "emulator/", "job.schema", "template", "py"}
-    floors = rows(section("docs/design.md", [text for _, text in headings("docs/design.md")].index("The layers")))
+    page = "docs/dev/design.md"
+    floors = rows(section(page, [text for _, text in headings(page)].index("The layers")))
     assert quoted(" ".join(row[0] for row in floors)) == {room for room in rooms if not room.startswith(".")}
 
 
