@@ -1,4 +1,4 @@
-"""A process of its own for a picture whose decoder would hold the interpreter's lock from beginning to end.
+"""Process for a picture whose decoder would hold the interpreter's lock from beginning to end.
 
 One process a picture, so nothing is left over, and it is clear whose fault it was when one is killed. Not
 multiprocessing: that imports the caller's main module once more, and runs it where it has no guard.
@@ -66,7 +66,10 @@ def repair_in_process(data: bytes, work: Work) -> Prepared | Failure | None:
 
 
 def _spoken(head: bytes, data: bytes, most: int, seconds: float) -> tuple[int, bytes] | None:
-    """The exit code of a process and what it said, at most so many bytes; it is killed after so many seconds."""
+    """The exit code of a process and what it said, at most so many bytes.
+
+    It is killed after so many seconds.
+    """
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     try:
@@ -135,7 +138,7 @@ def _prepared(data: bytes, repaired: list[Any], scale_x: float, scale_y: float) 
 
 
 def received(stream: BinaryIO) -> tuple[bytes, Work]:
-    """In the process: the picture and what is to be done, under its limits from the picture's first byte on.
+    """Read picture and work order in the process, under its limits from the picture's first byte on.
 
     It comes after everything else on this machine, and dies with its parent.
     """

@@ -1,4 +1,4 @@
-"""Label patterns: regular expressions of a job file, searched in labels without holding up the event loop.
+"""Label patterns: regular expressions, searched in labels without blocking the event loop.
 
 The language is that of Python's `re`, which backtracks: `(a+)+b` takes 2**n steps for n letters, and only a signal
 handler in the main thread interrupts it. Two libraries do not fit: google-re2 takes linear time, but has no lookaround
