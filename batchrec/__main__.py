@@ -1,4 +1,7 @@
-"""The way in: `batchrec` and `python -m batchrec`. The last line of defence for exit codes and secrets is here."""
+"""Entry point of `batchrec` and `python -m batchrec`.
+
+Last handler of errors: exit codes hold, and no secret is in a traceback.
+"""
 
 import os
 import sys
@@ -6,7 +9,10 @@ import traceback
 
 
 def main() -> None:
-    """Run the command line. A defect ends with 70 and a traceback without secrets; anything else has its own code."""
+    """Run the command line.
+
+    A defect ends with 70 and a traceback without secrets; anything else has its own code.
+    """
     _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a console may not be UTF-8; labels and file names are

@@ -1,4 +1,4 @@
-"""Concurrency primitives: micro-batching, turns on the event loop, a byte budget, a lock with priorities."""
+"""Concurrency primitives: micro-batching, event-loop turns, a byte budget, a lock with priorities."""
 
 import asyncio
 import heapq
@@ -140,7 +140,7 @@ class MemoryBudget:
 
 
 class PriorityLock:
-    """A lock whose waiters are served in the order of their coming, those who ask to be first before the others."""
+    """Lock whose waiters are served in the order of their arrival, those with priority first."""
 
     def __init__(self) -> None:
         self._busy = False

@@ -48,7 +48,10 @@ class DirectoryBusy(BatchrecError):
 
 
 class OutputFailed(BatchrecError):
-    """An output cannot be written: the disk is full, or the folder is read-only. What was committed is safe."""
+    """An output cannot be written: the disk is full, or the folder is read-only.
+
+    What was committed is safe.
+    """
 
     exit_code = 74
 
@@ -64,7 +67,10 @@ class CredentialsRefused(BatchrecError):
 
 
 class ServiceUnavailable(BatchrecError):
-    """The service cannot be reached, or fails or refuses for everybody. Run again later; answers are saved."""
+    """The service cannot be reached, or fails or refuses for everybody.
+
+    Run again later; answers are saved.
+    """
 
     exit_code = 69
 

@@ -1,4 +1,4 @@
-"""JSON by orjson, but for integers of more than 64 bits: orjson reads them as floats and refuses to write them."""
+"""JSON by orjson, except integers of over 64 bits, which orjson reads as floats and does not write."""
 
 import json
 import re
@@ -11,7 +11,10 @@ _OBEYED = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
 def loads(text: bytes) -> Any:
-    """JSON as Python values. Raises ValueError, also for NaN and half characters: orjson judges either way."""
+    """JSON as Python values.
+
+    Raises ValueError, also for NaN and half characters: orjson judges either way.
+    """
     value = orjson.loads(text)
     try:
         return json.loads(text) if _beyond_64_bits(text) else value
@@ -20,7 +23,10 @@ def loads(text: bytes) -> Any:
 
 
 def _beyond_64_bits(text: bytes) -> bool:
-    """Whether it may hold such an integer: 20 digits, or 19 behind a minus. A regex would take twenty times as long."""
+    """Whether it may hold such an integer: 20 digits, or 19 behind a minus.
+
+    A regex would take twenty times as long.
+    """
     digits = text.translate(_ZEROS)
     return b"0" * 20 in digits or b"-" + b"0" * 19 in digits
 

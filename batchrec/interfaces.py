@@ -29,7 +29,10 @@ class Source(Protocol):
 
 
 class ImageStore(Protocol):
-    """The only way to the bytes of an input. Methods may block, so that large or slow inputs belong in a thread."""
+    """The only way to the bytes of an input.
+
+    Methods may block, so that large or slow inputs belong in a thread.
+    """
 
     def locate(self, key: str) -> str:
         """The input's name outside of the job, such as a path: caches that several jobs share know it by that."""

@@ -1,4 +1,4 @@
-"""Text that leaves batchrec: without keys, secrets and tokens, and unable to steer a terminal or forge a line.
+"""Text that leaves batchrec: no keys, secrets or tokens, and no control of a terminal or a line.
 
 Text is searched for every spelling of a remembered secret: as it is, percent-encoded and JSON-escaped, in whole or in
 part, also twice over. Lines of results are searched on the hot path, so that they are looked at closely only where they
@@ -62,7 +62,10 @@ def may_hold_secret(line: bytes) -> bool:
 
 
 def redact_json(text: bytes) -> bytes:
-    """JSON with every remembered secret masked in its texts and keys; it stays JSON, and its numbers as they are."""
+    """JSON with every remembered secret masked in its texts and keys.
+
+    It stays JSON, and its numbers as they are.
+    """
     return _STRING.sub(_redact_string, text)
 
 
@@ -89,7 +92,7 @@ def _spellings(secrets: frozenset[str]) -> re.Pattern[str]:
 
 @lru_cache(maxsize=256)
 def _spelt(character: str) -> str:
-    r"""A pattern for the character as it is, as %2F or %252F, and as \u002f or \/, whose backslash may be doubled.
+    r"""Pattern for a character as it is, as %2F or %252F, or as \u002f or \/ with one backslash or two.
 
     Repetition is bounded: a hostile reply of nothing but backslashes must not take its length squared.
     """
@@ -100,7 +103,7 @@ def _spelt(character: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text as one line that a terminal only shows: line ends and control characters are escaped, as `\\x1b`.
+    """Make one harmless line: line ends and control characters are escaped, as in `\\x1b`.
 
     Names of files and messages of servers would else write lines of their own into a log. Tabs stay.
     """

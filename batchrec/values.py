@@ -288,7 +288,9 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Content of `summary.json`. `answered` counts rows; the first five are of the job, the others of this run.
+    """Content of `summary.json`.
+
+    `answered` counts rows; the first five are of the job, the others of this run.
 
     `seconds` and `rate` (answers per second) are of this run, `resume_at` is ISO 8601 with offset, or None.
     `exit_code` is what the command line returns; it is not written to the file.
@@ -313,7 +315,10 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """Images that a service takes. Sides in pixels, `base64_bytes` of base64 text, `formats` in Pillow's names."""
+    """Images that a service takes.
+
+    Sides in pixels, `base64_bytes` of base64 text, `formats` in Pillow's names.
+    """
 
     base64_bytes: int = 4_000_000
     min_side: int = 15

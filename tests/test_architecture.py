@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "batchrec"
 LONGEST_FUNCTION = 60
 LONGEST_CLASS = 250
 MOST_PARAMETERS = 8
+LONGEST_FIRST_LINE = 100
 MOST_AT_THE_TOP = 12
 
 TO_DO = ("engine", "journal", "limits", "outputs", "state")
@@ -254,7 +255,7 @@ def _is_number(value: ast.expr | None) -> bool:
     if isinstance(value, ast.BinOp):
         return _is_number(value.left) or _is_number(value.right)
     if isinstance(value, ast.Tuple):
-        return any(map(_is_number, value.elts))
+        return all(map(_is_number, value.elts))
     return isinstance(value, ast.Constant) and type(value.value) in (int, float)
 
 
@@ -270,7 +271,7 @@ def test_numbers_say_what_they_are() -> None:
 
 
 def test_docstrings_begin_with_their_subject() -> None:
-    """First lines are short, and do not begin with a question word."""
+    """First lines are short, and do not begin with a question word; those of cli.py are the help, in full."""
     wrong = [
         f"{name} {first}"
         for name, path in MODULES.items()
@@ -278,6 +279,6 @@ def test_docstrings_begin_with_their_subject() -> None:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and ast.get_docstring(node)
         for first in ((ast.get_docstring(node) or "").splitlines()[0],)
-        if RIDDLE.match(first) and room(name) not in TO_DO
+        if (RIDDLE.match(first) or len(first) > LONGEST_FIRST_LINE) and room(name) not in (*TO_DO, "cli")
     ]
     assert wrong == []

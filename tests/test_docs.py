@@ -630,7 +630,8 @@ def test_design_has_every_room():
     """The design's table has every module, and the folders."""
     rooms = {path.stem if path.is_file() else f"{path.name}/" for path in (ROOT / "batchrec").iterdir()}
     rooms -= {"__pycache__/", "emulator/", "job.schema", "template", "py"}
-    floors = rows(section("docs/design.md", [text for _, text in headings("docs/design.md")].index("The layers")))
+    page = "docs/dev/design.md"
+    floors = rows(section(page, [text for _, text in headings(page)].index("The layers")))
     assert quoted(" ".join(row[0] for row in floors)) == {room for room in rooms if not room.startswith(".")}
 
 

@@ -1,4 +1,4 @@
-"""Accounts: credentials and the token obtained for them, refreshed once for all calls and kept between runs.
+"""Accounts: credentials, and the token obtained for them once for all calls and kept between runs.
 
 Token facts (API pages, 2024-02): valid 30 days; old ones stay valid when a new one is fetched; `expires_in` in seconds.
 """
@@ -76,7 +76,7 @@ class _Token:
 
 
 class TokenAccount:
-    """An account that signs with an OAuth token, fetched once for everybody and kept in `cache` (None: in memory).
+    """Account that signs with an OAuth token, fetched once and kept in `cache` (None: in memory).
 
     `now` gives Unix seconds, `time` monotonic seconds; `patience` is how many seconds an unreachable token endpoint
     is waited for.
@@ -162,7 +162,9 @@ class TokenAccount:
 
     @asynccontextmanager
     async def _refresh_lock(self) -> AsyncIterator[None]:
-        """Lock under which one process at a time fetches a token; the others wait for what it writes, for 10 s.
+        """Lock under which one process at a time fetches a token.
+
+        The others wait for what it writes, for 10 s.
 
         Held for one request, not for the waits between them. Whoever cannot have it, since its holder is stuck or the
         folder is not writable, fetches all the same: two tokens do no harm.
@@ -234,7 +236,9 @@ def _acquired(lock: FileLock) -> bool:
 
 
 def read_token(reply: Reply, now: float) -> _Token | Failure:
-    """Parse the token in a reply of the token endpoint; returns a failure that may pass. Raises CredentialsRefused.
+    """Parse the token in a reply of the token endpoint; returns a failure that may pass.
+
+    Raises CredentialsRefused.
 
     A wrong key is answered with HTTP 401 and `{"error": "invalid_client", ...}` (seen 2022 to 2026).
     """
@@ -254,5 +258,5 @@ def read_token(reply: Reply, now: float) -> _Token | Failure:
 
 
 def _lasts(life: object) -> TypeGuard[float]:
-    """Whether a token's life in seconds is at least 1: with less, the next would be fetched at once, without end."""
+    """Whether a token's life is at least 1 s: with less, the next would be fetched at once, without end."""
     return isinstance(life, int | float) and not isinstance(life, bool) and life >= 1

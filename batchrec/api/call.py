@@ -1,4 +1,4 @@
-"""One JSON call to the service: authorization, error codes, and retries for as long as a failure may pass."""
+"""One JSON call to the service: authorization, error codes, and retries while a failure may pass."""
 
 import asyncio
 import logging

@@ -48,7 +48,10 @@ class Request:
 
 
 def make_request(service: Service, model: str | None, options: Mapping[str, OptionValue]) -> Request:
-    """Make the request of a step. Booleans are `true` and `false`; whether the service takes others is unconfirmed."""
+    """Make the request of a step.
+
+    Booleans are `true` and `false`; whether the service takes others is unconfirmed.
+    """
     path = service.path.format(model=quote(model or "", safe=""))
     content_type = _CONTENT_TYPES[service.body]
     if service.body == "json":
@@ -60,7 +63,10 @@ def make_request(service: Service, model: str | None, options: Mapping[str, Opti
 
 
 class Client:
-    """Client of one endpoint. `time` is monotonic, in seconds, and finer than an event loop's milliseconds."""
+    """Client of one endpoint.
+
+    `time` is monotonic, in seconds, and finer than an event loop's milliseconds.
+    """
 
     def __init__(self, endpoint: str, transport: Transport, time: Callable[[], float]) -> None:
         self._endpoint = endpoint

@@ -55,7 +55,9 @@ class Connector(aiohttp.TCPConnector):
 
 
 def proxy_for(endpoint: str) -> str | None:
-    """The proxy that HTTPS_PROXY and NO_PROXY name for an endpoint. Plain http is for loopback: never proxied.
+    """The proxy that HTTPS_PROXY and NO_PROXY name for an endpoint.
+
+    Plain http is for loopback: never proxied.
 
     Raises JobError where it is no proxy that can be used: going past it might be what its owner wants to prevent.
     """

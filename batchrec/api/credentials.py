@@ -17,7 +17,9 @@ from .endpoint import EMBEDDED, LIVE, normal_endpoint
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One profile: an API Key and Secret Key (OAuth), or a bearer API Key. `account` names who shares its counts.
+    """One profile: an API Key and Secret Key (OAuth), or a bearer API Key.
+
+    `account` names who shares its counts.
 
     `endpoint` is the only one they are sent to, in normal form. Those of the environment (`variables`) may also go
     where the user's own hand sends them.
@@ -90,7 +92,10 @@ def check_endpoint(credentials: Credentials, profile: str, endpoint: str, *, by_
 
 
 def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
-    """The tables of a credentials file, empty where there is none. Raises JobError if it is not this user's alone."""
+    """The tables of a credentials file, empty where there is none.
+
+    Raises JobError if it is not this user's alone.
+    """
     try:
         with open(path, encoding="utf-8", opener=_open_at_once) as file:
             if complaint := _not_private(os.fstat(file.fileno()), path):

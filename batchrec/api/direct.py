@@ -1,4 +1,4 @@
-"""Fast transport for high rates: writes requests and reads replies through aiohttp's connections, without its session.
+"""Fast transport for high rates: aiohttp's connections and its reply parser, without its session.
 
 The session makes anew for each call what is the same in all of them, at some 50 us of processor time
 (`python -m benchmarks overhead` has both transports). The price is that this module uses parts of aiohttp that
@@ -31,7 +31,10 @@ class DirectTransport:
         self._target = lru_cache(maxsize=64)(self._make_target)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
-        """Post, and return the reply or the failure. Redirects are not followed: the token must not go elsewhere."""
+        """Post, and return the reply or the failure.
+
+        Redirects are not followed: the token must not go elsewhere.
+        """
         try:
             async with asyncio.timeout(self._limits.total):
                 return await self._exchange(self._target(url, *headers.items()), body)
@@ -79,7 +82,7 @@ class DirectTransport:
 
 
 class _Target(NamedTuple):
-    """Constant part of the calls to an address: the request that aiohttp connects for, and the head of its bytes."""
+    """Constant part of the calls to an address: aiohttp's request to connect for, and the head as bytes."""
 
     request: aiohttp.ClientRequest
     head: bytes

@@ -1,4 +1,7 @@
-"""HTTP transports: aiohttp's session by default, the direct one for high rates. Failures come back as values."""
+"""HTTP transports: aiohttp's session by default, the direct one for high rates.
+
+Failures come back as values.
+"""
 
 import asyncio
 import ssl
@@ -60,7 +63,10 @@ class SessionTransport:
         self._url = lru_cache(maxsize=64)(lambda text: URL(text, encoded=True))
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
-        """Post, and return the reply or the failure. Redirects are not followed: the token must not go elsewhere."""
+        """Post, and return the reply or the failure.
+
+        Redirects are not followed: the token must not go elsewhere.
+        """
         try:
             async with asyncio.timeout(self._seconds):
                 return await self._exchange(url, _Body(body), headers)
@@ -87,7 +93,7 @@ class SessionTransport:
 
 
 class _Body(aiohttp.Payload):
-    """Bytes of a request in one write, however many: aiohttp's own payload for bytes warns of more than 1 MB."""
+    """Bytes of a request in one write: aiohttp's own payload for bytes warns of more than 1 MB."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body, content_type="application/octet-stream")

@@ -15,7 +15,10 @@ OptionValue = bool | int | float | str
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A request parameter of a service. `default` is what the service takes when it is not sent (None: unknown)."""
+    """A request parameter of a service.
+
+    `default` is what the service takes when it is not sent (None: unknown).
+    """
 
     name: str
     type: type[bool] | type[int] | type[float]

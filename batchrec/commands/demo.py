@@ -1,4 +1,4 @@
-"""`batchrec demo`: the demo job with its photographs, copied from the package into a folder, and run there."""
+"""`batchrec demo`: the demo job and its photographs, copied into a folder and run there."""
 
 import os
 import shlex

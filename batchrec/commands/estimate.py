@@ -84,7 +84,7 @@ class StepWork:
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """Limits of a lane: calls/s (None: not known yet), calls per Beijing day, and those left today (None: no limit)."""
+    """Limits of a lane: calls/s (None: unknown), calls a Beijing day, and left today (None: no limit)."""
 
     rate: float | None
     daily: int | None = None
@@ -168,7 +168,10 @@ def days_of(calls: int, limit: LaneLimits) -> tuple[int, int]:
 
 
 def end_of(calls: int, rate: float | None, days: int, last: int, now: float) -> float | None:
-    """Time of the last call in Unix seconds; None where the rate is not known. `last` as `days_of` returns it."""
+    """Time of the last call in Unix seconds; None where the rate is not known.
+
+    `last` as `days_of` returns it.
+    """
     if not calls:
         return now
     if rate is None:

@@ -1,4 +1,4 @@
-"""Inspection of a plan's images: content digest and verdict of preparation, without decoding and without a call."""
+"""Inspection of a plan's images: digest and verdict of preparation, without decoding or a call."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

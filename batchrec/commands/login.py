@@ -38,7 +38,10 @@ def login_at_terminal(profile: str, endpoint: str, account: str) -> None:
 
 
 def ask(label: str) -> str:
-    """Ask at the terminal, without echo. Ctrl-C at any moment raises typer.Abort, and the terminal echoes again."""
+    """Ask at the terminal, without echo.
+
+    Ctrl-C at any moment raises typer.Abort, and the terminal echoes again.
+    """
     with _woken():
         return str(typer.prompt(label, hide_input=True)).strip()
 
@@ -105,7 +108,10 @@ def _keep(path: Path, profile: str, table: dict[str, str]) -> None:
 
 
 def _toml(profiles: dict[str, dict[str, str]]) -> str:
-    """Tables of texts as TOML. Its basic strings are JSON's, but for surrogates and DEL, which JSON lets pass."""
+    """Tables of texts as TOML.
+
+    Its basic strings are JSON's, but for surrogates and DEL, which JSON lets pass.
+    """
     lines: list[str] = []
     for name, table in profiles.items():
         lines.append(f"[{_quoted(name)}]")

@@ -47,7 +47,9 @@ async def plan(
     environ: Mapping[str, str] | None = None,
     now: Callable[[], float] = time.time,
 ) -> Plan:
-    """Preview of `run`. Raises JobError where a run could not begin; needs no credentials, see `payer_known`.
+    """Preview of `run`.
+
+    Raises JobError where a run could not begin; needs no credentials, see `payer_known`.
 
     `environ` None: the process's.
     """
@@ -214,7 +216,7 @@ class _Counter:
     def _count_step(
         self, journal: Journal, step: Step, number: int, way: int, follow: Conditions, reuse: "_Reuse"
     ) -> tuple[int, int]:
-        """Contents that need a call, and images with a known result, which puts images on lists of later steps."""
+        """Contents that need a call, and images with a known result, which may put them on later steps' lists."""
         calls = known = 0
         find = reuse.finder(step)
         for image, sha256, words in journal.survey.looked(number, self._extra.get(number, ())):

@@ -34,7 +34,10 @@ def reopen_service(service: str, account: str | None) -> None:
 
 
 def resolve_account(counts: Quota, account: str | None) -> str:
-    """Resolve the account: the one named, or the only one. Raises JobError where there are several or none."""
+    """Resolve the account: the one named, or the only one.
+
+    Raises JobError where there are several or none.
+    """
     if account is not None:
         return account
     known = sorted({usage.account for usage in counts.usage()})
@@ -44,7 +47,7 @@ def resolve_account(counts: Quota, account: str | None) -> str:
 
 
 def resolve_service(counts: Quota, service: str) -> str:
-    """Check a service as counts name it: an EasyDL service goes with its model, `easydl_detection/itcast_fruit`."""
+    """Check a service as counts name it: EasyDL with its model, as in `easydl_detection/itcast_fruit`."""
     name, _, model = service.partition("/")
     if name not in SERVICES or SERVICES[name].custom != bool(model):
         known = ", ".join(sorted({usage.service for usage in counts.usage()}))

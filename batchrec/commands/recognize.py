@@ -51,7 +51,9 @@ async def recognize(
     reuse: bool = True,
     signals: bool = False,
 ) -> AsyncIterator[Row]:
-    """Recognize files, folders or globs: the rows of results.jsonl, as they are answered. `reuse`: known answers too.
+    """Recognize files, folders or globs: the rows of results.jsonl, as they are answered.
+
+    `reuse`: known answers too.
 
     `endpoint` None: BATCHREC_ENDPOINT, else the service itself. A `profile` of credentials.toml is sent to its own
     endpoint only.
@@ -92,7 +94,10 @@ def print_rows(
     reuse: bool,
     log_level: str,
 ) -> int:
-    """Recognize files and print rows as in results.jsonl; `pairs` are options `K=V`. Returns the exit code."""
+    """Recognize files and print rows as in results.jsonl; `pairs` are options `K=V`.
+
+    Returns the exit code.
+    """
     log_to_stderr(log_level)
     options = dict(_pair(text) for text in pairs)
 

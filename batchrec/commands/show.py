@@ -61,7 +61,10 @@ def show_counts() -> None:
 
 
 def show_catalogue(name: str | None) -> None:
-    """Print all services, or one with its options and limits. Raises JobError where there is no such service."""
+    """Print all services, or one with its options and limits.
+
+    Raises JobError where there is no such service.
+    """
     if name is not None and name not in SERVICES:
         hint = did_you_mean(name, SERVICES) or "there are:"
         raise JobError(f"{name!r} is not a service; {hint} {', '.join(SERVICES)}")

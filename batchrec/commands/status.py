@@ -1,4 +1,7 @@
-"""`batchrec status`: how far a job is, from its journal, also while it runs. Reads, and writes nothing."""
+"""`batchrec status`: how far a job is, from its journal, also while it runs.
+
+Reads, and writes nothing.
+"""
 
 import time
 from collections.abc import Callable
@@ -28,7 +31,9 @@ class StepStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Progress of a job. `rate` is in results/s over the last minute; `seconds_left` at that rate, None if unknown.
+    """Progress of a job.
+
+    `rate` is in results/s over the last minute; `seconds_left` at that rate, None if unknown.
 
     `stopped_by` and `resume_at` are what the last run that came to its end said, None while one runs.
     """

@@ -75,7 +75,10 @@ def show_errors() -> None:
 
 
 def show_error(code: str) -> None:
-    """One code or word: what it means, what to do, what batchrec does. Raises JobError where it is neither."""
+    """One code or word: what it means, what to do, what batchrec does.
+
+    Raises JobError where it is neither.
+    """
     console = _console()
     if code in WORDS:
         word = WORDS[code]
@@ -99,7 +102,7 @@ def show_error(code: str) -> None:
 
 
 def show_quota(usage: Iterable[Usage]) -> None:
-    """Calls of the Beijing day and in all, what the last run's limits leave, and what is closed until when."""
+    """Print calls of the Beijing day and in all, what the last run's limits leave, and closures."""
     rows = []
     for line in usage:
         closed = ""

@@ -1,4 +1,6 @@
-"""`batchrec verify`: whether everything that an output directory says agrees. Reads, and writes nothing.
+"""`batchrec verify`: whether everything that an output directory says agrees.
+
+Reads, and writes nothing.
 
 One pass over the answers in the order of results.jsonl: the journal says where each row stands, the row what it is,
 and every other output must be what the rows make of it. Then the inputs, the views, the files that are still there, and
@@ -56,7 +58,9 @@ class Findings:
 
 
 def verify(directory: Path, counted: Callable[[QuotaKey], int], *, running: bool) -> Findings:
-    """Everything that is wrong with an output directory. Raises JobError where it is none, or cannot be read.
+    """Everything that is wrong with an output directory.
+
+    Raises JobError where it is none, or cannot be read.
 
     `counted` gives the calls that the quota has counted on something. While a run is going on, what it has not
     committed yet, and the views that it writes at its end, are left out.

@@ -22,7 +22,7 @@ _WINDOW_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """State of a run: images and steps `done` of `total`, the failed ones among them, and the allowed calls/s.
+    """State of a run: images and steps `done` of `total`, those failed, and the allowed calls/s.
 
     `allowed` is None where nothing is called, `until` when it goes on, where it waits for the service's next day, and
     `what` what is counted a second.

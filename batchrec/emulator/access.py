@@ -1,4 +1,6 @@
-"""Access rules: the HTTP requests that the emulator answers at all. A table and a pure decision, no socket.
+"""Access rules: the HTTP requests that the emulator answers at all.
+
+A table and a pure decision, no socket.
 
 The emulator listens where any web page can send requests to. A browser names itself: it sends `Origin` with every
 POST and `Sec-Fetch-Site` to loopback addresses, and its `Host` is the name that the page used (DNS rebinding).
@@ -63,7 +65,7 @@ def _is_local(address: IPv4Address | IPv6Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The hosts that requests may be for, beside loopback and, on the service's paths, the service's own name."""
+    """Hosts that requests may be for, beside loopback and, on the service's paths, the service's name."""
 
     names: frozenset[Name] = frozenset()
     """The host that the server was told to listen on, its addresses, and hosts allowed beside them."""
@@ -87,7 +89,10 @@ class Hosts:
         return cls(names | {name for text in allowed if (name := _listed(text))}, wildcard)
 
     def include(self, authority: str, *, control: bool) -> bool:
-        """Whether a request with this `Host` is for this server. The port is not looked at: it may be forwarded."""
+        """Whether a request with this `Host` is for this server.
+
+        The port is not looked at: it may be forwarded.
+        """
         name = host_of(authority)
         if name is None or name == SERVICE_HOST:
             return name is not None and not control
@@ -170,12 +175,12 @@ def host_of(authority: str) -> Name | None:
 
 
 def exposed(bound: Iterable[str]) -> bool:
-    """Whether one of the addresses that a server listens on is not loopback, so that other machines may reach it."""
+    """Whether a server listens on an address beyond loopback, so that other machines may reach it."""
     return not all(ipaddress.ip_address(address).is_loopback for address in bound)
 
 
 def reachable(bound: str) -> str:
-    """The host under which a client of this machine reaches a server on this address, as it stands in a URL."""
+    """Host of a URL under which a client of this machine reaches a server on this address."""
     address = ipaddress.ip_address(bound)
     if address.is_unspecified:
         return "[::1]" if address.version == 6 else "127.0.0.1"
@@ -183,7 +188,7 @@ def reachable(bound: str) -> str:
 
 
 def _foreign(request: Request, hosts: Hosts) -> list[str]:
-    """The hosts that a request names, in its header and, as sent to a proxy, in its target, and that are not ours."""
+    """Foreign hosts that a request names, in its header or, as sent to a proxy, in its target."""
     absolute = _ABSOLUTE.match(request.target)
     named = (*request.host, absolute[1]) if absolute else request.host
     return [authority for authority in named if not hosts.include(authority, control=request.control)]

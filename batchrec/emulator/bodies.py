@@ -44,7 +44,9 @@ def easydl(raw: bytes) -> Fields | int:
 
 
 def _unquote_base64(value: bytes) -> bytes:
-    """As `unquote_to_bytes`, several times faster for a picture: quoted-printable is percent-encoding with another
+    """Decode as `unquote_to_bytes` does, several times faster for an image.
+
+    Quoted-printable is percent-encoding with another
     sign, and the standard library decodes it in C. Where the two differ (bare `=` and line ends; malformed escapes,
     which the length betrays) the slow way decides.
 

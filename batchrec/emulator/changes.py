@@ -1,4 +1,4 @@
-"""Settings as they come from outside, and as they are shown there: checked one by one, secrets left out."""
+"""Settings from outside, checked one by one, and settings as shown outside, without secrets."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
@@ -12,11 +12,17 @@ from .settings import SECRET, Settings
 
 
 class SettingsError(ValueError):
-    """Settings cannot be used. The message has a line for each: its key, what is right, and what was given."""
+    """Settings cannot be used.
+
+    The message has a line for each: its key, what is right, and what was given.
+    """
 
 
 def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:
-    """The settings with these changed. SettingsError lists everything that is wrong, without values of secrets."""
+    """The settings with these changed.
+
+    SettingsError lists everything that is wrong, without values of secrets.
+    """
     names = [field.name for field in fields(Settings)]
     problems = [f"{key:.100}: unknown; right would be one of {', '.join(names)}" for key in changes if key not in names]
     known: dict[str, Any] = {key: value for key, value in changes.items() if key in names}

@@ -19,7 +19,7 @@ class Counters:
         self.faults: dict[str, Counter[str]] = {}
         """Planned faults that happened, by service and kind, `latency` included."""
         self.images: dict[str, Counter[str]] = {}
-        """How often each picture was recognised, by service and SHA-256 in hex; lost answers count too."""
+        """How often each picture was recognized, by service and SHA-256 in hex; lost answers count too."""
         self.arrivals: dict[str, deque[float]] = {}
         """When calls reached the limits, Unix seconds, refused ones included."""
         self.admitted: dict[str, deque[float]] = {}
@@ -59,7 +59,7 @@ class Counters:
         """A planned fault happened."""
         self.faults.setdefault(service, Counter())[kind] += 1
 
-    def recognised(self, service: str, sha256: str) -> None:
+    def recognized(self, service: str, sha256: str) -> None:
         """A picture was answered."""
         seen = self.images.setdefault(service, Counter())
         if sha256 in seen or len(seen) < REMEMBERED:

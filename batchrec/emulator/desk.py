@@ -1,4 +1,7 @@
-"""One emulated account: from the parts of a call to its answer. Knows the rules and the clock, but no socket."""
+"""One emulated account: from the parts of a call to its answer.
+
+Knows the rules and the clock, but no socket.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -89,7 +92,7 @@ class Desk:
         self.counters.tokens_issued += 1
         return Answer("ok", orjson.dumps(self.tokens.issue(self.settings, at)), content_type="application/json")
 
-    async def recognise(self, call: Call) -> Answer:
+    async def recognize(self, call: Call) -> Answer:
         """One recognition call, from the gateway to the reply."""
         service, settings, at = call.service, self.settings, self.now()
         code = self._gate(call, at)
@@ -103,7 +106,7 @@ class Desk:
             guesses = await self._answers.answer(service.name, picture, options)
         except Undecodable:
             return self._refused(call, 216201, settings, at)
-        self.counters.recognised(service.name, picture.sha256)
+        self.counters.recognized(service.name, picture.sha256)
         return Answer("ok", self._signed(service.compose(guesses, options)))
 
     def _refused(self, call: Call, code: int, settings: Settings, at: float) -> Answer:

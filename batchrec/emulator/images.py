@@ -91,7 +91,10 @@ def inspect(text: bytes | None, settings: Settings, codes: Complaints, *, genera
 
 
 def _header(data: bytes) -> tuple[str, int, int] | None:
-    """Format and sides as the file's header states them; None if it is none of the known formats or broken."""
+    """Format and sides as the file's header states them.
+
+    None if it is none of the known formats or broken.
+    """
     for magic, name, reader in READERS:
         if data.startswith(magic):
             try:

@@ -72,7 +72,7 @@ MESSAGES: dict[int, str] = {
 
 
 def error_body(code: int, log_id: int, message: str | None = None) -> dict[str, object]:
-    """The JSON of an error: the gateway's without a log_id, the recognisers' with one (captured replies)."""
+    """The JSON of an error: the gateway's without a log_id, the recognizers' with one (captured replies)."""
     text = message if message is not None else MESSAGES.get(code, "unknown error")
     body: dict[str, object] = {"error_code": code, "error_msg": text}
     return body if code in GATEWAY_CODES else {"log_id": log_id, **body}

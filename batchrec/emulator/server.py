@@ -85,7 +85,7 @@ class Emulator:
             app.router.add_post(f"{access.CONTROL}/faults", self._change_faults)
         app.router.add_route("*", f"{access.CONTROL}{{rest:.*}}", _no_such_path)
         app.router.add_route("*", TOKEN_PATH, self._token)
-        app.router.add_route("*", "/{path:.*}", self._recognise)
+        app.router.add_route("*", "/{path:.*}", self._recognize)
         return app
 
     @web.middleware
@@ -106,7 +106,7 @@ class Emulator:
         fault = self.plan.pick("token", number)
         return await self._with_fault(request, "token", fault, lambda: self._desk.token(parameters))
 
-    async def _recognise(self, request: web.Request) -> web.StreamResponse:
+    async def _recognize(self, request: web.Request) -> web.StreamResponse:
         found = services.find(request.path) if request.method == "POST" else None
         raw = await request.read()
         if found is None:
@@ -124,7 +124,7 @@ class Emulator:
         query, headers = request.query, request.headers
         call = Call(service, model, query.get("access_token", ""), headers.get("Authorization", ""), raw)
         fault = self.plan.pick(service.name, self.counters.arrived(service.name))
-        return await self._with_fault(request, service.name, fault, lambda: self._desk.recognise(call))
+        return await self._with_fault(request, service.name, fault, lambda: self._desk.recognize(call))
 
     async def _with_fault(
         self, request: web.Request, service: str, fault: Fault | None, work: Callable[[], Awaitable[Answer]]

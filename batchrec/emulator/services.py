@@ -1,4 +1,4 @@
-"""The emulator's own table of the services: path, body style, and how an answer looks in the service's words.
+"""Table of the emulated services: path, body style, and replies in the service's words.
 
 The odd types are the service's (official docs 2019 and captured replies): scores as text for animals and
 dishes, no `result_num` for cars, animals and plants, `result` as an object for four services, `results`
@@ -117,7 +117,7 @@ def multi_object_row(guess: Guess) -> Json:
 
 
 def dish_row(guess: Guess) -> Json:
-    """A dish: numbers as text; where no calories are known the key is absent. 非菜 claims to have them, "-1"."""
+    """Make a dish: numbers are text, unknown calories are absent, and 非菜 has "-1" of them."""
     calorie = {} if guess.calorie is None else {"calorie": guess.calorie}
     known = guess.calorie is not None
     return {**calorie, "has_calorie": known, "name": guess.name, "probability": text(guess.score)}
@@ -174,12 +174,12 @@ def car_reply(guesses: Sequence[Guess], options: Options) -> Json:
 
 
 def landmark_reply(guesses: Sequence[Guess], options: Options) -> Json:
-    """landmark: an object; an empty name when none was recognised."""
+    """landmark: an object; an empty name when none was recognized."""
     return {"result": {"landmark": guesses[0].name if guesses else ""}}
 
 
 def named_object(name: str, *details: str) -> Compose:
-    """redwine and currency: an object; unrecognised means an empty name and nothing else."""
+    """redwine and currency: an object; unrecognized means an empty name and nothing else."""
 
     def compose(guesses: Sequence[Guess], options: Options) -> Json:
         if not guesses:

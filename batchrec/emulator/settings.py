@@ -1,4 +1,4 @@
-"""Settings of the emulated account and service, with a switch for everything that is unconfirmed about the live one.
+"""Settings of the emulated account and service, with a switch for each unconfirmed assumption.
 
 The bounds keep the emulator itself sound: numbers are finite, and a log id stays within 63 bits.
 """
@@ -26,7 +26,9 @@ Names = Annotated[frozenset[Text], Field(strict=False)]
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(strict=True, allow_inf_nan=False, hide_input_in_errors=True))
 class Settings:
-    """One emulated account and service. Defaults are the documented behaviour or, where none is, the stricter.
+    """One emulated account and service.
+
+    Defaults are the documented behaviour or, where none is, the stricter.
 
     ValidationError, a ValueError, for a value of another type or out of bounds; `changed` complains more clearly.
     """

@@ -139,7 +139,9 @@ def _without_metadata(prepared: Prepared) -> Prepared | Failure:
 
 
 def as_it_is(data: bytes, limits: ImageLimits, *, upright: bool, strip: bool = False) -> Prepared | None:
-    """The bytes unchanged where they are small and usual, after a look of some 25 µs; None where `prepare` must judge.
+    """The bytes unchanged where they are small and usual, after a look of some 25 µs.
+
+    None where `prepare` must judge.
 
     For the event loop, which a decode would hold up: `prepare` belongs in a thread. `strip`: without their metadata.
     """

@@ -1,4 +1,4 @@
-"""The process that `apart` starts for one picture: work on standard input, what came of it on standard output."""
+"""Process for one picture: the work on standard input, the result on standard output."""
 
 import sys
 

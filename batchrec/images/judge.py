@@ -58,7 +58,7 @@ _MOST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A picture format: what its files start with, who reads it, whether it is lossless, and a cheap look at its end.
+    """Picture format: signature, reader, whether it is lossless, and a cheap check of its end.
 
     `ended` saves decoding where it is True; where it is False only decoding can tell.
     """
@@ -85,7 +85,7 @@ class Picture:
 
     @property
     def buffered(self) -> bool:
-        """Whether it is a JPEG whose decoder holds the coefficients of all its pixels, and goes over them in scans.
+        """Whether it is a JPEG whose decoder holds the coefficients of all its pixels over several scans.
 
         So it does where the picture is progressive, and where the first scan lacks a channel.
         """
@@ -94,7 +94,7 @@ class Picture:
         return "progressive" in self.image.info or _first_scan(self.data) < len(self.image.getbands())
 
     def footprint(self, wanted: Size) -> int:
-        """The most bytes that decoding and converting it takes, where it is wanted with so many pixels or more.
+        """Most bytes that decoding and converting takes for a picture wanted with so many pixels or more.
 
         Measured with Pillow 13 as the peak of repairing 13 megapixels, by format and mode.
         """
@@ -108,7 +108,10 @@ class Picture:
 
     @property
     def deep(self) -> bool:
-        """Whether it has more than 8 bits a channel. Pillow narrows PNG colours by itself, so the header is asked."""
+        """Whether it has more than 8 bits a channel.
+
+        Pillow narrows PNG colours by itself, so the header is asked.
+        """
         if self.format is _PNG:
             return self.data[24] == 16
         return self.image.mode.startswith(("I", "F"))
@@ -190,7 +193,7 @@ def _bmp_ended(picture: Picture) -> bool:
 
 
 def _icon(file: io.BytesIO) -> ImageFile:
-    """The entry of an icon that Pillow takes, by the entry's own header: a list of icons says 256 px at most.
+    """Entry of an icon that Pillow takes, by its own header: the list of entries says 256 px at most.
 
     A PNG may have any size, so it is opened by itself. A bitmap is decoded at once, as Pillow does with either.
     """
@@ -294,13 +297,13 @@ def _is_text(head: bytes) -> bool:
 
 
 def _draft_scale(size: Size, wanted: Size) -> int:
-    """By how much Pillow shrinks a JPEG of that size while decoding it, so that both sides have what is wanted."""
+    """Factor by which Pillow shrinks a JPEG while decoding it, so that both sides stay as long as wanted."""
     room = min(size[0] // wanted[0], size[1] // wanted[1])
     return next((scale for scale in (8, 4, 2) if scale <= room), 1)
 
 
 def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
-    """Failure that no repair can help, found without decoding: enlarging, cropping, too much memory or time."""
+    """Failure that no repair can help, without decoding: enlarging, cropping, too much memory or time."""
     buffered = picture.buffered
     most = MAX_SEQUENTIAL_PIXELS if picture.format is _JPEG and not buffered else MAX_DECODED_PIXELS
     if (failure := misshapen(picture.size, limits) or overwhelming(picture.size, most)) is not None:
@@ -414,7 +417,7 @@ def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
 
 
 def unusual(picture: Picture, *, upright: bool) -> bool:
-    """Whether the service's handling of it is unconfirmed: alpha, CMYK, 16 bit, and turned where boxes matter."""
+    """Whether its handling by the service is unconfirmed: alpha, CMYK, 16 bit, turned with boxes."""
     image = picture.image
     if image.mode not in PLAIN_MODES or image.has_transparency_data or picture.deep:
         return True

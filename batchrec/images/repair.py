@@ -21,7 +21,7 @@ from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelmi
 from .memory import decoding
 from .subprocess import Work, repair_in_process
 
-_QUALITIES = (95, 90, 85, 75)
+_QUALITIES = (95, 90, 85, 75)  # of JPEG, in the order they are tried
 _FULL_COLOUR_FROM = 90  # finer colour than this is kept at full resolution: logos have thin coloured lines
 _MAX_PROFILE_BYTES = 64 * 1024  # usual profiles have 3 KB; a larger one would cost the picture its quality
 _PROFILE_OF = {"RGB": b"RGB ", "P": b"RGB ", "L": b"GRAY"}
@@ -46,7 +46,9 @@ _KEPT_BYTES = 8 * 1024 * 1024
 
 
 def repair_picture(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
-    """The picture decoded, made plain, encoded and shrunk until it fits, or why it cannot. Raises where it is torn.
+    """The picture decoded, made plain, encoded and shrunk until it fits, or why it cannot.
+
+    Raises where it is torn.
 
     The picture is closed afterwards.
     """
@@ -150,7 +152,10 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """In RGB; CMYK by its own profile where it has a sound one, since the plain formula gives garish colours."""
+    """In RGB.
+
+    CMYK by its own profile where it has a sound one, since the plain formula gives garish colours.
+    """
     profile = image.info.get("icc_profile")
     if image.mode == "CMYK" and profile:
         with contextlib.suppress(ImageCms.PyCMSError):
@@ -181,7 +186,10 @@ def _resized(image: Image.Image, size: Size) -> Image.Image:
 
 
 def _fitted(size: Size, side: int) -> Size:
-    """The size with its longer side at most `side`. The other is rounded up, so that it never gets longer in shape."""
+    """The size with its longer side at most `side`.
+
+    The other is rounded up, so that it never gets longer in shape.
+    """
     longer = max(size)
     if longer <= side:
         return size
@@ -227,7 +235,7 @@ class _TooHeavy(Exception):
 
 
 class _Buffer(io.BytesIO):
-    """Takes what an encoder writes, 64 KB at a time: no more than `most` bytes, and a turn for others after each.
+    """Sink of an encoder, 64 KB at a time: `most` bytes at most, and a turn for other threads after each.
 
     Pillow holds the interpreter's lock while it makes a JPEG in memory, and gives it away only when it has been asked
     for 5 ms. The event loop got it 170 times a second then. A PNG is made without the lock.
@@ -247,7 +255,7 @@ class _Buffer(io.BytesIO):
 
 
 def _fits(profile: bytes, mode: str) -> bool:
-    """Whether a colour profile still belongs to the picture, which may have been CMYK, and is worth its weight."""
+    """Whether a colour profile fits the picture, which may have been CMYK, and is worth its bytes."""
     return len(profile) <= _MAX_PROFILE_BYTES and profile[16:20] == _PROFILE_OF.get(mode)
 
 

@@ -33,7 +33,10 @@ _CHUNKS = frozenset(
 
 
 def stripped(picture: Picture) -> bytes:
-    """The bytes of a JPEG, PNG or BMP without metadata. Raises ValueError and struct.error where it is damaged."""
+    """The bytes of a JPEG, PNG or BMP without metadata.
+
+    Raises ValueError and struct.error where it is damaged.
+    """
     strip = {"JPEG": _jpeg, "PNG": _png}.get(picture.format.name)
     return picture.data if strip is None else strip(picture.data, orientation_tag(picture.orientation))
 
@@ -52,7 +55,10 @@ def _jpeg(data: bytes, exif: bytes) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each segment up to the end of the picture: its marker, and its bytes with that; a scan with its coded pixels."""
+    """Each segment up to the end of the picture: its marker, and its bytes with that.
+
+    A scan with its coded pixels.
+    """
     at = len(_SOI)
     while (found := _MARKER.search(data, at)) is not None:
         marker, at = found[1][0], found.end()

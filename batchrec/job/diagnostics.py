@@ -65,7 +65,7 @@ def secret(key: str | int) -> bool:
 
 
 def shown(value: object, *loc: str | int) -> str:
-    """`value` for a complaint, much as TOML writes it: shortened, on one line, and hidden where it may be secret."""
+    """Format `value` for a complaint, much as in TOML: short, on one line, hidden where it may be secret."""
     if any(map(secret, loc)) or (isinstance(value, str) and _sounds_secret(value, *loc)):
         return HIDDEN
     match value:
@@ -85,7 +85,10 @@ def shown(value: object, *loc: str | int) -> str:
 
 
 def _sounds_secret(text: str, *loc: str | int) -> bool:
-    """Whether it may hold a secret; in an endpoint, whatever its form, what stands before an @ is a password."""
+    """Whether it may hold a secret.
+
+    In an endpoint, whatever its form, what stands before an @ is a password.
+    """
     return _SECRET_TEXT.search(text) is not None or (loc[-1:] == ("endpoint",) and "@" in text)
 
 

@@ -1,4 +1,4 @@
-"""Label patterns: regular expressions of a job file, searched in labels without holding up the event loop.
+"""Label patterns: regular expressions, searched in labels without blocking the event loop.
 
 The language is that of Python's `re`, which backtracks: `(a+)+b` takes 2**n steps for n letters, and only a signal
 handler in the main thread interrupts it. Two libraries do not fit: google-re2 takes linear time, but has no lookaround
@@ -28,7 +28,7 @@ _SLOWEST, _ENOUGH, _LIMIT, _WAIT = 0.1, 1.0, 2, 60.0
 """Seconds: of processor time for one text, for all of them, at most; and until a process is given up."""
 
 _EXPLODES = 3  # exit code of the process that tries a pattern: it takes too long
-_LENGTHS = (24, MAX_CHARACTERS)
+_LENGTHS = (24, MAX_CHARACTERS)  # characters of adverse texts
 _LETTERS = "a0 _-.食"
 _MOST_LETTERS = 24  # different characters that adverse texts are made of
 _END = "\n\0"  # no dot takes the first, and no $ stands before it

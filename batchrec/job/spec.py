@@ -1,4 +1,6 @@
-"""The job file: what may stand in it, as models, and the JSON Schema made of them. `loading.py` reads one.
+"""The job file: what may stand in it, as models, and the JSON Schema made of them.
+
+`loading.py` reads one.
 
 A model judges one key at a time, so that every key is judged whatever is wrong with the others. What holds between
 keys (a step's options and its service, say) is judged by `loading.py` on what was written, for the same reason.
@@ -373,7 +375,7 @@ class OutputSpec(Table):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Origin of a job: its file, and the user's own hand that named the endpoint instead of the file, if any."""
+    """Origin of a job: its file, and what named the endpoint in place of the file, if anything."""
 
     path: Path
     endpoint_by: str = ""
@@ -412,7 +414,10 @@ class Job(Table):
 
     @property
     def endpoint_by(self) -> str:
-        """The user's own hand that named the endpoint, such as `--set`; empty where only the job file may have."""
+        """The user's own hand that named the endpoint, such as `--set`.
+
+        Empty where only the job file may have.
+        """
         return self._written.endpoint_by
 
     @property

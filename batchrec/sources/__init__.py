@@ -84,7 +84,10 @@ def _complaints(manifest: str, scope: Scope) -> Iterator[str]:
 
 
 def _status(given: str, scope: Scope) -> os.stat_result:
-    """The status of what the job file names. Nothing and NUL name no file, though the system may say otherwise."""
+    """The status of what the job file names.
+
+    Nothing and NUL name no file, though the system may say otherwise.
+    """
     if not given or "\0" in given:
         raise FileNotFoundError(given)
     return os.stat(scope.full(normal(given)))

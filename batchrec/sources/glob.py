@@ -19,7 +19,10 @@ class Glob:
         self._pattern = normal_pattern(given)
 
     def __iter__(self) -> Iterator[InputEntry | Notice]:
-        """Every file that matches; links to folders are followed, under `**` once. A notice where there is none."""
+        """Every file that matches; links to folders are followed, under `**` once.
+
+        A notice where there is none.
+        """
         empty = True
         for key, error in self._matches():
             if self._scope.excludes(key):

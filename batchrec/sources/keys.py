@@ -201,7 +201,10 @@ def _regex(token: re.Match[str], hidden: bool) -> str:
 
 
 def _set(members: str, negated: bool) -> str:
-    """One character of a bracket. A range may span the /, which no bracket matches; a backward one is empty."""
+    """One character of a bracket.
+
+    A range may span the /, which no bracket matches; a backward one is empty.
+    """
     parts = []
     for first, last, single in _MEMBER.findall(members):
         if single:

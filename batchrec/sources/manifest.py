@@ -1,4 +1,7 @@
-"""A manifest: a file that lists the inputs, one path a row. What is wrong in it is refused with its line."""
+"""A manifest: a file that lists the inputs, one path a row.
+
+What is wrong in it is refused with its line.
+"""
 
 import csv
 import json
@@ -36,7 +39,10 @@ class Manifest:
     scope: Scope
 
     def __iter__(self) -> Iterator[InputEntry]:
-        """Every row in order, whether its file exists or not. Raises JobError at the first row that is no path."""
+        """Every row in order, whether its file exists or not.
+
+        Raises JobError at the first row that is no path.
+        """
         read = READERS[kind(self.given)]
         with self._opened() as lines:
             for position, path in enumerate(read(lines, self.column), start=1):

@@ -47,7 +47,9 @@ class Boundary:
 
 
 class Scope:
-    """Scope shared by all sources of a job. `base` is the job file's folder, `output` its output directory.
+    """Scope shared by all sources of a job.
+
+    `base` is the job file's folder, `output` its output directory.
 
     `within`: the folder in which all inputs are to lie, relative to `base`.
     """

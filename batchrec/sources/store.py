@@ -43,7 +43,10 @@ class FileStore:
         return os.path.join(self._base, key)
 
     def stat(self, key: str) -> tuple[int, int] | None:
-        """Size in bytes and time of the last change in nanoseconds, links followed; None where there is no file."""
+        """Size in bytes and time of the last change in nanoseconds, links followed.
+
+        None where there is no file.
+        """
         try:
             status = os.stat(self.locate(key))
         except (OSError, ValueError):  # ValueError: no file can have such a name
@@ -51,7 +54,10 @@ class FileStore:
         return status.st_size, status.st_mtime_ns
 
     def read(self, key: str) -> bytes | Failure:
-        """The bytes, or the failure, whose message never holds the path. A FIFO or a device is refused at once."""
+        """The bytes, or the failure, whose message never holds the path.
+
+        A FIFO or a device is refused at once.
+        """
         path = self.locate(key)
         if self._boundary is not None and self._boundary.excludes(path):
             return _refuse("outside", OUTSIDE)

@@ -1,4 +1,4 @@
-"""Going through everything below a folder, however deep, wide or looped, in the memory of its folders alone."""
+"""Walk through a folder, however deep, wide or looped, in the memory of its folders alone."""
 
 import os
 from collections import deque
@@ -40,7 +40,10 @@ def walk(scope: Scope, top: str, hidden: bool) -> Iterator[tuple[str, os.DirEntr
 
 
 def _is_new(scope: Scope, full: str, linked: bool, seen: set[Identity]) -> bool:
-    """Whether the folder is still to be read, which is noted. A link can lead into the middle of the output."""
+    """Whether the folder is still to be read, which is noted.
+
+    A link can lead into the middle of the output.
+    """
     status = os.stat(full)
     folder = (status.st_dev, status.st_ino)
     if folder in seen or scope.is_output(folder) or (linked and scope.in_output(full)):

@@ -42,7 +42,10 @@ class Guess:
 
 
 class Undecodable(Exception):
-    """Raised by answers that look: what the picture's header promises is not there. The service says 216201."""
+    """Raised by answers that look: what the picture's header promises is not there.
+
+    The service says 216201.
+    """
 
 
 class Answers(Protocol):

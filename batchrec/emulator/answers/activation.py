@@ -41,7 +41,10 @@ def _enlarged(activation: Array) -> Array:
 
 
 def _connected(mask: Array, start: int) -> Array:
-    """The cells of the mask that hang together with the start by their sides; the start itself in any case."""
+    """The cells of the mask that hang together with the start by their sides.
+
+    The start itself in any case.
+    """
     found = np.zeros_like(mask)
     found.flat[start] = mask.flat[start] = True
     size = 0

@@ -130,7 +130,9 @@ class Network(NamedTuple):
 
 
 def squashed(picture: Picture) -> Array:
-    """The whole picture as the network takes it, 224 x 224 RGB, sides out of proportion. Raises Undecodable.
+    """The whole picture as the network takes it, 224 x 224 RGB, sides out of proportion.
+
+    Raises Undecodable.
 
     Nothing is cropped, so that things at the edge are seen too. The turn that EXIF may ask for is not made, since
     boxes are given in the pixels as they are stored.
@@ -145,7 +147,10 @@ def squashed(picture: Picture) -> Array:
 
 
 def merged(guesses: Sequence[Guess]) -> list[Guess]:
-    """One row for each name, best first. Mopeds and scooters are one kind of vehicle; their probabilities add up."""
+    """One row for each name, best first.
+
+    Mopeds and scooters are one kind of vehicle; their probabilities add up.
+    """
     rows: dict[str, Guess] = {}
     for guess in guesses:
         same = rows.get(guess.name)

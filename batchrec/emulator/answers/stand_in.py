@@ -1,4 +1,4 @@
-"""A stand-in: answers made from the picture's hash, worded so that nobody can take them for recognition."""
+"""Fake results made from the image's hash, worded so that nobody can take them for recognition."""
 
 from collections.abc import Mapping, Sequence
 from random import Random

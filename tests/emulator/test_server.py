@@ -180,7 +180,7 @@ async def test_services_and_models_that_the_account_lacks() -> None:
      (body_of("dish", IMAGE, url="http://example.com/a.jpg"), 0)],
 )  # fmt: skip
 async def test_bad_bodies_have_codes_and_log_ids(body: bytes, code: int) -> None:
-    """A picture wins over an address, an address is never fetched, and the recognisers' errors have log ids."""
+    """A picture wins over an address, an address is never fetched, and the recognizers' errors have log ids."""
     async with calling() as caller:
         reply = await caller.call("dish", body=body)
         assert reply.get("error_code", 0) == code
@@ -239,7 +239,7 @@ async def test_whether_failed_calls_use_up_the_day_is_a_switch(counts: bool, cod
 
 
 async def test_counters_tell_what_arrived() -> None:
-    """Calls, outcomes and how often each picture was recognised; a refused call is no recognition."""
+    """Calls, outcomes and how often each picture was recognized; a refused call is no recognition."""
     other = picture(shade=10)
     async with calling() as caller:
         for image in (IMAGE, IMAGE, other):
@@ -275,7 +275,7 @@ async def test_latency_and_calls_in_flight() -> None:
 )
 @pytest.mark.parametrize("before", [True, False])
 async def test_answers_that_a_plan_replaces(fault: dict[str, Any], status: int, text: str, before: bool) -> None:
-    """What goes out is planned; whether the picture was recognised all the same is planned too."""
+    """What goes out is planned; whether the picture was recognized all the same is planned too."""
     async with calling(plan=faults({**fault, "before": before, "calls": [1]})) as caller:
         url, query = f"{caller.emulator.url}{path_of('dish')}", {"access_token": caller.token}
         async with caller.http.post(url, params=query, data=body_of("dish", IMAGE)) as response:
@@ -288,7 +288,7 @@ async def test_answers_that_a_plan_replaces(fault: dict[str, Any], status: int, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "error", "recognised"),
+    ("fault", "error", "recognized"),
     [
         ({"kind": "reset"}, aiohttp.ClientOSError, False),
         ({"kind": "reset", "before": False}, aiohttp.ClientOSError, True),
@@ -296,14 +296,14 @@ async def test_answers_that_a_plan_replaces(fault: dict[str, Any], status: int, 
     ],
 )
 async def test_connections_that_a_plan_breaks(
-    fault: dict[str, Any], error: type[Exception], recognised: bool, caplog: pytest.LogCaptureFixture
+    fault: dict[str, Any], error: type[Exception], recognized: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A reset ends the connection without an answer, a torn one in its middle; the next call is well."""
     async with calling(plan=faults({**fault, "calls": [1]})) as caller:
         with pytest.raises(error):
             await caller.call("dish", IMAGE)
         assert caller.emulator.counters.outcomes["dish"] == {fault["kind"]: 1}
-        assert ("dish" in caller.emulator.counters.images) == recognised
+        assert ("dish" in caller.emulator.counters.images) == recognized
         assert await caller.code("dish", IMAGE) == 0
     assert caplog.records == []
 

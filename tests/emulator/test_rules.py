@@ -238,7 +238,7 @@ def test_log_ids_rise_although_the_clock_steps_back() -> None:
 
 @pytest.mark.parametrize("code", sorted(MESSAGES))
 def test_only_the_gateways_errors_lack_a_log_id(code: int) -> None:
-    """Codes up to 111 come without one, the recognisers' with one; both with number and text."""
+    """Codes up to 111 come without one, the recognizers' with one; both with number and text."""
     body = error_body(code, 7)
     assert ("log_id" in body) == (code > 111)
     assert (body["error_code"], body["error_msg"]) == (code, MESSAGES[code])

@@ -26,7 +26,7 @@ from batchrec.emulator.answers.model import SCOPES, EmbeddedModel, Network, merg
 from batchrec.emulator.answers.weights import WeightsError
 from batchrec.emulator.images import Picture
 
-PHOTOS = Path(__file__).parent.parent / "jobs" / "photos"
+PHOTOS = Path(__file__).parents[2] / "jobs" / "photos"
 RED_PANDA, HAMMER = PHOTOS / "动物" / "red_panda.jpg", PHOTOS / "工具" / "hammer.jpg"
 ALL = sorted(PHOTOS.rglob("*.jpg"))
 
