@@ -97,7 +97,7 @@ class Keeper(Protocol):
     """
 
     def open(self, target: Target) -> tuple[Allowance, Closure | None]:
-        """Register a job's limits. Returns the rate to begin with, and the closure that the service reported last."""
+        """Register a job's limits; returns the first rate and the closure that was reported last."""
         ...
 
     async def lease(self, target: Target, most: int) -> Permits | Closure:
@@ -105,7 +105,7 @@ class Keeper(Protocol):
         ...
 
     def charge(self, target: Target, calls: int) -> Sequence[QuotaKey | Closure]:
-        """Count calls that are about to leave, before any of them does. Returns for each its key, or why it must not.
+        """Count calls before they leave; returns for each its key, or why it must not leave.
 
         A kill after it leaves at most these calls counted and not made.
         """

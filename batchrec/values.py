@@ -65,7 +65,7 @@ class QuotaKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Limits that a job sets for a service: calls per second (infinite: to be found), per Beijing day, and in all."""
+    """Limits of a job for a service: calls/s (infinite: to be found), per Beijing day, and in all."""
 
     qps: float
     daily: int | None = None
@@ -73,7 +73,7 @@ class Caps:
 
 
 class Target(NamedTuple):
-    """The account and service that calls go to, as counts name them, and the limits that the job sets for them."""
+    """Account and service that calls go to, as counts name them, and the limits that the job sets."""
 
     account: str
     service: str
@@ -82,7 +82,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """The reason why a service takes no more calls. `until` is a Unix time, None where only a person can reopen it.
+    """Reason why a service takes no more calls. `until`: Unix time; None: only a person reopens it.
 
     `reported` is False where batchrec stops by the limits that were set, before the service has to say so.
     """
@@ -93,14 +93,14 @@ class Closure:
 
 
 class Allowance(NamedTuple):
-    """The rate that calls may leave at now (calls/s), and whether refusals have brought it down as far as they may."""
+    """Present rate (calls/s), and whether refusals have brought it down as far as they may."""
 
     rate: float
     slowest: bool
 
 
 class Permit(NamedTuple):
-    """The right to make one call: its number among the calls to the service, and when it is to leave (monotonic s)."""
+    """Right to make one call: its number at the service, and when it is to leave (monotonic s)."""
 
     number: int
     at: float
@@ -114,7 +114,7 @@ class Permits(NamedTuple):
 
 
 class Ticket(NamedTuple):
-    """A call that may leave: when (monotonic seconds), its authorization, the key it is counted on, its permit."""
+    """Call that may leave: when (monotonic s), authorization, the key it is counted on, permit."""
 
     sent_at: float
     authorization: Authorization

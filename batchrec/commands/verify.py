@@ -108,7 +108,7 @@ def _check_rows(directory: Path, journal: Reader, findings: Findings, *, running
 
 
 class _Committed:
-    """A result file, read once from its beginning, as far as it was committed: to `place`, None if it never was."""
+    """Result file, read once from its beginning to `place`, as committed; None: it never was."""
 
     def __init__(self, path: Path, place: Place | None, findings: Findings) -> None:
         self.name = path.name

@@ -1,4 +1,4 @@
-"""A process of its own for a picture whose decoder would hold the interpreter's lock from beginning to end.
+"""Process for a picture whose decoder holds the interpreter's lock from beginning to end.
 
 One process a picture, so nothing is left over, and it is clear whose fault it was when one is killed. Not
 multiprocessing: that imports the caller's main module once more, and runs it where it has no guard.
@@ -84,7 +84,7 @@ def _environment() -> dict[str, str]:
 
 
 def _spoken(head: bytes, data: bytes, most: int, seconds: float) -> tuple[int, bytes] | None:
-    """The exit code of a process and what it said, at most so many bytes; it is killed after so many seconds."""
+    """Exit code and output of a process: at most so many bytes, and killed after so many seconds."""
     try:
         process = subprocess.Popen(
             # Out of reach of Ctrl-C, which goes to all of a terminal's group, and of modules in the current folder.
@@ -151,7 +151,7 @@ def _prepared(data: bytes, repaired: list[Any], scale_x: float, scale_y: float) 
 
 
 def received(stream: BinaryIO) -> tuple[bytes, Work]:
-    """In the process: the picture and what is to be done, under its limits from the picture's first byte on.
+    """In the process: read the work and the picture, limited from the picture's first byte on.
 
     It comes after everything else on this machine, and dies with its parent.
     """
