@@ -79,7 +79,7 @@ def test_one_run_holds_a_folder(tmp_path):
             pass
         assert folder.is_dir()
     with setup.hold(folder):
-        assert (folder / assembly.LOCK).exists()
+        assert (folder / setup.LOCK).exists()
 
 
 def test_a_folder_that_cannot_be_made_is_an_output_that_cannot_be_written(tmp_path):
@@ -107,7 +107,7 @@ async def test_a_job_without_images_ends_well(tmp_path):
 
 def test_a_look_at_the_lock_turns_no_run_away(tmp_path):
     """Somebody who only looks whether a run is going on holds the lock for a moment, which a run waits out."""
-    with (tmp_path / assembly.LOCK).open("w") as held:
+    with (tmp_path / setup.LOCK).open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert setup.is_held(tmp_path)
         threading.Timer(0.05, fcntl.flock, (held, fcntl.LOCK_UN)).start()
