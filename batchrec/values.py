@@ -63,8 +63,7 @@ class QuotaKey(NamedTuple):
     day: str
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
+class Caps(NamedTuple):
     """Limits of a job for a service: calls/s (infinite: to be found), per Beijing day, and in all."""
 
     qps: float
