@@ -50,7 +50,7 @@ def test_no_default_holds_the_environment(module: str, monkeypatch: pytest.Monke
         assert SECRET not in str(signature), name
 
 
-@pytest.mark.parametrize("name", [*batchrec.__all__, "plan.plan", "loading.load_job"])
+@pytest.mark.parametrize("name", [*batchrec.__all__, "commands.plan.plan", "job.loading.load_job"])
 def test_help_shows_no_secret(name: str) -> None:
     """As typed at a prompt, with the key in the environment."""
     code = f"import batchrec, batchrec.commands.plan, batchrec.job.loading; help(batchrec.{name})"
