@@ -6,9 +6,12 @@ import threading
 import pytest
 
 from batchrec.api.credentials import Credentials
+from batchrec.api.http import DIRECT_ABOVE
 from batchrec.engine import assembly, setup
 from batchrec.errors import DirectoryBusy, JobError, OutputFailed
 from batchrec.job.loading import build_job
+from batchrec.limits.availability import Caps
+from batchrec.state.output_directory import LOCK
 
 KEY = Credentials("a-key", "a-secret", account="ours")
 
@@ -44,13 +47,13 @@ def test_a_lane_keeps_to_the_smallest_of_its_limits(tmp_path):
         {"service": "dish", "step": "again", "options": {"top_num": 1}, "total": 7},
         limits={"qps": 10, "daily": 500},
     )
-    assert setup.caps_of(job, job.recognize) == assembly.Caps(3.0, 100, 7)
+    assert setup.caps_of(job, job.recognize) == Caps(3.0, 100, 7)
 
 
 @pytest.mark.parametrize(("qps", "expected"), [(1e-300, 16), (2, 16), (10, 40), (1000, 256), (1e308, 256)])
 def test_workers_follow_the_rate(qps, expected):
     """Enough for slow answers at the full rate, never more than 256."""
-    assert assembly._workers(assembly.Caps(qps)) == expected
+    assert assembly._workers(Caps(qps)) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_one_run_holds_a_folder(tmp_path):
             pass
         assert folder.is_dir()
     with setup.hold(folder):
-        assert (folder / setup.LOCK).exists()
+        assert (folder / LOCK).exists()
 
 
 def test_a_folder_that_cannot_be_made_is_an_output_that_cannot_be_written(tmp_path):
@@ -107,9 +110,28 @@ async def test_a_job_without_images_ends_well(tmp_path):
 
 def test_a_look_at_the_lock_turns_no_run_away(tmp_path):
     """Somebody who only looks whether a run is going on holds the lock for a moment, which a run waits out."""
-    with (tmp_path / setup.LOCK).open("w") as held:
+    with (tmp_path / LOCK).open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert setup.is_held(tmp_path)
         threading.Timer(0.05, fcntl.flock, (held, fcntl.LOCK_UN)).start()
         with setup.hold(tmp_path):
             assert setup.is_held(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("steps", "limits", "expected"),
+    [
+        ([{"service": "dish"}], {"qps": 500}, 500),
+        ([{"service": "dish"}, {"service": "animal"}], {"qps": 300}, 600),
+        ([{"service": "dish", "qps": 20}, {"service": "animal", "qps": 30}], {}, 50),
+        ([{"service": "dish"}, {"service": "dish", "step": "again", "options": {"top_num": 1}}], {"qps": 300}, 300),
+    ],
+)
+def test_rate_of_a_job_is_that_of_its_services_together(tmp_path, steps, limits, expected):
+    """By it the transport is chosen: services have limits of their own, steps of one service share its limit."""
+    assert setup.rate_of(job_of(tmp_path, *steps, limits=limits)) == expected
+
+
+def test_rate_that_is_to_be_found_has_no_bound(tmp_path):
+    """With "auto" any rate may come of it, so that the fast transport is chosen."""
+    assert setup.rate_of(job_of(tmp_path, {"service": "dish"}, limits={"qps": "auto"})) > DIRECT_ABOVE

@@ -76,8 +76,9 @@ Watcher = Callable[[Sequence[bytes]], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of the command line beside the job. `limit`: at most so many images without a result (None: all).
+    """Options of the command line beside the job.
 
+    `limit`: at most so many images without a result (None: all).
     `reuse`: take cached results of earlier jobs; `reuse_models`: those of EasyDL models too, which may have been
     trained anew since. `signals`: handle SIGINT and SIGTERM. `on_rows` is called on the event loop with the lines of
     every group that was committed to results.jsonl.
@@ -102,7 +103,7 @@ async def _over_http(endpoint: str, call_seconds: float, rate: float) -> AsyncIt
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Source of the time (Unix seconds) and of connections. Tests in virtual hours have others than the real.
+    """Source of the time (Unix seconds) and of connections; tests in virtual hours have others.
 
     `connect` is given the endpoint, the seconds that a call may take, and the highest number of calls per second.
     """
@@ -147,7 +148,7 @@ class _Parts:
 
 
 class Run:
-    """One run of a job, in the order of its methods. The output directory is held for as long as `opened` lasts."""
+    """One run of a job, in the order of its methods; `opened` holds the output directory."""
 
     def __init__(
         self, job: Job, options: Options, credentials: Credentials, state: Path, world: Environment, parts: _Parts
@@ -164,7 +165,10 @@ class Run:
     async def opened(
         cls, job: Job, options: Options, credentials: Credentials, state: Path, world: Environment
     ) -> AsyncIterator["Run"]:
-        """Hold the output directory and open what a run works on. Raises DirectoryBusy, JobError, OutputFailed."""
+        """Hold the output directory and open what a run works on.
+
+        Raises DirectoryBusy, JobError, OutputFailed.
+        """
         stopper = Stopper()
         async with AsyncExitStack() as stack:
             stack.enter_context(rare_collections)
@@ -293,7 +297,7 @@ class Run:
     def _gates(
         self, report: OpenReport, account: TokenAccount | BearerAccount, quota: Quota, paces: SharedRates
     ) -> Iterator[tuple[Gate, tuple[int, ...], tuple[int, int]]]:
-        """Yield for each service its gate, the numbers of its steps, and the workers of its lane: (at first, at most).
+        """Yield for each service: gate, numbers of its steps, workers of its lane (at first, at most).
 
         All gates together let as many calls be in flight as the job allows.
         """
@@ -372,7 +376,7 @@ def _workers(caps: Caps) -> int:
 
 
 def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
-    """Function that takes a snapshot of the whole job's progress; `before` are the counts when the run began."""
+    """Function that takes a snapshot of the job's progress; `before`: the counts at the start."""
 
     def snapshot() -> Snapshot:
         tally = engine.tally

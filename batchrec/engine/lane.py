@@ -28,7 +28,7 @@ _CLAIMED_AT_ONCE = 256
 
 
 class Postponed(Enum):
-    """Why an image leaves its worker without an outcome."""
+    """Reason why an image leaves its worker without an outcome."""
 
     PARKED = "an image with the same bytes is under way; the journal puts the copy back on the list"
     DEFERRED = "the service is down; an image that has not failed yet is the better probe"

@@ -1,4 +1,4 @@
-"""Preparation: from an image's file to the body of its call, with bounds on memory, threads, loop time."""
+"""Preparation: from an image's file to the body of its call, within bounds of memory and time."""
 
 import asyncio
 import os

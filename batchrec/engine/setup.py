@@ -43,7 +43,7 @@ def known_answers(job: Job, state: Path, credentials: Credentials, now: Callable
 
 
 def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
-    """Load credentials. Raises JobError where there are none, WrongEndpoint where they are for another endpoint."""
+    """Load credentials. Raises JobError where there are none, WrongEndpoint for another endpoint's."""
     endpoint, profile = job.account.endpoint, job.account.profile
     if endpoint == EMBEDDED:
         return Credentials("embedded", "embedded", account=EMBEDDED, endpoint=EMBEDDED)
@@ -72,7 +72,7 @@ def destination(job: Job, credentials: Credentials) -> str:
 
 @asynccontextmanager
 async def open_provider(job: Job) -> AsyncIterator[Provider]:
-    """The account's service, or an emulator in this process: with the model if that is installed, else the stand-in."""
+    """Provide the account's service, or an emulator in this process, with the model if installed."""
     endpoint = job.account.endpoint
     if endpoint != EMBEDDED:
         yield Provider(endpoint, lambda: contextlib.nullcontext(endpoint))
@@ -120,7 +120,7 @@ def _naming(job: Job) -> Iterator[None]:
 
 
 def is_held(directory: Path) -> bool:
-    """Whether a run holds the output directory now. Raises JobError where a link or the like is among its files."""
+    """Whether a run holds the output directory now. Raises JobError for links among its files."""
     try:
         check_directory(directory, writing=False)
         if not (directory / LOCK).exists():
@@ -136,7 +136,7 @@ def is_held(directory: Path) -> bool:
 
 @contextlib.contextmanager
 def hold(directory: Path) -> Iterator[None]:
-    """Make the output directory and hold it for this run alone; the kernel lets go of it if the run is killed."""
+    """Make the output directory and hold it; the kernel lets go of it if the run is killed."""
     lock = FileLock(directory / LOCK)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def hold(directory: Path) -> Iterator[None]:
 
 
 def payer(job: Job, credentials: Credentials) -> str:
-    """The account's name in counts. Another endpoint is another account: an emulator's calls cost nobody anything."""
+    """The account's name in counts. Another endpoint is another account: its calls cost nobody."""
     endpoint = job.account.endpoint
     return credentials.identity if endpoint in (LIVE, EMBEDDED) else f"{credentials.identity}@{endpoint}"
 

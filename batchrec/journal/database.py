@@ -22,7 +22,7 @@ READ, WRITTEN = "read", "written"
 
 _BUSY_SECONDS = 30
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
-_CACHE_KIBIBYTES = 4 * 1024
+_CACHE_KIBIBYTES = 4 * 1024  # of SQLite's page cache
 
 
 class Database:

@@ -106,7 +106,7 @@ class RoundTrips:
         self.doubt = _DOUBT_REFUSED
 
     def latest_arrival(self, sent: float, now: float) -> float:
-        """When a call that was answered now has arrived at the latest, less the shortest way there."""
+        """Latest arrival of a call that was answered now, less the shortest way there."""
         return sent + self._respected(now - sent - self.shortest) + self._margin()
 
     def unanswered(self) -> float:

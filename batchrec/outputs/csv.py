@@ -20,7 +20,7 @@ DIALECT = 2
 """
 
 _SIDES = ("left", "top", "width", "height")
-_NO_LABEL = "," * 9
+_NO_LABEL = "," * 9  # rank to height are empty
 _NO_BOX = ",,,"
 _MOST_KEPT, _LONG = 4096, 100  # labels in the cache, characters of a text in it
 

@@ -90,7 +90,7 @@ class ResultFiles:
         return filename in self._untouched or _checksum(self.directory / filename, place[0]) == place[1]
 
     def behind(self, outdated: Collection[str] = ()) -> list[Output]:
-        """Outputs other than results.jsonl that are missing, damaged, new or `outdated`; the others are cut back."""
+        """Outputs but results.jsonl that are missing, damaged, new or `outdated`; cut the others back."""
         behind = []
         for output in self.outputs:
             if output.filename == JsonlOutput.filename:

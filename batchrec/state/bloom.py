@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 _PLACES = struct.Struct("<II").unpack_from
 _BYTES = 1 << 21  # 16 million bits
-_LAST_BYTE = _BYTES - 1
+_LAST_BYTE = _BYTES - 1  # as a mask: the size is a power of two
 
 
 class BloomFilter:
