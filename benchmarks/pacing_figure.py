@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from batchrec.limits.ceiling import Ceiling
+from batchrec.limits.round_trips import RoundTrips
 
 from .simulation import Service, simulate
 
@@ -27,7 +28,7 @@ def recovery(rate: float, refusals: Sequence[float], seconds: float) -> Points:
         now = _NOW + tick / 10
         ceiling.on_answer(now)
         ceiling.wish(now, rate)
-        ceiling.grow(now, 0, 0, answers=1, mean=0.1)
+        ceiling.grow(now, 0, 0, RoundTrips())
         if ahead and now >= _NOW + ahead[0]:
             del ahead[0]
             ceiling.lower(now, None, 0.1)

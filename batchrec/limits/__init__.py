@@ -1,1 +1,1 @@
-"""What an account allows: the gate before a service, its rate and its quota."""
+"""Limits of an account: the gate before a service, its availability, rate and quota."""

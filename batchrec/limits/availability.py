@@ -36,7 +36,7 @@ class Policy(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the gate has to do: report an event to the keeper, log a text at a level, end the run with an error."""
+    """Instructions for the gate: report an event to the keeper, log a text at a level, end the run with an error."""
 
     event: QuotaEvent | None = None
     log: tuple[int, str] | None = None

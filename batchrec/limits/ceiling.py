@@ -8,6 +8,8 @@ the first refusal, and from then on tried again a little above the rate that is 
 import math
 from dataclasses import dataclass, field
 
+from .round_trips import RoundTrips
+
 SLOWEST = 1 / 3
 """The smallest share of a set rate that refusals can bring about: below it the job's rate is wrong, not the moment."""
 
@@ -102,9 +104,10 @@ class Ceiling:
     @property
     def rate(self) -> float:
         """Calls per second that are let through now. Above what is proven, whole ones."""
-        if not self.searching or self.limit <= self.proven or self.limit < 1:
-            return min(self.limit, self.set_rate)
-        return float(math.floor(self.limit + _ROUNDING))
+        limit, set_rate = self.limit, self.set_rate
+        if set_rate < math.inf or limit <= self.proven or limit < 1:
+            return limit if limit < set_rate else set_rate
+        return float(math.floor(limit + _ROUNDING))
 
     @property
     def slowest(self) -> bool:
@@ -131,19 +134,20 @@ class Ceiling:
                 self.changed_at = now
             self.set_rate, self.set_at = rate, now
 
-    def grow(self, now: float, calls: int, in_log: int, *, answers: int, mean: float) -> None:
-        """Recover, or search on. `calls` have left so far; `answers` and their `mean` round trip (s) of late."""
+    def grow(self, now: float, calls: int, in_log: int, trips: RoundTrips) -> None:
+        """Recover, or search on. `calls` have left so far, of which `in_log` bound the next ones."""
         seconds, self.changed_at = max(0.0, now - self.changed_at), now
         if (elapsed := now - self.flow_since) >= SECOND:
             self.flow = (calls - self.flow_from) / elapsed
             self.flow_since, self.flow_from = now, calls
-        usual = self.proven if self.searching else self.set_rate
+        searching = self.searching
+        usual = self.proven if searching else self.set_rate
         if self.limit < usual:
             self.limit = min(usual, max(self.limit, self._recovered(now, usual)))
-        elif not self.searching:
+        elif not searching:
             self.limit = math.inf
         elif in_log >= _IN_USE * self.rate:
-            self._explore(now, min(seconds, SECOND), answers, mean)
+            self._explore(now, min(seconds, SECOND), trips)
 
     def on_answer(self, now: float) -> None:
         """Note that a call was answered."""
@@ -197,10 +201,10 @@ class Ceiling:
         since = now - self.cut_at - level
         return self.refused_at + steepness * since * since * since
 
-    def _explore(self, now: float, seconds: float, answers: int, mean: float) -> None:
+    def _explore(self, now: float, seconds: float, trips: RoundTrips) -> None:
         if self.starting:
-            if answers:
-                self.limit *= 2 ** (seconds / max(SECOND, 2 * mean))
+            if trips.answers:
+                self.limit *= 2 ** (seconds / max(SECOND, 2 * trips.mean))
             return
         self.limit += self.limit * self.gain / _PROBE_CALLS * seconds
         rate = self.rate
@@ -210,7 +214,7 @@ class Ceiling:
             self.reached_at = math.inf
         elif self.reached_at == math.inf:
             self.reached_at = now
-        elif now - self.reached_at > _PROBE_SECONDS + 2 * mean:
+        elif now - self.reached_at > _PROBE_SECONDS + 2 * trips.mean:
             self.proven, self.reached_at = rate, math.inf
             self.gain = min(_MOST_GAIN, self.gain * 2)
 

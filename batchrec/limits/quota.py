@@ -1,4 +1,4 @@
-"""How many calls an account has made, per service and Beijing day, and which services it has used up.
+"""Counts of an account's calls, per service and Beijing day, and the services that it has used up.
 
 One SQLite file in the state folder, shared by every process of the machine. A call is reserved before it leaves and
 settled when its reply is there. The counts survive a SIGKILL to the unit. They are not synced one by one, so a power
@@ -124,7 +124,7 @@ class Quota:
         return closure
 
     def closure(self, account: str, service: str) -> Closure | None:
-        """What the service said last, while it holds."""
+        """The closure that the service reported last, while it holds."""
         with _used(self._path):
             row = self._db.execute(
                 "SELECT code, until FROM closed WHERE account = ? AND service = ?", (account, service)

@@ -92,12 +92,13 @@ class RateController:
         if self.ceiling.answered_at == -math.inf:
             self.ceiling.answered_at = now
         self._grow(now)
-        room = math.ceil(self.rate - _ROUNDING)
-        window = room / self.rate
+        allowed = self.ceiling.rate
+        room = math.ceil(allowed - _ROUNDING)
+        window = room / allowed
         self._forget(now - window)
         arrived = sorted(self.calls.values())
         late = _LATE_TIMERS + _CATCH_UP * self.trips.mean_excess
-        apart, unanswered = SECOND / self.rate / _HURRY, self.trips.unanswered()
+        apart, unanswered = SECOND / allowed / _HURRY, self.trips.unanswered()
         permits: list[Permit] = []
         for place in range(len(arrived) - room, min(len(arrived) - room + many, len(arrived))):
             table = max(self.next_at, now - (late if now - self.next_at < _IDLE else 0.0), self.paused_until)
@@ -167,8 +168,7 @@ class RateController:
             self.pause = min(_PAUSE_MOST, self.pause * 2)
 
     def _grow(self, now: float) -> None:
-        trips = self.trips
-        self.ceiling.grow(now, self.number, len(self.calls), answers=trips.answers, mean=trips.mean)
+        self.ceiling.grow(now, self.number, len(self.calls), self.trips)
 
     def _forget(self, time: float) -> None:
         """Drop calls that arrived before a time, which bound nothing. A late one among the first keeps the next."""

@@ -1,15 +1,14 @@
-"""The pace of an account, shared by every process of the machine, and the turns that one job gets in it.
+"""The rates of accounts and services, shared by every process of the machine: one small SQLite file.
 
-One small SQLite file in the state folder. A call's turn is one transaction, or a share of one: above 200 calls/s turns
-are taken some at a time, so that a call costs the less the faster they leave. What a power cut takes from this file
-is only a second old, so nothing in it is synced.
+What a power cut takes from this file is only a second old, so nothing in it is synced.
 """
 
 import math
 import sqlite3
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -27,42 +26,41 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pace (account TEXT, service TEXT, boot TEXT NOT NULL, state BLOB NOT NULL,
     numbers BLOB NOT NULL, arrived BLOB NOT NULL, PRIMARY KEY (account, service));
 """
-_KEYS = {
-    "limit": "ceiling.limit",
-    "known": "ceiling.proven",
-    "starting": "ceiling.starting",
-    "gain": "ceiling.gain",
-    "reached_at": "ceiling.reached_at",
-    "refused_at": "ceiling.refused_at",
-    "limit_cut": "ceiling.limit_cut",
-    "steepness": "ceiling.steepness",
-    "changed_at": "ceiling.changed_at",
-    "cut_at": "ceiling.cut_at",
-    "cut": "ceiling.cut",
-    "answered_at": "ceiling.answered_at",
-    "most": "ceiling.set_rate",
-    "most_at": "ceiling.set_at",
-    "next_at": "next_at",
-    "paused_until": "paused_until",
-    "pause": "pause",
-    "slack": "trips.slack",
-    "doubt": "trips.doubt",
-    "number": "number",
-    "flow": "ceiling.flow",
-    "flow_since": "ceiling.flow_since",
-    "flow_from": "ceiling.flow_from",
+_CEILING = {
+    "limit": "limit",
+    "known": "proven",
+    "starting": "starting",
+    "gain": "gain",
+    "reached_at": "reached_at",
+    "refused_at": "refused_at",
+    "limit_cut": "limit_cut",
+    "steepness": "steepness",
+    "changed_at": "changed_at",
+    "cut_at": "cut_at",
+    "cut": "cut",
+    "answered_at": "answered_at",
+    "most": "set_rate",
+    "most_at": "set_at",
+    "flow": "flow",
+    "flow_since": "flow_since",
+    "flow_from": "flow_from",
 }
-"""The keys of a state on the disk, and where in a `RateController` their values are."""
-_VALUES = attrgetter(*_KEYS.values())
+_TRIPS = {"slack": "slack", "doubt": "doubt"}
+_TIMETABLE = {"next_at": "next_at", "paused_until": "paused_until", "pause": "pause", "number": "number"}
+_PERIOD = tuple(field.name for field in fields(Observed))
+"""The keys of a state on the disk, and the attributes of its parts that they hold."""
+_of_ceiling, _of_trips = attrgetter(*_CEILING.values()), attrgetter(*_TRIPS.values())
+_of_timetable, _of_period = attrgetter(*_TIMETABLE.values()), attrgetter(*_PERIOD)
+_KEYS = (*_CEILING, *_TRIPS, *_TIMETABLE)
 _UNBOUNDED = {1e12: math.inf, -1e12: -math.inf}
 """Numbers that JSON has, and that stand for infinity on the disk."""
 _INFINITE = {value: number for number, value in _UNBOUNDED.items()}
 
 
 class SharedRates:
-    """The paces of all accounts and services. Raises OutputFailed when the file cannot be used.
+    """The rates of all accounts and services. Raises OutputFailed when the file cannot be used.
 
-    Without a directory they are this process's alone.
+    Without a directory they are this process's own.
     """
 
     def __init__(self, directory: Path | None, boot: str | None = None) -> None:
@@ -84,7 +82,7 @@ class SharedRates:
 
     @contextmanager
     def transaction(self, account: str, service: str) -> Iterator[RateController]:
-        """The pace as all processes have left it; no other process touches it inside the block, which must not wait."""
+        """The rate as all processes have left it. No other process changes it inside the block, which must not wait."""
         key = account, service
         with self._used(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -128,38 +126,36 @@ class SharedRates:
             raise OutputFailed(f"{self._path}: cannot be used: {exc}") from exc
 
 
-def _stored(pace: RateController) -> bytes:
-    """The state without its log, as JSON under the keys of `_KEYS`, in the order of the format."""
-    numbers = [_INFINITE.get(value, value) for value in _VALUES(pace)]
-    stored: dict[str, Any] = dict(zip(_KEYS, numbers, strict=True))
-    stored["refusals"] = pace.ceiling.refusals
-    stored["now"], stored["before"] = _finite(pace.trips.recent), _finite(pace.trips.earlier)
+def _stored(rate: RateController) -> bytes:
+    """The state without its log, as JSON."""
+    ceiling, trips = rate.ceiling, rate.trips
+    values = _finite((*_of_ceiling(ceiling), *_of_trips(trips), *_of_timetable(rate)))
+    stored: dict[str, Any] = dict(zip(_KEYS, values, strict=True))
+    stored["refusals"] = ceiling.refusals
+    stored["now"] = dict(zip(_PERIOD, _finite(_of_period(trips.recent)), strict=True))
+    stored["before"] = dict(zip(_PERIOD, _finite(_of_period(trips.earlier)), strict=True))
     return orjson.dumps(stored)
+
+
+def _finite(values: Iterable[float]) -> list[float]:
+    number = _INFINITE.get
+    return [number(value, value) for value in values]
 
 
 def _restored(content: bytes, calls: dict[int, float]) -> RateController:
     """The opposite of `_stored`, with the log. Raises TypeError, KeyError and ValueError for another format's."""
     stored = orjson.loads(content)
-    parts: dict[str, dict[str, Any]] = {"ceiling": {}, "trips": {}, "": {}}
-    for key, path in _KEYS.items():
-        part, _, name = path.rpartition(".")
-        value = stored.pop(key)
-        parts[part][name] = _UNBOUNDED.get(value, value)
-    recent, earlier = (
-        Observed(**{name: _UNBOUNDED.get(value, value) for name, value in stored.pop(period).items()})
-        for period in ("now", "before")
+    recent, earlier = (Observed(**_unbounded(stored.pop(period))) for period in ("now", "before"))
+    refusals, stored = stored.pop("refusals"), _unbounded(stored)
+    ceiling, trips, timetable = (
+        {name: stored.pop(key) for key, name in part.items()} for part in (_CEILING, _TRIPS, _TIMETABLE)
     )
-    ceiling = Ceiling(**parts["ceiling"], refusals=stored.pop("refusals"))
     if stored:
         raise ValueError(f"unknown keys: {', '.join(stored)}")
-    return RateController(ceiling, RoundTrips(recent, earlier, **parts["trips"]), calls, **parts[""])
+    return RateController(
+        Ceiling(**ceiling, refusals=refusals), RoundTrips(recent, earlier, **trips), calls, **timetable
+    )
 
 
-def _finite(period: Observed) -> dict[str, float]:
-    return {
-        "since": _INFINITE.get(period.since, period.since),
-        "answers": period.answers,
-        "fastest": _INFINITE.get(period.fastest, period.fastest),
-        "slowest": period.slowest,
-        "total": period.total,
-    }
+def _unbounded(stored: dict[str, Any]) -> dict[str, Any]:
+    return {key: _UNBOUNDED.get(value, value) for key, value in stored.items()}

@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrec.limits.ceiling import Ceiling
+from batchrec.limits.round_trips import Observed, RoundTrips
 
 NOW = 1000.0
+TRIPS = RoundTrips(Observed(answers=100, total=10.0))
+"""A hundred answers within a tenth of a second each."""
 
 
 def a_ceiling(rate: float) -> Ceiling:
@@ -20,10 +23,10 @@ def a_ceiling(rate: float) -> Ceiling:
 
 
 def grow(ceiling: Ceiling, now: float, calls: int = 0) -> None:
-    """Let time pass, with the whole rate in use, answers within a tenth of a second."""
+    """Let time pass, with the whole rate in use."""
     ceiling.wish(now, ceiling.set_rate)
     ceiling.answered_at = now
-    ceiling.grow(now, calls, 10**6, answers=100, mean=0.1)
+    ceiling.grow(now, calls, 10**6, TRIPS)
 
 
 def test_a_set_rate_is_the_most() -> None:
@@ -112,7 +115,7 @@ def test_an_unused_rate_proves_nothing() -> None:
     """Where the log is half empty the search stands still."""
     ceiling = a_ceiling(math.inf)
     for second in range(1, 100):
-        ceiling.grow(NOW + second, second, 1, answers=second, mean=0.1)
+        ceiling.grow(NOW + second, second, 1, TRIPS)
     assert ceiling.rate == 2
 
 
