@@ -63,8 +63,7 @@ class QuotaKey(NamedTuple):
     day: str
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
+class Caps(NamedTuple):
     """Limits that a job sets for a service: calls per second (infinite: to be found), per Beijing day, and in all."""
 
     qps: float

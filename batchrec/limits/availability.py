@@ -36,7 +36,7 @@ class Policy(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Instructions for the gate: report an event to the keeper, log a text at a level, end the run with an error."""
+    """Instructions for the gate: an event to report, a level and text to log, an error that ends the run."""
 
     event: QuotaEvent | None = None
     log: tuple[int, str] | None = None
@@ -44,8 +44,9 @@ class Verdict(NamedTuple):
 
 
 class Availability:
-    """Whether calls of one service may leave. `last_closure` is the one that the service reported last, if it holds.
+    """Whether calls of one service may leave.
 
+    `last_closure` is the one that the service reported last, if it holds.
     Times are monotonic seconds (`now`), but Unix seconds (`unix`) where a closure's end is compared with them.
     """
 
@@ -71,9 +72,10 @@ class Availability:
 
     @property
     def probing(self) -> bool:
-        """Whether the next call is a probe: the first of a run, or the service is down, or was used up when last asked.
+        """Whether the next call is a probe.
 
-        Else all workers would try a key that is refused, or a job that is misconfigured, before the first is told so.
+        It is the first of a run, or the service is down or was used up when last asked. Else all
+        workers would try a key that is refused, or a job that is misconfigured, before the first is told so.
         """
         return not self.breaker.tried or self.breaker.down or self._last_closure is not None
 

@@ -1,7 +1,7 @@
-"""The rate that a service is believed to take: cut by a refusal (18), recovered by itself, searched for if not set.
+"""The rate that a service is believed to take: cuts, recovery, search.
 
-A refusal cuts the rate a little, once for all calls that were under way. It comes back along a cubic curve: soon near
-the rate that was refused, long about it, then faster and faster. Where no rate is set it is doubled every second until
+A refusal (18) cuts the rate a little, once for all calls that were under way. It comes back along a cubic curve: soon
+near the rate that was refused, long about it, then faster and faster. Where no rate is set it is doubled every second until
 the first refusal, and from then on tried again a little above the rate that is known to be taken.
 """
 
@@ -26,7 +26,10 @@ _LOWEST_AUTO = 0.5
 """Calls/s under which a searched rate is never cut."""
 
 _CUT = 0.005
-"""Share by which a refusal cuts the rate. A cut to 80 % at every refusal loses 10 to 15 % of the quota."""
+"""Share by which a refusal cuts the rate.
+
+A cut to 80 % at every refusal loses 10 to 15 % of the quota.
+"""
 _CUT_MOST = 0.05
 """The largest share: each cut that follows soon is twice the one before."""
 _CUT_IN_VAIN = 0.2
@@ -39,7 +42,10 @@ _IN_VAIN_AFTER = 1.0
 _STEEPEST = 2.5e-5
 """Steepness of the recovery, per second cubed and call/s: half a percent is made up for after 6 s."""
 _FLATTEST = 1.5e-6
-"""The least, after refusals at the same level: 15 s. A straight climb had 8 refusals in 1,000 beside another user."""
+"""The least, after refusals at the same level: 15 s.
+
+A straight climb had 8 refusals in 1,000 beside another user.
+"""
 _SAME_LEVEL = 0.1
 """Share of the rate within which two refusals are at the same level."""
 _FORGETTING_SECONDS = 600.0
@@ -158,7 +164,7 @@ class Ceiling:
         self.refusals = [*(time for time in self.refusals if time > sent - 2 * SECOND), sent]
 
     def already_cut(self, sent: float, mean: float) -> bool:
-        """Whether a call sent then had left before the last cut could be felt: all refusals of a round trip are one."""
+        """Whether a call sent then could not feel the last cut yet: all refusals of a round trip are one."""
         return sent <= self.cut_at + min(mean, SECOND)
 
     def lower(self, now: float, taken: int | None, mean: float) -> None:
@@ -184,7 +190,7 @@ class Ceiling:
         self.cut_at = self.changed_at = now
 
     def taken_of(self, calls: int, sent: float) -> int | None:
-        """Of `calls` that arrived in the second before one sent then, those taken; None unless many were refused."""
+        """Of `calls` in the second before one sent then, those taken; None unless many were refused."""
         if self.starting and self.searching:
             return calls
         refused = sum(time > sent - SECOND for time in self.refusals) - 1

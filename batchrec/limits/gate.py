@@ -1,4 +1,4 @@
-"""The gate before one service at one account: availability, rate, quota. A call leaves when all three let it."""
+"""The gate before one service at one account: a call leaves when availability, rate and quota let it."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ _LOOK_AT_THE_CLOCK = 30.0
 
 
 class GateClosed(Exception):
-    """No further call may leave through this gate in this run; `closure` or a missing permission is the reason."""
+    """No further call may leave in this run; `closure` or a missing permission is the reason."""
 
 
 _Booking = QuotaKey | Closure | None
@@ -104,7 +104,9 @@ class Gate:
         return self.closed and not self.opens
 
     async def enter(self, *, first: bool = False) -> Ticket:
-        """Wait until a call may leave, count it, and note that it leaves. `first` goes before everybody else who waits.
+        """Wait until a call may leave, count it, and note that it leaves.
+
+        `first` goes before everybody else who waits.
 
         Raises GateClosed, CredentialsRefused, ServiceUnavailable, and OutputFailed when the count cannot be kept.
         """
@@ -148,7 +150,10 @@ class Gate:
             self.limiter.forgo(permit)
 
     async def _place(self, permit: Permit) -> Permit | Closure:
-        """Take a place in flight. Returns the permit, or a later one where the wait took so long that it is stale."""
+        """Take a place in flight.
+
+        Returns the permit, or a later one where the wait took so long that it is stale.
+        """
         await self._slots.acquire()
         later: Permit | Closure = permit
         try:
@@ -265,7 +270,7 @@ class Gate:
             await asyncio.sleep(self.breaker.probe_delay(self._clock.rng))
 
     async def _until_room(self) -> None:
-        """Where the limit was reached while calls were in flight: wait until one has ended."""
+        """Wait until a call in flight has ended, if the limit was reached while there were some."""
         while self._full and self.in_flight:
             await self._next_settled()
             await self._until_open()

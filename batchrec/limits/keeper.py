@@ -1,4 +1,4 @@
-"""Rate and quota of one machine behind one face: two SQLite files in the state folder, shared by every process."""
+"""Rate and quota of one machine: two SQLite files in the state folder, shared by every process."""
 
 import asyncio
 import math
@@ -29,6 +29,8 @@ _SPREAD = 0.8
 """Share of `AHEAD` by which processes that wait are spread, or one might be the first each time."""
 _MOST_AHEAD = 1000
 """Calls by which the quota's bound on the disk is moved ahead at most: what a power cut may count too much."""
+_URGENT = frozenset({Throttled, Busy})
+"""Events that every process must know of at once."""
 
 
 class LocalKeeper:
@@ -78,7 +80,7 @@ class LocalKeeper:
                     self._quota.reopen(target.account, target.service)
                 case _:
                     self._noted[target].append(event)
-                    if isinstance(event, Throttled | Busy):
+                    if type(event) in _URGENT:
                         with self._transaction(target):
                             pass  # writes what is noted
         return self._allowances[target]

@@ -58,7 +58,10 @@ class Usage:
 
 
 class Quota:
-    """The counts of all accounts. `now` gives Unix seconds. Raises OutputFailed when the file cannot be written."""
+    """The counts of all accounts.
+
+    `now` gives Unix seconds. Raises OutputFailed when the file cannot be written.
+    """
 
     def __init__(self, directory: Path, now: Callable[[], float], boot: str | None = None) -> None:
         self._now = now
@@ -71,7 +74,10 @@ class Quota:
             opening.pop_all()
 
     def close(self) -> None:
-        """Let go of the file: what was counted needs no bound any more. Other processes move theirs ahead again."""
+        """Let go of the file: what was counted needs no bound any more.
+
+        Other processes move theirs ahead again.
+        """
         with suppress(OutputFailed), self._transaction():  # a bound that stays is on the safe side
             self._db.execute("DELETE FROM bounds")
         self._db.close()

@@ -1,6 +1,6 @@
-"""The times at which calls of an account may leave for a service. It decides; it has no clock and waits for nothing.
+"""The times at which calls of an account may leave for a service.
 
-Three things together keep to the limit and use it:
+It decides; it has no clock and waits for nothing. Three things together keep to the limit and use it:
 
 - The log: at most `rate` calls may have arrived within any second. A call keeps its place until it is certain that it
   arrived more than a second before the next one can: `sent + 1 s + excess` (`round_trips`). No jitter of the network
@@ -87,7 +87,7 @@ class RateController:
         self.pause = _PAUSE_FIRST
 
     def grant(self, now: float, rate: float, many: int = 1) -> tuple[list[Permit], float]:
-        """Permits for up to so many calls of a job that has set this rate; without any, from when on to ask again."""
+        """Permits for up to so many calls of a job that has set this rate, and when to ask again for more."""
         self.wish(now, rate)
         if self.ceiling.answered_at == -math.inf:
             self.ceiling.answered_at = now
@@ -144,14 +144,20 @@ class RateController:
             self.calls[number] = self.trips.latest_arrival(sent, now)
 
     def on_answer(self, number: int, sent: float, now: float) -> None:
-        """Learn from a call that was let through. A refusal comes back faster, and would be a wrong round trip."""
+        """Learn from a call that was let through.
+
+        A refusal comes back faster, and would be a wrong round trip.
+        """
         self.trips.on_answer(now - sent, now, self.number)
         self.ceiling.on_answer(now)
         self.pause = _PAUSE_FIRST
         self.replied(number, sent, now)
 
     def on_refused(self, number: int, sent: float, now: float) -> None:
-        """Slow down: a call sent then was one too many a second (18). All refusals of one round trip are one event."""
+        """Slow down: a call sent then was one too many a second (18).
+
+        All refusals of one round trip are one event.
+        """
         self.ceiling.on_refused(sent)
         if self.ceiling.already_cut(sent, self.trips.mean):
             return
@@ -171,6 +177,9 @@ class RateController:
         self.ceiling.grow(now, self.number, len(self.calls), self.trips)
 
     def _forget(self, time: float) -> None:
-        """Drop calls that arrived before a time, which bound nothing. A late one among the first keeps the next."""
+        """Drop calls that arrived before a time, which bound nothing.
+
+        A late one among the first keeps the next.
+        """
         while self.calls and self.calls[first := next(iter(self.calls))] <= time:
             del self.calls[first]

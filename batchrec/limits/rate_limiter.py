@@ -1,4 +1,4 @@
-"""The permits of one job: leased from the keeper some at a time, and used one by one when they are due."""
+"""The permits of one job, leased from the keeper some at a time and used when they are due."""
 
 import asyncio
 import math

@@ -51,7 +51,7 @@ class Observed:
 
 @dataclass(slots=True)
 class RoundTrips:
-    """Statistics of this period and the one before it, and the learnt slack. All in seconds, but `doubt` in answers."""
+    """Statistics of this period and the one before it, and the learnt slack, in seconds."""
 
     recent: Observed = field(default_factory=Observed)
     earlier: Observed = field(default_factory=Observed)
@@ -77,12 +77,12 @@ class RoundTrips:
 
     @property
     def mean_excess(self) -> float:
-        """How much longer than the shortest a round trip is in the mean."""
+        """The mean round trip less the shortest."""
         return max(0.0, self.mean - self.shortest)
 
     @property
     def most_excess(self) -> float:
-        """How much longer than the shortest the longest round trip was."""
+        """The longest round trip less the shortest."""
         return max(0.0, max(self.recent.slowest, self.earlier.slowest) - self.shortest)
 
     def on_answer(self, trip: float, now: float, calls: int) -> None:
@@ -110,7 +110,7 @@ class RoundTrips:
         return sent + self._respected(now - sent - self.shortest) + self._margin()
 
     def unanswered(self) -> float:
-        """Seconds that a call is taken to be on its way while it has no answer: as long as the slowest of late."""
+        """Seconds that a call without an answer is taken to be on its way: as long as the slowest of late."""
         if not self.answers:
             return _UNKNOWN_SECONDS
         margin = self._margin()

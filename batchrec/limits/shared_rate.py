@@ -82,7 +82,10 @@ class SharedRates:
 
     @contextmanager
     def transaction(self, account: str, service: str) -> Iterator[RateController]:
-        """The rate as all processes have left it. No other process changes it inside the block, which must not wait."""
+        """The rate as all processes have left it.
+
+        No other process changes it inside the block, which must not wait.
+        """
         key = account, service
         with self._used(), self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -90,19 +93,19 @@ class SharedRates:
             if version != self._version:  # another process has written since
                 self._cached.clear()
                 self._version = version
-            pace = self._cached.pop(key, None) or self._load(key)
-            yield pace
+            rate = self._cached.pop(key, None) or self._load(key)
+            yield rate
             self._db.execute(
                 "INSERT OR REPLACE INTO pace VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     *key,
                     self._boot,
-                    _stored(pace),
-                    array("q", pace.calls).tobytes(),
-                    array("d", pace.calls.values()).tobytes(),
+                    _stored(rate),
+                    array("q", rate.calls).tobytes(),
+                    array("d", rate.calls.values()).tobytes(),
                 ),
             )
-        self._cached[key] = pace
+        self._cached[key] = rate
 
     def _load(self, key: tuple[str, str]) -> RateController:
         row = self._db.execute(
@@ -111,12 +114,12 @@ class SharedRates:
         if row is None:
             return RateController()
         try:
-            pace = _restored(row[1], dict(zip(array("q", row[2]), array("d", row[3]), strict=True)))
+            rate = _restored(row[1], dict(zip(array("q", row[2]), array("d", row[3]), strict=True)))
         except (TypeError, KeyError, ValueError):  # another version of batchrec has written it
             return RateController()
         if row[0] != self._boot:
-            pace.forget_times()
-        return pace
+            rate.forget_times()
+        return rate
 
     @contextmanager
     def _used(self) -> Iterator[None]:
@@ -143,7 +146,10 @@ def _finite(values: Iterable[float]) -> list[float]:
 
 
 def _restored(content: bytes, calls: dict[int, float]) -> RateController:
-    """The opposite of `_stored`, with the log. Raises TypeError, KeyError and ValueError for another format's."""
+    """The opposite of `_stored`, with the log.
+
+    Raises TypeError, KeyError and ValueError for another format's.
+    """
     stored = orjson.loads(content)
     recent, earlier = (Observed(**_unbounded(stored.pop(period))) for period in ("now", "before"))
     refusals, stored = stored.pop("refusals"), _unbounded(stored)
