@@ -1,8 +1,8 @@
 """The rate that a service is believed to take: cuts, recovery, search.
 
 A refusal (18) cuts the rate a little, once for all calls that were under way. It comes back along a cubic curve: soon
-near the rate that was refused, long about it, then faster and faster. Where no rate is set it is doubled every second until
-the first refusal, and from then on tried again a little above the rate that is known to be taken.
+near the rate that was refused, long about it, then faster and faster. Where no rate is set it is doubled every second
+until the first refusal, and from then on tried again a little above the rate that is known to be taken.
 """
 
 import math
