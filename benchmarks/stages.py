@@ -25,7 +25,7 @@ Places = tuple[tuple[str, str], ...]
 OURS: dict[str, Places] = {
     "source: inputs listed, directory opened": (("batchrec.engine.assembly", "open_directory"),),
     "journal: claim": (("batchrec.journal.queue", "Queue.claim"), ("batchrec.journal.queue", "Queue.unfinished")),
-    "prepare: read": (("batchrec.images", "read"),),
+    "prepare: read": (("batchrec.sources.store", "FileStore.read"),),
     "prepare: hash": (("batchrec.images", "digest"),),
     "prepare: judge": (("batchrec.images", "as_it_is"), ("batchrec.images", "prepare")),
     "known answers: get": (

@@ -40,21 +40,21 @@ def inspect(job, tmp_path, name):
         (tmp_path / folder).mkdir(exist_ok=True)
     store = CountedStore(tmp_path)
     with closing(Journal(tmp_path / name)) as journal, closing(InspectionCache(tmp_path / "state")) as cache:
-        journal.claim_identity({"name": "x", "endpoint": "y"})
+        journal.opening.claim_identity({"name": "x", "endpoint": "y"})
         entries = [
             InputEntry(key, 0, 0, (path := tmp_path / key).stat().st_size, path.stat().st_mtime_ns)
             for key in ("good.jpg", "page.jpg")
         ]
         entries += [InputEntry("pipe", 0, 0, 0, 0, "is not a regular file"), InputEntry("gone.jpg", 0, 0, -1, 0)]
-        list(journal.take_inputs(entries))
+        list(journal.opening.take_inputs(entries))
         from batchrec.engine.resume import step_records
 
-        numbers = journal.take_steps(step_records(job))
-        journal.fill(numbers.values())
-        journal.begin_looking()
+        numbers = journal.opening.take_steps(step_records(job))
+        journal.queue.fill(numbers.values())
+        journal.survey.begin_looking()
         inspection = Inspection(job, store, cache)
         sizes = list(inspection.run(journal))
-        looked = list(journal.looked(next(iter(numbers.values())), ()))
+        looked = list(journal.survey.looked(next(iter(numbers.values())), ()))
     return inspection, store.keys, sizes, looked
 
 
