@@ -1,21 +1,14 @@
-"""Commands that look and print: plan, status, verify, quota, services, errors."""
+"""Commands that look and print: plan, status, verify, quota, services, errors.
+
+What only one of them needs is imported within its function: `batchrec errors` waits for no job file and no journal.
+"""
 
 from pathlib import Path
 
-from ..api.services import SERVICES
 from ..console.output import log_to_stderr, printing
 from ..console.progress import Style
 from ..console.text import say
-from ..engine.process import run_loop
-from ..engine.setup import is_held
-from ..errors import JobError
-from ..job.loading import load_job
-from ..job.spec import did_you_mean
 from . import tables
-from .plan import payer_known, plan
-from .quota import open_counts
-from .status import status
-from .verify import verify
 
 
 def show_plan_of(
@@ -29,6 +22,10 @@ def show_plan_of(
     json: bool,
 ) -> None:
     """Print the plan of a job file with the changes of `--set`, as a table or as JSON."""
+    from ..engine.process import run_loop
+    from ..job.loading import load_job
+    from .plan import payer_known, plan
+
     log_to_stderr(log_level)
     job = load_job(path, changes)
     if not payer_known(job):
@@ -40,6 +37,9 @@ def show_plan_of(
 
 def show_status_of(directory: Path, *, json: bool) -> None:
     """Print the status of an output directory, as a table or as JSON."""
+    from ..engine.setup import is_held
+    from .status import status
+
     found = status(directory, running=is_held(directory))
     with printing():
         (tables.show_json if json else tables.show_status)(found)
@@ -47,6 +47,10 @@ def show_status_of(directory: Path, *, json: bool) -> None:
 
 def show_findings_of(directory: Path) -> int:
     """Check an output directory and print the findings; returns the exit code, 1 where there are problems."""
+    from ..engine.setup import is_held
+    from .quota import open_counts
+    from .verify import verify
+
     with open_counts() as counts:
         findings = verify(directory, counts.counted, running=is_held(directory))
     with printing():
@@ -56,6 +60,8 @@ def show_findings_of(directory: Path) -> int:
 
 def show_counts() -> None:
     """Print what each account has used of its quota."""
+    from .quota import open_counts
+
     with open_counts() as counts, printing():
         tables.show_quota(counts.usage())
 
@@ -65,7 +71,12 @@ def show_catalogue(name: str | None) -> None:
 
     Raises JobError where there is no such service.
     """
+    from ..api.services import SERVICES
+    from ..errors import JobError
+
     if name is not None and name not in SERVICES:
+        from ..job.spec import did_you_mean
+
         hint = did_you_mean(name, SERVICES) or "there are:"
         raise JobError(f"{name!r} is not a service; {hint} {', '.join(SERVICES)}")
     with printing():
