@@ -260,13 +260,23 @@ def test_a_searched_rate_is_a_number_on_the_disk(tmp_path: Path) -> None:
         assert pace.ceiling.searching
 
 
-def test_what_another_version_wrote_is_nothing_known(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "state",
+    [
+        b'{"limit": 3, "tempo": 1, "now": {}, "before": {}}',
+        b'{"limit": 3, "now": null, "before": {}}',
+        b'{"limit": 3, "now": {}, "before": [1]}',
+        b"[]",
+        b"null",
+    ],
+)
+def test_what_another_version_wrote_is_nothing_known(tmp_path: Path, state: bytes) -> None:
     """A row that cannot be read is no reason to stop: the pace is learnt anew."""
     with closing(SharedRates(tmp_path)) as paces:
         with paces.transaction("me", "dish") as pace:
             pace.grant(1000.0, 10)
         with closing(sqlite3.connect(tmp_path / "pace.db")) as db, db:
-            db.execute("UPDATE pace SET state = ?", (b'{"limit": 3, "tempo": 1, "now": {}, "before": {}}',))
+            db.execute("UPDATE pace SET state = ?", (state,))
         with paces.transaction("me", "dish") as pace:
             assert (pace.rate, pace.calls) == (0, {})
 
