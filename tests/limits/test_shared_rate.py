@@ -260,6 +260,22 @@ def test_a_searched_rate_is_a_number_on_the_disk(tmp_path: Path) -> None:
         assert pace.ceiling.searching
 
 
+async def _leased_beside(folder: Path, rate: float) -> float:
+    """The rate of a job of 10 calls/s beside one that has set a much higher one in another process."""
+    time = asyncio.get_running_loop().time
+    with closing(SharedRates(folder)) as one, closing(SharedRates(folder)) as other:
+        await a_limiter(one, rate, "dish", time).acquire()
+        limiter = a_limiter(other, 10, "dish", time)
+        await limiter.acquire()
+        return limiter.rate
+
+
+@pytest.mark.parametrize("rate", [1e11, 1e12, 1e300])
+def test_no_set_rate_is_taken_for_a_search(tmp_path: Path, rate: float) -> None:
+    """Any positive number may be set, the one that stands for infinity on the disk among them."""
+    assert run(_leased_beside(tmp_path, rate)) == 10
+
+
 @pytest.mark.parametrize(
     "state",
     [
