@@ -19,7 +19,7 @@ from ..api.endpoint import EMBEDDED
 from ..api.services import SERVICES
 from ..console.progress import Snapshot, Style, shown
 from ..engine.resume import OpenReport, RunRequest, evaluate_conditions, listed, take_inputs, take_steps
-from ..engine.setup import by_service, caps_of, credentials_of, image_store, inputs_of, known_answers, payer
+from ..engine.setup import by_service, caps_of, credentials_of, image_store, inputs_of, payer, result_cache
 from ..errors import JobError, WrongEndpoint
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
 from ..job.spec import Job, Step
@@ -207,7 +207,7 @@ class _Counter:
     def _cache(self) -> AnswerCache | None:
         if not self._reuse or self._credentials is None:
             return None
-        return known_answers(self._job, self._state, self._credentials, self.now)
+        return result_cache(self._job, self._state, self._credentials, self.now)
 
     def _lanes(self) -> dict[str, str]:
         """By a step's name: what limits are counted for."""

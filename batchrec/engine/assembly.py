@@ -56,10 +56,10 @@ from .setup import (
     hold,
     image_store,
     inputs_of,
-    known_answers,
     open_provider,
     payer,
     rate_of,
+    result_cache,
 )
 
 _log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Options:
     every group that was committed to results.jsonl.
     """
 
-    wishes: RunRequest = field(default_factory=RunRequest)
+    request: RunRequest = field(default_factory=RunRequest)
     limit: int | None = None
     reuse: bool = True
     reuse_models: bool = False
@@ -113,21 +113,24 @@ class Environment:
 
 
 async def run(
-    job: Job, options: Options | None = None, environ: Mapping[str, str] | None = None, world: Environment | None = None
+    job: Job,
+    options: Options | None = None,
+    environ: Mapping[str, str] | None = None,
+    environment: Environment | None = None,
 ) -> Summary:
     """Run or resume a job; the summary's `exit_code` says how it ended. `environ` None: the process's.
 
     Raises JobError, DirectoryBusy, OutputFailed and Interrupted. Whatever else ends a run early is in the log and the
     summary, and the results until then are saved.
     """
-    options, world = options or Options(), world or Environment()
+    options, environment = options or Options(), environment or Environment()
     environ = os.environ if environ is None else environ
     started = time.monotonic()
     credentials = credentials_of(job, environ)
     if options.progress != "none":
         say(f"{job.name}: {destination(job, credentials)}")
     entries = inputs_of(job)
-    async with Run.opened(job, options, credentials, state_directory(environ), world) as this:
+    async with Run.opened(job, options, credentials, state_directory(environ), environment) as this:
         report = await this.open_directory(entries)
         horizon = this.horizon(report)
         if this.unfinished(report, horizon):
@@ -143,18 +146,19 @@ class _Parts:
     files: ResultFiles
     provider: Provider
     stopper: Stopper
-    known: AnswerCache | None
-    looks: InspectionCache
+    cache: AnswerCache | None
+    inspections: InspectionCache
 
 
 class Run:
     """One run of a job, in the order of its methods; `opened` holds the output directory."""
 
     def __init__(
-        self, job: Job, options: Options, credentials: Credentials, state: Path, world: Environment, parts: _Parts
+        self, job: Job, options: Options, credentials: Credentials, state: Path, environment: Environment, parts: _Parts
     ) -> None:
-        self._job, self._options, self._credentials, self._state, self._world = job, options, credentials, state, world
-        self._journal, self._files, self._known = parts.journal, parts.files, parts.known
+        self._job, self._options, self._credentials = job, options, credentials
+        self._state, self._environment = state, environment
+        self._journal, self._files, self._cache = parts.journal, parts.files, parts.cache
         self._parts, self._stopper = parts, parts.stopper
         self._rng = random.Random()
         self._engine: Engine | None = None
@@ -163,7 +167,7 @@ class Run:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, job: Job, options: Options, credentials: Credentials, state: Path, world: Environment
+        cls, job: Job, options: Options, credentials: Credentials, state: Path, environment: Environment
     ) -> AsyncIterator["Run"]:
         """Hold the output directory and open what a run works on.
 
@@ -177,12 +181,12 @@ class Run:
             journal = stack.enter_context(closing(Journal(job.directory)))
             provider = await stack.enter_async_context(open_provider(job))
             files = ResultFiles(job.directory, [OUTPUTS[name] for name in job.output.formats], {})
-            known = known_answers(job, state, credentials, world.now)
-            if known is not None:
-                stack.enter_context(closing(known))
-            looks = stack.enter_context(closing(InspectionCache(state)))
-            parts = _Parts(journal, files, provider, stopper, known, looks)
-            yield cls(job, options, credentials, state, world, parts)
+            cache = result_cache(job, state, credentials, environment.now)
+            if cache is not None:
+                stack.enter_context(closing(cache))
+            inspections = stack.enter_context(closing(InspectionCache(state)))
+            parts = _Parts(journal, files, provider, stopper, cache, inspections)
+            yield cls(job, options, credentials, state, environment, parts)
 
     async def open_directory(self, entries: Iterator[InputEntry | Ignored | Notice]) -> OpenReport:
         """List the inputs and bring the directory in order, in a thread; it may take minutes, so it is shown."""
@@ -194,11 +198,11 @@ class Run:
                     self._journal,
                     self._files,
                     entries,
-                    self._options.wishes,
+                    self._options.request,
                     self._stopper.came,
                     self._parts.provider.name,
-                    self._known,
-                    self._parts.looks,
+                    self._cache,
+                    self._parts.inspections,
                 )
         except OSError as exc:
             raise writing(self._job.directory, exc) from exc
@@ -218,19 +222,21 @@ class Run:
         job = self._job
         async with AsyncExitStack() as stack:
             endpoint = await stack.enter_async_context(self._parts.provider.reached())
-            transport = await stack.enter_async_context(self._world.connect(endpoint, job.limits.timeout, rate_of(job)))
+            transport = await stack.enter_async_context(
+                self._environment.connect(endpoint, job.limits.timeout, rate_of(job))
+            )
             account = self._account(endpoint, transport)
-            quota = stack.enter_context(closing(Quota(self._state, self._world.now)))
+            quota = stack.enter_context(closing(Quota(self._state, self._environment.now)))
             # An emulator in this process is nobody else's, and has a rate of its own.
-            paces = stack.enter_context(closing(SharedRates(None if job.account.endpoint == EMBEDDED else self._state)))
+            rates = stack.enter_context(closing(SharedRates(None if job.account.endpoint == EMBEDDED else self._state)))
             await stack.enter_async_context(self._files)
             steps = self._steps(report)
             backlog = Backlog(self._journal, tuple(steps), horizon)
             preparation = Preparation(image_store(job), backlog.wake)
-            duplicates = Duplicates(self._journal, self._files, steps, self._known, self._world.now)
+            duplicates = Duplicates(self._journal, self._files, steps, self._cache, self._environment.now)
             lanes = [
                 Lane(gate, {number: steps[number] for number in numbers}, backlog, preparation.take_place, *workers)
-                for gate, numbers, workers in self._gates(report, account, quota, paces)
+                for gate, numbers, workers in self._gates(report, account, quota, rates)
             ]
             engine = self._engine = Engine(
                 lanes,
@@ -239,7 +245,7 @@ class Run:
                 duplicates,
                 Recorder(self._journal, self._files, duplicates.remember, self._options.on_rows),
                 Client(endpoint, transport, time.perf_counter),
-                now=self._world.now,
+                now=self._environment.now,
                 rng=self._rng,
             )
             self._stopper.ask = engine.stop
@@ -276,8 +282,8 @@ class Run:
         )
         write_summary(directory, summary)
         journal.conclude(self._files.stamps())
-        if self._known is not None:
-            self._known.end_run(journal.note("run"))
+        if self._cache is not None:
+            self._cache.end_run(journal.note("run"))
         return summary
 
     def _account(self, endpoint: str, transport: Transport) -> TokenAccount | BearerAccount:
@@ -289,13 +295,13 @@ class Run:
             transport,
             cache=None if self._job.account.endpoint == EMBEDDED else self._state,
             patience=self._job.limits.patience,
-            now=self._world.now,
+            now=self._environment.now,
             time=asyncio.get_running_loop().time,
             rng=self._rng,
         )
 
     def _gates(
-        self, report: OpenReport, account: TokenAccount | BearerAccount, quota: Quota, paces: SharedRates
+        self, report: OpenReport, account: TokenAccount | BearerAccount, quota: Quota, rates: SharedRates
     ) -> Iterator[tuple[Gate, tuple[int, ...], tuple[int, int]]]:
         """Yield for each service: gate, numbers of its steps, workers of its lane (at first, at most).
 
@@ -304,8 +310,8 @@ class Run:
         job = self._job
         in_flight = job.limits.concurrency or MOST_WORKERS
         slots, most = asyncio.Semaphore(in_flight), min(MOST_WORKERS, in_flight + PREPARING)
-        clock = Clock(asyncio.get_running_loop().time, self._world.now, self._rng)
-        keeper = LocalKeeper(paces, quota, clock.time)
+        clock = Clock(asyncio.get_running_loop().time, self._environment.now, self._rng)
+        keeper = LocalKeeper(rates, quota, clock.time)
         for name, members in by_service(job).items():
             numbers = tuple(report.steps[step.name] for step in members)
             caps = caps_of(job, members)
@@ -336,7 +342,7 @@ class Run:
             self._job.limits.attempts,
             self._job.input.repair,
             follow,
-            None if self._known is None else self._known.cache_key(step.fingerprint, personal=service.personal),
+            None if self._cache is None else self._cache.cache_key(step.fingerprint, personal=service.personal),
             options.reuse and (options.reuse_models or not service.custom),
             self._job.input.strip,
         )

@@ -60,39 +60,39 @@ def open_directory(
     journal: Journal,
     files: ResultFiles,
     entries: Iterable[InputEntry | Ignored | Notice],
-    wishes: RunRequest,
+    request: RunRequest,
     stopped: Callable[[], bool],
     endpoint: str = "",
-    known: AnswerCache | None = None,
-    looks: InspectionCache | None = None,
+    cache: AnswerCache | None = None,
+    inspections: InspectionCache | None = None,
 ) -> OpenReport:
     """Bring journal and result files up to date with job file and inputs. Blocks: call it in a thread.
 
     Raises JobError, ResultsDamaged, OutputFailed, and Interrupted where `stopped`, which is called between inputs, says
     so. `endpoint`: the name of the provider of the results, where that is not the job's endpoint to the letter.
     """
-    opened = OpenReport()
+    report = OpenReport()
     journal.opening.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint})
     journal.put_note("base", _way(job.directory, job.base))
-    _recover(journal, files, opened, wishes, known)
-    take_inputs(job, journal, listed(entries, opened, stopped), opened, stopped)
-    if looks is not None:
-        _recall(job, journal, looks)
+    _recover(journal, files, report, request, cache)
+    take_inputs(job, journal, listed(entries, report, stopped), report, stopped)
+    if inspections is not None:
+        _recall(job, journal, inspections)
     # Not before the inputs are listed: a step that changed drops answers, and a wrong manifest must not cost them.
-    steps = opened.steps = take_steps(job, journal, opened, wishes)
-    if wishes.rebuild or journal.note("dirty"):
+    steps = report.steps = take_steps(job, journal, report, request)
+    if request.rebuild or journal.note("dirty"):
         lost = _rewrite(journal, files)
-        _tell(opened, lost, "asked again, since their rows are missing in results.jsonl")
+        _tell(report, lost, "asked again, since their rows are missing in results.jsonl")
     _catch_up(journal, files)
     journal.queue.fill(steps[step.name] for step in job.recognize if step.when is None)
     evaluate_conditions(job, journal, files, steps)
-    if wishes.retry:
-        _tell(opened, journal.queue.retry(steps.values(), wishes.retry_kinds), "asked again, since they have failed")
-    if known is not None:
-        _begin_run(journal, files, known)
+    if request.retry:
+        _tell(report, journal.queue.retry(steps.values(), request.retry_kinds), "asked again, since they have failed")
+    if cache is not None:
+        _begin_run(journal, files, cache)
     journal.sync()
     sync_directory(job.directory)
-    return opened
+    return report
 
 
 def _way(start: Path, end: Path) -> str:
@@ -104,7 +104,7 @@ def _way(start: Path, end: Path) -> str:
 
 
 def _recover(
-    journal: Journal, files: ResultFiles, opened: OpenReport, wishes: RunRequest, known: AnswerCache | None
+    journal: Journal, files: ResultFiles, report: OpenReport, request: RunRequest, cache: AnswerCache | None
 ) -> None:
     """Repair what a killed run left in the journal and in the files."""
     killed = not journal.calls.concluded
@@ -113,33 +113,33 @@ def _recover(
     files.trust(journal.note("stamps"))
     if not files.places:
         check_unaccounted(files.directory)
-    opened.outcome_unknown = journal.opening.recover()
-    opened.upper_bound = journal.calls.at_most
-    if not wishes.rebuild:
+    report.outcome_unknown = journal.opening.recover()
+    report.upper_bound = journal.calls.at_most
+    if not request.rebuild:
         files.check()
-        if killed and known is not None:
-            _hand_on(journal, files, known, opened)
+        if killed and cache is not None:
+            _hand_on(journal, files, cache, report)
 
 
-def _hand_on(journal: Journal, files: ResultFiles, known: AnswerCache, opened: OpenReport) -> None:
+def _hand_on(journal: Journal, files: ResultFiles, cache: AnswerCache, report: OpenReport) -> None:
     """Put the last group of results into the result cache, since a kill may have prevented that.
 
     Only rows that a run of this state folder wrote are taken: somebody may have prepared the others.
     """
     latest = journal.reader.latest(GROUP_MOST)
-    since = known.run_start(journal.note("run"), files.directory)
+    since = cache.run_start(journal.note("run"), files.directory)
     if latest and since is None:
-        opened.notices.append(
+        report.notices.append(
             f"{files.directory}: its last results are not put into the result cache: an earlier version wrote them, "
             "another machine, or a run before the directory or the state folder was moved"
         )
     if since is None:
         return
     rows = [(asked, files.read(start, length)) for asked, start, length in latest if start >= since]
-    known.put(
+    cache.put(
         [
             (
-                known.cache_key(asked, personal=SERVICES[row["service"]].personal),
+                cache.cache_key(asked, personal=SERVICES[row["service"]].personal),
                 bytes.fromhex(row["sha256"]),
                 row["answered_at"],
                 dumps(row),
@@ -150,15 +150,15 @@ def _hand_on(journal: Journal, files: ResultFiles, known: AnswerCache, opened: O
     )
 
 
-def _begin_run(journal: Journal, files: ResultFiles, known: AnswerCache) -> None:
+def _begin_run(journal: Journal, files: ResultFiles, cache: AnswerCache) -> None:
     """Note the id of this run in journal and state folder, in place of that of the last run."""
     last = journal.note("run")
-    journal.put_note("run", known.begin_run(files.directory, files.places[files.results.name][0]))
-    known.end_run(last)
+    journal.put_note("run", cache.begin_run(files.directory, files.places[files.results.name][0]))
+    cache.end_run(last)
 
 
 def take_inputs(
-    job: Job, journal: Journal, found: Iterable[InputEntry], opened: OpenReport, stopped: Callable[[], bool]
+    job: Job, journal: Journal, found: Iterable[InputEntry], report: OpenReport, stopped: Callable[[], bool]
 ) -> None:
     """Make these the journal's inputs; results of files whose bytes have changed are dropped."""
     dropped, store = 0, image_store(job)
@@ -166,32 +166,32 @@ def take_inputs(
         _heed(stopped)
         if (same := _same(store, change)) is not None:
             dropped += journal.opening.touch(change, same=same)
-    _tell(opened, dropped, "dropped and asked again, since their files have changed")
+    _tell(report, dropped, "dropped and asked again, since their files have changed")
 
 
-def _recall(job: Job, journal: Journal, looks: InspectionCache) -> None:
+def _recall(job: Job, journal: Journal, inspections: InspectionCache) -> None:
     """Note the digests of files that `plan` has read, so that they need not be read to be known."""
-    if looks.empty:
+    if inspections.empty:
         return
     store = image_store(job)
     for batch in journal.opening.undigested():
-        seen = {image: looks.get(of_file(store.locate(key), size, time)) for image, key, size, time in batch}
+        seen = {image: inspections.get(of_file(store.locate(key), size, time)) for image, key, size, time in batch}
         journal.opening.note_digests({image: sha256 for image, sha256 in seen.items() if sha256 is not None})
 
 
-def take_steps(job: Job, journal: Journal, opened: OpenReport, wishes: RunRequest) -> dict[str, int]:
+def take_steps(job: Job, journal: Journal, report: OpenReport, request: RunRequest) -> dict[str, int]:
     """Make the job's steps the journal's; results of steps with other requests now are dropped."""
     records = step_records(job)
     for name, dropped in journal.opening.outdated(records).items():
         _tell(
-            opened, dropped, f"dropped and asked again, since step {name!r} has another service, model or options now"
+            report, dropped, f"dropped and asked again, since step {name!r} has another service, model or options now"
         )
-    return journal.opening.take_steps(records, evaluate_all=wishes.rebuild)
+    return journal.opening.take_steps(records, evaluate_all=request.rebuild)
 
 
-def _tell(opened: OpenReport, count: int, what: str) -> None:
+def _tell(report: OpenReport, count: int, what: str) -> None:
     if count:
-        opened.again.append(f"{what}: {count:,}")
+        report.again.append(f"{what}: {count:,}")
 
 
 def step_records(job: Job) -> list[StepRecord]:
@@ -212,7 +212,7 @@ def step_records(job: Job) -> list[StepRecord]:
 
 
 def listed(
-    entries: Iterable[InputEntry | Ignored | Notice], opened: OpenReport, stopped: Callable[[], bool]
+    entries: Iterable[InputEntry | Ignored | Notice], report: OpenReport, stopped: Callable[[], bool]
 ) -> Iterator[InputEntry]:
     """Yield the inputs; what is ignored is counted in the report, notices are added to it."""
     for entry in entries:
@@ -220,9 +220,9 @@ def listed(
             case InputEntry():
                 yield entry
             case Ignored():
-                opened.ignored += 1
+                report.ignored += 1
             case Notice():
-                opened.notices.append(entry.text)
+                report.notices.append(entry.text)
         _heed(stopped)
 
 

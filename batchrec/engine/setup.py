@@ -36,8 +36,8 @@ class Provider:
     reached: Callable[[], AbstractAsyncContextManager[str]]
 
 
-def known_answers(job: Job, state: Path, credentials: Credentials, now: Callable[[], float]) -> AnswerCache | None:
-    """Answers of earlier jobs. What the embedded emulator says costs nothing, and is not kept."""
+def result_cache(job: Job, state: Path, credentials: Credentials, now: Callable[[], float]) -> AnswerCache | None:
+    """Open the result cache; None for the embedded endpoint, whose results cost nothing."""
     endpoint = job.account.endpoint
     return None if endpoint == EMBEDDED else AnswerCache(state, endpoint, credentials.identity, now)
 
