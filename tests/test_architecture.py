@@ -120,7 +120,7 @@ def test_imports_point_down_the_house() -> None:
 
 
 def test_the_foundation_knows_nothing_of_ours() -> None:
-    """model, errors and the package itself import nothing of ours; interfaces the values alone."""
+    """values, errors and the package itself import nothing of ours; interfaces the values alone."""
     assert {(a, b) for a, b in OURS if a in ("values", "errors", "__init__")} == set()
     assert {b for a, b in OURS if a == "interfaces"} == {"values"}
 

@@ -638,3 +638,10 @@ def test_design_has_every_room():
 def test_changelog_has_this_version():
     """The changelog speaks of the version that this is."""
     assert f"[{batchrec.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_changelog_says_nothing_twice():
+    """A merge that keeps the lines of both sides can leave an older list behind the new one."""
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    starts = [line.strip()[:40] for line in lines if len(line) >= 40]
+    assert sorted({start for start in starts if starts.count(start) > 1}) == []

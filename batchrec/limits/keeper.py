@@ -29,6 +29,8 @@ _SPREAD = 0.8
 """Share of `AHEAD` by which processes that wait are spread, or one might be the first each time."""
 _MOST_AHEAD = 1000
 """Calls by which the quota's bound on the disk is moved ahead at most: what a power cut may count too much."""
+_HIGHEST_RATE = 1e9
+"""Calls/s that a set rate stands for at most: the 1e12 that stands for a search on the disk must be none."""
 _URGENT = frozenset({Throttled, Busy})
 """Events that every process must know of at once."""
 
@@ -97,4 +99,5 @@ class LocalKeeper:
 
 
 def _set_rate(target: Target) -> float:
-    return max(target.caps.qps, LOWEST_RATE)
+    qps = target.caps.qps
+    return qps if qps == math.inf else min(max(qps, LOWEST_RATE), _HIGHEST_RATE)

@@ -115,7 +115,7 @@ class SharedRates:
             return RateController()
         try:
             rate = _restored(row[1], dict(zip(array("q", row[2]), array("d", row[3]), strict=True)))
-        except (TypeError, KeyError, ValueError):  # another version of batchrec has written it
+        except (TypeError, KeyError, ValueError, AttributeError):  # another version of batchrec has written it
             return RateController()
         if row[0] != self._boot:
             rate.forget_times()
@@ -148,7 +148,7 @@ def _finite(values: Iterable[float]) -> list[float]:
 def _restored(content: bytes, calls: dict[int, float]) -> RateController:
     """The opposite of `_stored`, with the log.
 
-    Raises TypeError, KeyError and ValueError for another format's.
+    Raises TypeError, KeyError, ValueError and AttributeError for another format's.
     """
     stored = orjson.loads(content)
     recent, earlier = (Observed(**_unbounded(stored.pop(period))) for period in ("now", "before"))

@@ -260,13 +260,39 @@ def test_a_searched_rate_is_a_number_on_the_disk(tmp_path: Path) -> None:
         assert pace.ceiling.searching
 
 
-def test_what_another_version_wrote_is_nothing_known(tmp_path: Path) -> None:
+async def _leased_beside(folder: Path, rate: float) -> float:
+    """The rate of a job of 10 calls/s beside one that has set a much higher one in another process."""
+    time = asyncio.get_running_loop().time
+    with closing(SharedRates(folder)) as one, closing(SharedRates(folder)) as other:
+        await a_limiter(one, rate, "dish", time).acquire()
+        limiter = a_limiter(other, 10, "dish", time)
+        await limiter.acquire()
+        return limiter.rate
+
+
+@pytest.mark.parametrize("rate", [1e11, 1e12, 1e300])
+def test_no_set_rate_is_taken_for_a_search(tmp_path: Path, rate: float) -> None:
+    """Any positive number may be set, the one that stands for infinity on the disk among them."""
+    assert run(_leased_beside(tmp_path, rate)) == 10
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        b'{"limit": 3, "tempo": 1, "now": {}, "before": {}}',
+        b'{"limit": 3, "now": null, "before": {}}',
+        b'{"limit": 3, "now": {}, "before": [1]}',
+        b"[]",
+        b"null",
+    ],
+)
+def test_what_another_version_wrote_is_nothing_known(tmp_path: Path, state: bytes) -> None:
     """A row that cannot be read is no reason to stop: the pace is learnt anew."""
     with closing(SharedRates(tmp_path)) as paces:
         with paces.transaction("me", "dish") as pace:
             pace.grant(1000.0, 10)
         with closing(sqlite3.connect(tmp_path / "pace.db")) as db, db:
-            db.execute("UPDATE pace SET state = ?", (b'{"limit": 3, "tempo": 1, "now": {}, "before": {}}',))
+            db.execute("UPDATE pace SET state = ?", (state,))
         with paces.transaction("me", "dish") as pace:
             assert (pace.rate, pace.calls) == (0, {})
 
