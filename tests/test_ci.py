@@ -63,6 +63,17 @@ def test_uncommitted_changes_fail_in_ci(clone):
     assert "== " not in said
 
 
+def test_python_names_the_interpreter(clone, tmp_path):
+    """What it names takes the place of python3; one that is not there is named."""
+    code, said = ci_run(clone, PYTHON="python9")
+    assert (code, "python9 is missing: Python 3.11 or newer" in said) == (1, True)
+    old = tmp_path / "old python"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.0\nexit 1\n')
+    old.chmod(0o755)
+    code, said = ci_run(clone, PYTHON=str(old))
+    assert (code, "Python 3.9.0 is too old" in said) == (1, True)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="for a POSIX shell")
 def test_missing_debian_packages_are_named(clone, tmp_path):
     """All of them, with the command to run, before any test, where only root could install them."""

@@ -1,6 +1,6 @@
 """Outputs: a module for each format, `files` that writes them all, and the summary.
 
-A new format is a file and a row.
+A new format is a file, a row here, and its file's name in `state.output_directory.OUTPUT_FILES`.
 """
 
 from ..interfaces import Output
@@ -8,9 +8,6 @@ from .csv import CsvOutput
 from .jsonl import JsonlOutput
 
 OUTPUTS: dict[str, Output] = {"jsonl": JsonlOutput(), "csv": CsvOutput()}
-"""Formats by the name that `output.formats` uses.
-
-Their files are listed in `state.output_directory.OUTPUT_FILES`.
-"""
+"""Formats by the name that `output.formats` uses."""
 
 __all__ = ["OUTPUTS", "CsvOutput", "JsonlOutput"]
