@@ -57,7 +57,7 @@ class Connector(aiohttp.TCPConnector):
 def proxy_for(endpoint: str) -> str | None:
     """The proxy that HTTPS_PROXY and NO_PROXY name for an endpoint.
 
-    Plain http is for loopback: never proxied.
+    Plain http is for loopback, and never proxied.
 
     Raises JobError where it is no proxy that can be used: going past it might be what its owner wants to prevent.
     """

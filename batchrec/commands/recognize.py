@@ -51,9 +51,9 @@ async def recognize(
     reuse: bool = True,
     signals: bool = False,
 ) -> AsyncIterator[Row]:
-    """Recognize files, folders or globs: the rows of results.jsonl, as they are answered.
+    """Recognize files, folders or globs; yields rows as in results.jsonl, as they are answered.
 
-    `reuse`: known answers too.
+    `reuse`: take cached results of earlier jobs too.
 
     `endpoint` None: BATCHREC_ENDPOINT, else the service itself. A `profile` of credentials.toml is sent to its own
     endpoint only.

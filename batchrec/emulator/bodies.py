@@ -46,9 +46,8 @@ def easydl(raw: bytes) -> Fields | int:
 def _unquote_base64(value: bytes) -> bytes:
     """Decode as `unquote_to_bytes` does, several times faster for an image.
 
-    Quoted-printable is percent-encoding with another
-    sign, and the standard library decodes it in C. Where the two differ (bare `=` and line ends; malformed escapes,
-    which the length betrays) the slow way decides.
+    Quoted-printable is percent-encoding with another sign, and the standard library decodes it in C. Where the two
+    differ (bare `=` and line ends; malformed escapes, which the length betrays) the slow way decides.
 
     An unescaped `+` is a space in a form, which is how careless clients break their pictures.
     """

@@ -46,7 +46,7 @@ _KEPT_BYTES = 8 * 1024 * 1024
 
 
 def repair_picture(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
-    """The picture decoded, made plain, encoded and shrunk until it fits, or why it cannot.
+    """Decode a picture, make it plain, encode and shrink it until it fits; or return the failure.
 
     Raises where it is torn.
 

@@ -55,9 +55,9 @@ def _jpeg(data: bytes, exif: bytes) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each segment up to the end of the picture: its marker, and its bytes with that.
+    """Each segment up to the end of the picture: its marker, and all its bytes.
 
-    A scan with its coded pixels.
+    The coded pixels of a scan belong to its segment.
     """
     at = len(_SOI)
     while (found := _MARKER.search(data, at)) is not None:

@@ -74,8 +74,8 @@ class Availability:
     def probing(self) -> bool:
         """Whether the next call is a probe.
 
-        It is the first of a run, or the service is down or was used up when last asked. Else all
-        workers would try a key that is refused, or a job that is misconfigured, before the first is told so.
+        It is the first of a run, or the service is down or was used up when last asked. Else all workers would try a
+        key that is refused, or a job that is misconfigured, before the first is told so.
         """
         return not self.breaker.tried or self.breaker.down or self._last_closure is not None
 

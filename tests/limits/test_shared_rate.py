@@ -1,4 +1,4 @@
-"""Turns in a shared pace: one limit for every pacer of the state folder, in virtual time, over a real file."""
+"""Permits of a shared rate: one limit for every limiter of the state folder, in virtual time, over a real file."""
 
 import asyncio
 import math
@@ -32,7 +32,7 @@ def paces(tmp_path: Path) -> Iterator[SharedRates]:
         yield opened
 
 
-def a_pacer(paces: SharedRates, rate: float, service: str = "dish") -> RateLimiter:
+def limiter_of(paces: SharedRates, rate: float, service: str = "dish") -> RateLimiter:
     return a_limiter(paces, rate, service, asyncio.get_running_loop().time)
 
 
@@ -45,15 +45,15 @@ def a_limiter(paces: SharedRates, rate: float, service: str, clock: Callable[[],
     return RateLimiter(keeper, target, allowance, clock)
 
 
-async def departures(pacer: RateLimiter, seconds: float) -> list[float]:
+async def departures(limiter: RateLimiter, seconds: float) -> list[float]:
     """When calls leave that are always ready, and are answered after a tenth of a second."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     times = []
     while loop.time() < end:
-        slot = await pacer.acquire()
+        slot = await limiter.acquire()
         times.append(loop.time())
-        loop.call_later(TRIP, pacer.on_answer, slot, loop.time())
+        loop.call_later(TRIP, limiter.on_answer, slot, loop.time())
     return times
 
 
@@ -64,7 +64,7 @@ def test_whole_rate_is_used(tmp_path: Path, rate: int) -> None:
     with closing(SharedRates(tmp_path)) as paces:
 
         async def leave() -> list[float]:
-            return await departures(a_pacer(paces, rate), seconds)
+            return await departures(limiter_of(paces, rate), seconds)
 
         times = run(leave(), late=lambda: 0.0007)
     assert len(times) >= 0.985 * rate * seconds
@@ -72,12 +72,12 @@ def test_whole_rate_is_used(tmp_path: Path, rate: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [2, 50, 300])
-def test_two_pacers_share_one_rate(tmp_path: Path, rate: int) -> None:
+def test_two_limiters_share_one_rate(tmp_path: Path, rate: int) -> None:
     """As two processes do, each with a connection of its own: together they leave at the rate, and both get on."""
     with closing(SharedRates(tmp_path)) as one, closing(SharedRates(tmp_path)) as other:
 
         async def leave() -> list[list[float]]:
-            return await asyncio.gather(*(departures(a_pacer(paces, rate), 10) for paces in (one, other)))
+            return await asyncio.gather(*(departures(limiter_of(paces, rate), 10) for paces in (one, other)))
 
         first, second = run(leave())
     assert len(first) + len(second) == pytest.approx(10 * rate, rel=0.03, abs=2)
@@ -90,7 +90,7 @@ def test_a_job_keeps_to_its_own_lower_rate(tmp_path: Path) -> None:
     with closing(SharedRates(tmp_path)) as one, closing(SharedRates(tmp_path)) as other:
 
         async def leave() -> list[list[float]]:
-            return await asyncio.gather(departures(a_pacer(one, 5), 20), departures(a_pacer(other, 20), 20))
+            return await asyncio.gather(departures(limiter_of(one, 5), 20), departures(limiter_of(other, 20), 20))
 
         slow, fast = run(leave())
     # It competes for each place with the other job, by chance: of 100 it gets 99, give or take 1.3, in the mean.
@@ -101,7 +101,7 @@ def test_a_job_keeps_to_its_own_lower_rate(tmp_path: Path) -> None:
 
 @virtual
 async def _told_to_all(paces: SharedRates, other: SharedRates) -> None:
-    refused, reader = a_pacer(paces, 100), a_pacer(other, 100)
+    refused, reader = limiter_of(paces, 100), limiter_of(other, 100)
     slot = await refused.acquire()
     refused.on_refused(slot, asyncio.get_running_loop().time())
     assert refused.rate == pytest.approx(99.5)
@@ -117,7 +117,7 @@ def test_a_refusal_is_known_to_every_process_at_once(tmp_path: Path, paces: Shar
 
 @virtual
 async def _services(paces: SharedRates) -> None:
-    dish, logo = a_pacer(paces, 1), a_pacer(paces, 1, "logo")
+    dish, logo = limiter_of(paces, 1), limiter_of(paces, 1, "logo")
     loop = asyncio.get_running_loop()
     before = loop.time()
     await dish.acquire()
@@ -133,25 +133,25 @@ def test_services_have_paces_of_their_own(paces: SharedRates) -> None:
 @virtual
 async def _late(paces: SharedRates) -> None:
     loop = asyncio.get_running_loop()
-    pacer = a_pacer(paces, 10)
-    slot = await pacer.acquire()
-    assert not pacer.stale(slot)
+    limiter = limiter_of(paces, 10)
+    slot = await limiter.acquire()
+    assert not limiter.stale(slot)
     await asyncio.sleep(1)
-    assert pacer.stale(slot)
-    waiting = asyncio.ensure_future(_turns(pacer, 40))
+    assert limiter.stale(slot)
+    waiting = asyncio.ensure_future(_turns(limiter, 40))
     await asyncio.sleep(2.05)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     begun = loop.time()
-    slot = await pacer.acquire()
+    slot = await limiter.acquire()
     assert loop.time() - begun < 0.3
 
 
-async def _turns(pacer: RateLimiter, count: int) -> None:
+async def _turns(limiter: RateLimiter, count: int) -> None:
     loop = asyncio.get_running_loop()
     for _ in range(count):
-        slot = await pacer.acquire()
-        loop.call_later(TRIP, pacer.on_answer, slot, loop.time())
+        slot = await limiter.acquire()
+        loop.call_later(TRIP, limiter.on_answer, slot, loop.time())
 
 
 def test_who_stops_waiting_leaves_no_hole(paces: SharedRates) -> None:
@@ -163,20 +163,20 @@ def test_what_was_found_outlives_the_process_and_the_boot(tmp_path: Path) -> Non
     """The next run begins at the rate that the last one found, also after the machine was started anew."""
 
     async def search(paces: SharedRates, seconds: float) -> float:
-        pacer = a_pacer(paces, math.inf)
+        limiter = limiter_of(paces, math.inf)
         loop = asyncio.get_running_loop()
         recent: list[float] = []
         end = loop.time() + seconds
         while loop.time() < end:
-            slot = await pacer.acquire()
+            slot = await limiter.acquire()
             now = loop.time()
             recent = [moment for moment in recent if now - moment < 1]
             if len(recent) < 20:
                 recent.append(now)
-                loop.call_later(TRIP, pacer.on_answer, slot, now)
+                loop.call_later(TRIP, limiter.on_answer, slot, now)
             else:
-                loop.call_later(0.01, pacer.on_refused, slot, now)
-        return pacer.rate
+                loop.call_later(0.01, limiter.on_refused, slot, now)
+        return limiter.rate
 
     with closing(SharedRates(tmp_path, boot="one")) as paces:
         assert run(search(paces, 30)) == pytest.approx(20, abs=1)
@@ -189,9 +189,9 @@ def test_times_of_an_earlier_boot_mean_nothing(tmp_path: Path) -> None:
 
     async def turn(paces: SharedRates) -> float:
         loop = asyncio.get_running_loop()
-        pacer, begun = a_pacer(paces, 1), loop.time()
-        slot = await pacer.acquire()
-        pacer.hold(slot, begun + 10**6)
+        limiter, begun = limiter_of(paces, 1), loop.time()
+        slot = await limiter.acquire()
+        limiter.hold(slot, begun + 10**6)
         return loop.time() - begun
 
     for boot in ("one", "another"):
@@ -310,8 +310,8 @@ def test_real_clocks_work_too(paces: SharedRates) -> None:
     """Twenty turns at 100 calls/s on an ordinary event loop take a fifth of a second."""
 
     async def leave() -> list[Permit]:
-        pacer = a_limiter(paces, 100, "dish", time.monotonic)
-        return [await pacer.acquire() for _ in range(21)]
+        limiter = a_limiter(paces, 100, "dish", time.monotonic)
+        return [await limiter.acquire() for _ in range(21)]
 
     begun = time.monotonic()
     slots = asyncio.run(leave())

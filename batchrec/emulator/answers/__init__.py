@@ -42,10 +42,7 @@ class Guess:
 
 
 class Undecodable(Exception):
-    """Raised by answers that look: what the picture's header promises is not there.
-
-    The service says 216201.
-    """
+    """A picture whose content is not what its header promises; the service answers with error code 216201."""
 
 
 class Answers(Protocol):

@@ -43,7 +43,7 @@ def _enlarged(activation: Array) -> Array:
 def _connected(mask: Array, start: int) -> Array:
     """The cells of the mask that hang together with the start by their sides.
 
-    The start itself in any case.
+    The start is one of them, whatever the mask says.
     """
     found = np.zeros_like(mask)
     found.flat[start] = mask.flat[start] = True
