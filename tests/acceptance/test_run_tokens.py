@@ -183,13 +183,13 @@ def test_77_a_bearer_key_that_is_refused_makes_one_call(place: Place, emulator: 
 
 def test_77_a_key_that_is_refused_later_stops_the_calls_that_have_not_left(place: Place, emulator: Emulator) -> None:
     """14 in the middle of a run: no call leaves after it, and what was answered is saved."""
-    crowd(place, 250, qps=200)
+    crowd(place, 600, qps=200)
     emulator.configure(latency=0.3)
     emulator.plan = plan({"kind": "code", "code": 14, "from": 101})
     done = place.run()
     outcomes = emulator.counters.outcomes["advanced_general"]
     assert (done.code, len(place.rows()), outcomes["ok"]) == (77, 100, 100)
-    assert outcomes["14"] <= 100
+    assert outcomes["14"] <= 256  # as many as may be in flight on a busy machine; 500 if nothing stopped them
     assert calls_of(emulator) == 101 + outcomes["14"]
 
 
