@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import selectors
+import sys
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, ParamSpec, TypeVarTuple, Unpack
@@ -41,6 +42,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._in_threads.add(future)
         future.add_done_callback(self._in_threads.discard)
         return future
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 (as asyncio has it)
+        """As every loop does it, without a limit: the 300 s of Python 3.12 and newer would pass at once."""
+        if sys.version_info >= (3, 12):
+            await super().shutdown_default_executor(None)
+        else:
+            await super().shutdown_default_executor()
 
     def _turn(self, seconds: float) -> None:
         # Time must pass in every turn, or a limiter whose timer rings a rounding error too early re-arms for ever.
