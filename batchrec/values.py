@@ -239,6 +239,19 @@ class Prepared(NamedTuple):
     scale_y: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """Treatment of a job's images before they are sent, as its `[input]` table says.
+
+    `repair`: convert, shrink and re-encode what the service would refuse; otherwise it is refused without a call.
+    `upright`: turn the pixels as the orientation says. `strip`: remove metadata.
+    """
+
+    repair: bool = True
+    upright: bool = True
+    strip: bool = False
+
+
 class InputEntry(NamedTuple):
     """One input as a source names it.
 

@@ -71,7 +71,7 @@ class Inspection:
         data = image.problem or self._store.read(image.key)
         if isinstance(data, Failure | str):
             return None, []
-        words = [images.foresee(data, way.limits, repair=way.repair, upright=way.upright) for way in self.ways]
+        words = [images.foresee(data, way.limits, way.treatment) for way in self.ways]
         return images.digest(data), words
 
     def _file_key(self, image: Pending) -> Key:
@@ -80,8 +80,7 @@ class Inspection:
 
 def way_of(job: Job, step: Step) -> Way:
     """Way of preparation of a step: two steps with the same way share their verdicts."""
-    service = SERVICES[step.service]
-    return Way(service.limits, job.input.repair, service.reading.boxes)
+    return Way(SERVICES[step.service].limits, job.treatment(step))
 
 
 def accepted(word: str) -> bool:

@@ -119,15 +119,15 @@ class Preparation:
 
         Returns SET_ASIDE where the image has to be decoded and no place is free.
         """
-        limits, upright = step.asked.service.limits, step.asked.service.reading.boxes
-        as_it_is = partial(images.as_it_is, data, limits, upright=upright, strip=step.strip)
+        limits, treatment = step.asked.service.limits, step.treatment
+        as_it_is = partial(images.as_it_is, data, limits, treatment)
         look = partial(_encoded, step.request, as_it_is)
         usual = look() if len(data) <= _INLINE_BYTES else await self._in_thread(self._readers, look)
         if usual is not None:
             return usual
         if not self.take_place(task):
             return Postponed.SET_ASIDE
-        repair = partial(images.prepare, data, limits, repair=step.repair, upright=upright, strip=step.strip)
+        repair = partial(images.prepare, data, limits, treatment)
         return await self._in_thread(self._decoders, _encoded, step.request, repair)
 
     async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[..., _T], *arguments: object) -> _T:

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from PIL import Image
 
-from ..values import Failure, ImageLimits, Prepared
+from ..values import Failure, ImageLimits, Prepared, Treatment
 from .judge import (
     MAX_DECODED_PIXELS,
     Picture,
@@ -87,34 +87,31 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def prepare(
-    data: bytes, limits: ImageLimits, *, repair: bool, upright: bool, strip: bool = False
-) -> Prepared | Failure:
+def prepare(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     """Prepare the bytes of a file for sending, or return the failure.
 
-    `repair` allows to convert, shrink and re-encode; without it, whatever the service is known to refuse is refused
-    here, and what it may take (CMYK, alpha, 16 bit) is sent as it is. `upright`, for services that return boxes,
-    also turns a picture the way its EXIF orientation says. Elsewhere pixels stay as they lie, and a re-encoded
-    picture keeps its orientation tag, so that they agree as before. The same bytes prepared again come back as they
-    are, with nothing repaired. `strip` removes the metadata of what is sent; the pixels stay.
+    Without `treatment.repair`, what the service is known to refuse is refused here, and what it may take (CMYK, alpha,
+    16 bit) is sent as it is. Without `treatment.upright`, pixels stay as they lie, and a re-encoded picture keeps its
+    orientation tag, so that they agree as before. The same bytes prepared again come back as they are, with nothing
+    repaired.
     """
-    prepared = _guarded(data, lambda: _prepare(data, limits, repair=repair, upright=upright))
-    if not strip or isinstance(prepared, Failure):
+    prepared = _guarded(data, lambda: _prepare(data, limits, treatment))
+    if not treatment.strip or isinstance(prepared, Failure):
         return prepared
     return _guarded(prepared.data, lambda: _without_metadata(prepared))
 
 
-def repaired_here(data: bytes, limits: ImageLimits, upright: bool) -> Prepared | Failure:
+def repaired_here(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     """Repair a picture in this thread: for the process that was started for it."""
-    return _guarded(data, lambda: _repaired(data, limits, upright=upright))
+    return _guarded(data, lambda: _repaired(data, limits, treatment))
 
 
-def foresee(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> str:
+def foresee(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     """Foresee what `prepare` would do, in 25 µs: nothing (empty), `REPAIR`, or the word of the failure.
 
     Nothing is decoded, so a picture that is torn inside, or that no repair makes fit, is not found out.
     """
-    judged = _guarded(data, lambda: _judged(data, limits, repair=repair, upright=upright))
+    judged = _guarded(data, lambda: _judged(data, limits, treatment))
     if isinstance(judged, Failure):
         return str(judged.code)
     return REPAIR if judged[1] else ""
@@ -138,54 +135,54 @@ def _without_metadata(prepared: Prepared) -> Prepared | Failure:
     return picture if isinstance(picture, Failure) else prepared._replace(data=stripped(picture))
 
 
-def as_it_is(data: bytes, limits: ImageLimits, *, upright: bool, strip: bool = False) -> Prepared | None:
+def as_it_is(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | None:
     """The bytes unchanged where they are small and usual, after a look of some 25 µs.
 
     None where `prepare` must judge.
 
-    For the event loop, which a decode would hold up: `prepare` belongs in a thread. `strip`: without their metadata.
+    For the event loop, which a decode would hold up: `prepare` belongs in a thread.
     """
-    usual = _usual(data, limits, upright=upright)
-    if usual is None or not strip:
+    usual = _usual(data, limits, treatment)
+    if usual is None or not treatment.strip:
         return usual
     clean = _guarded(data, lambda: _without_metadata(usual))
     return None if isinstance(clean, Failure) else clean
 
 
-def _usual(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | None:
+def _usual(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | None:
     if not data.startswith(_SEEN_AT_A_GLANCE):
         return None
-    if data.startswith(_JPEG) and (size := plain_jpeg(data, turned=not upright)) is not None:
+    if data.startswith(_JPEG) and (size := plain_jpeg(data, turned=not treatment.upright)) is not None:
         return Prepared(data) if within(size, data, limits) and ended_jpeg(data) else None
     silence_pillow()
     try:
         picture = sniff(data)
         if isinstance(picture, Failure) or unrepairable(picture, limits) or unfit(picture, limits):
             return None
-        if unusual(picture, upright=upright) or not picture.format.ended(picture):
+        if unusual(picture, upright=treatment.upright) or not picture.format.ended(picture):
             return None
     except (*_DAMAGED, MemoryError, Image.DecompressionBombError):
         return None
     return Prepared(data)
 
 
-def _prepare(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> Prepared | Failure:
-    judged = _judged(data, limits, repair=repair, upright=upright)
+def _prepare(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
+    judged = _judged(data, limits, treatment)
     if isinstance(judged, Failure):
         return judged
     picture, to_mend = judged
     if to_mend:
-        return repair_picture(picture, limits, upright=upright)
+        return repair_picture(picture, limits, treatment)
     verify(picture)
     return Prepared(data)
 
 
-def _repaired(data: bytes, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+def _repaired(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     picture = sniff(data)
-    return picture if isinstance(picture, Failure) else repair_here(picture, limits, upright=upright)
+    return picture if isinstance(picture, Failure) else repair_here(picture, limits, treatment)
 
 
-def _judged(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) -> tuple[Picture, bool] | Failure:
+def _judged(data: bytes, limits: ImageLimits, treatment: Treatment) -> tuple[Picture, bool] | Failure:
     """The picture and whether it is to be mended, or why it is refused; nothing is decoded yet."""
     with decoding.hold(_LOOKED_AT * len(data)) if len(data) > _HEAVY_BYTES else contextlib.nullcontext():
         picture = sniff(data)
@@ -194,7 +191,7 @@ def _judged(data: bytes, limits: ImageLimits, *, repair: bool, upright: bool) ->
     if (failure := unrepairable(picture, limits)) is not None:
         return failure
     failure = unfit(picture, limits)
-    if repair and (failure is not None or unusual(picture, upright=upright)):
+    if treatment.repair and (failure is not None or unusual(picture, upright=treatment.upright)):
         return picture, True
     return failure or (picture, False)
 

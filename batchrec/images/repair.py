@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from PIL import ExifTags, Image, ImageCms
 
-from ..values import Failure, ImageLimits, Prepared
+from ..values import Failure, ImageLimits, Prepared, Treatment
 from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
 from .memory import decoding
 from .subprocess import Work, repair_in_process
@@ -45,7 +45,7 @@ _M_MMAP_THRESHOLD = -3  # of <malloc.h>
 _KEPT_BYTES = 8 * 1024 * 1024
 
 
-def repair_picture(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+def repair_picture(picture: Picture, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     """Decode a picture, make it plain, encode and shrink it until it fits; or return the failure.
 
     Raises where it is torn.
@@ -59,10 +59,10 @@ def repair_picture(picture: Picture, limits: ImageLimits, *, upright: bool) -> P
     with decoding.hold(memory), contextlib.closing(picture.image):
         if picture.holds_lock:
             seconds = _SECONDS + picture.size[0] * picture.size[1] // _PIXELS_A_SECOND
-            work = Work(limits, upright, _MEMORY + _SPARE * memory + 2 * len(picture.data), seconds)
+            work = Work(limits, treatment, _MEMORY + _SPARE * memory + 2 * len(picture.data), seconds)
             if (outcome := repair_in_process(picture.data, work)) is not None:
                 return outcome
-        return repair_here(picture, limits, upright=upright)
+        return repair_here(picture, limits, treatment)
 
 
 @functools.cache
@@ -76,7 +76,7 @@ def _give_back() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
-def repair_here(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     """As `repair_picture`, in this thread whatever the picture is, and beside whatever else is decoded."""
     words = [f"first frame of {_name(picture)}"] if getattr(picture.image, "is_animated", False) else []
     orientation = picture.orientation
@@ -85,7 +85,7 @@ def repair_here(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prep
         return size
     image, changes = _plain(picture)
     words += changes
-    if upright and orientation in _TURNS:
+    if treatment.upright and orientation in _TURNS:
         image, size = image.transpose(_TURNS[orientation]), size if orientation < 5 else size[::-1]
         words.append("turned upright")
         orientation = 1

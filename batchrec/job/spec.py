@@ -32,7 +32,7 @@ from pydantic_core import core_schema
 from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
 from ..outputs import OUTPUTS
-from ..values import Label
+from ..values import Label, Treatment
 from . import patterns
 
 SCHEMA_FILE = Path(__file__).with_name("job.schema.json")
@@ -434,6 +434,11 @@ class Job(Table):
         """The limits as `step` has them: its own qps, daily and total win."""
         own = {key: getattr(step, key) for key in ("qps", "daily", "total")}
         return self.limits.model_copy(update={key: value for key, value in own.items() if value is not None})
+
+    def treatment(self, step: Step) -> Treatment:
+        """Treatment of the images of `step`. Only services that return boxes have the orientation applied."""
+        upright = SERVICES[step.service].reading.boxes
+        return Treatment(repair=self.input.repair, upright=upright, strip=self.input.strip)
 
 
 def job_schema() -> Schema:

@@ -32,12 +32,13 @@ from batchrec.images import subprocess as apart
 from batchrec.images.judge import Picture, sniff
 from batchrec.images.memory import MemoryBudget
 from batchrec.images.subprocess import Work, repair_in_process
-from batchrec.values import Box, Failure, ImageLimits, Kind, Prepared
+from batchrec.values import Box, Failure, ImageLimits, Kind, Prepared, Treatment
 
 T = TypeVar("T")
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, or sets limits that other systems lack")
 
+LYING = Treatment(upright=False)
 SMALL = ImageLimits(base64_bytes=6_000, min_side=15, max_side=120)
 """Limits that small pictures run into, so that tests are quick."""
 
@@ -108,7 +109,7 @@ def turned_tag(orientation: int) -> Image.Exif:
 
 
 def mended(data: bytes, limits: ImageLimits = LIMITS_2024, *, repair: bool = True, upright: bool = False) -> Prepared:
-    outcome = images.prepare(data, limits, repair=repair, upright=upright)
+    outcome = images.prepare(data, limits, Treatment(repair=repair, upright=upright))
     assert isinstance(outcome, Prepared), outcome
     return outcome
 
@@ -116,7 +117,7 @@ def mended(data: bytes, limits: ImageLimits = LIMITS_2024, *, repair: bool = Tru
 def refused(
     data: bytes, limits: ImageLimits = LIMITS_2024, *, repair: bool = True, upright: bool = False
 ) -> tuple[int | str, str]:
-    outcome = images.prepare(data, limits, repair=repair, upright=upright)
+    outcome = images.prepare(data, limits, Treatment(repair=repair, upright=upright))
     assert isinstance(outcome, Failure), outcome.repaired
     assert outcome.kind is Kind.IMAGE
     assert outcome.code in WORDS
@@ -215,10 +216,10 @@ def test_a_progressive_jpeg_of_more_than_a_hundred_scans_is_unsupported(repair: 
     """Each scan may be some bytes and takes as long as all the pixels; a hundred are ten times what is usual."""
     data = scanned(101) + tail
     assert refused(data, repair=repair) == ENDLESS
-    assert images.as_it_is(data, LIMITS_2024, upright=False) is None
-    assert images.foresee(data, LIMITS_2024, repair=repair, upright=False) == "unsupported"
+    assert images.as_it_is(data, LIMITS_2024, LYING) is None
+    assert images.foresee(data, LIMITS_2024, Treatment(repair=repair, upright=False)) == "unsupported"
     hundred = scanned(100)
-    assert mended(hundred, repair=repair) == images.as_it_is(hundred, LIMITS_2024, upright=False) == Prepared(hundred)
+    assert mended(hundred, repair=repair) == images.as_it_is(hundred, LIMITS_2024, LYING) == Prepared(hundred)
 
 
 def one_by_one(scans: int, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -234,11 +235,11 @@ def one_by_one(scans: int, size: tuple[int, int] = (64, 48)) -> bytes:
 def test_a_sequential_jpeg_of_more_than_a_hundred_scans_is_unsupported() -> None:
     """Where channels come one by one, decoders go over all pixels in scans, as in progressive pictures."""
     assert opened(one_by_one(3)).getbands() == ("R", "G", "B")
-    assert mended(one_by_one(99)) == images.as_it_is(one_by_one(99), LIMITS_2024, upright=True)
+    assert mended(one_by_one(99)) == images.as_it_is(one_by_one(99), LIMITS_2024, Treatment())
     for data in (one_by_one(101), one_by_one(101) + b"junk"):
         assert refused(data) == ENDLESS
-        assert images.as_it_is(data, LIMITS_2024, upright=False) is None
-        assert images.foresee(data, LIMITS_2024, repair=True, upright=False) == "unsupported"
+        assert images.as_it_is(data, LIMITS_2024, LYING) is None
+        assert images.foresee(data, LIMITS_2024, LYING) == "unsupported"
 
 
 def test_scans_of_a_thumbnail_do_not_count() -> None:
@@ -246,7 +247,7 @@ def test_scans_of_a_thumbnail_do_not_count() -> None:
     data = scanned(90)
     comment = b"\xff\xfe" + struct.pack(">H", 402) + b"\xff\xda" * 200
     for odd in (data[:2] + comment + data[2:], data + data):
-        assert mended(odd) == images.as_it_is(odd, LIMITS_2024, upright=False) == Prepared(odd)
+        assert mended(odd) == images.as_it_is(odd, LIMITS_2024, LYING) == Prepared(odd)
 
 
 def test_an_animated_png_is_sent_as_it_is() -> None:
@@ -613,7 +614,7 @@ def test_an_icon_has_the_size_of_its_entry() -> None:
     for entry in (claimed_png(12_000, 12_000), bitmap):
         word, message = refused(ico(entry))
         assert (word, "bomb?" in message) == ("too_large", True)
-        assert images.foresee(ico(entry), LIMITS_2024, repair=True, upright=False) == "too_large"
+        assert images.foresee(ico(entry), LIMITS_2024, LYING) == "too_large"
     assert refused(ico(claimed_png(700, 200)))[0] == "too_long"
     shrunk = mended(ico(saved(photo((300, 200)), "PNG")), SMALL)
     assert shrunk.repaired[0] == "shrunk 300x200 to 120x80"
@@ -726,7 +727,7 @@ def test_nothing_is_printed_about_damaged_files(capfd: pytest.CaptureFixture[str
     for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg"):
         data = saved(noise((60, 60)), "TIFF", compression=compression)
         for at in range(0, len(data), len(data) // 40):
-            images.prepare(data[:at] + b"\xff\x00\x7f" + data[at + 3 :], LIMITS_2024, repair=True, upright=True)
+            images.prepare(data[:at] + b"\xff\x00\x7f" + data[at + 3 :], LIMITS_2024, Treatment())
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
@@ -734,9 +735,9 @@ def test_nothing_is_printed_about_damaged_files(capfd: pytest.CaptureFixture[str
 def test_threads_do_not_disturb_each_other() -> None:
     """The same pictures in eight threads come out as they do in one."""
     data = [saved(photo(mode=mode), form) for form, modes in MODES.items() for mode in modes] * 3
-    one = [images.prepare(item, SMALL, repair=True, upright=True) for item in data]
+    one = [images.prepare(item, SMALL, Treatment()) for item in data]
     with ThreadPoolExecutor(8) as threads:
-        many = list(threads.map(lambda item: images.prepare(item, SMALL, repair=True, upright=True), data))
+        many = list(threads.map(lambda item: images.prepare(item, SMALL, Treatment()), data))
     assert many == one
 
 
@@ -824,7 +825,7 @@ def test_a_process_that_claims_not_to_start_is_not_believed(tmp_path: Path, monk
 def test_the_process_has_its_limits(limit: dict[str, int], words: set[str]) -> None:
     """More memory or processor time than is allowed, and the picture has failed; some decoders call both damage."""
     data = saved(Image.effect_noise((3_000, 2_000), 60).convert("RGB"), "JPEG2000")
-    work = replace(Work(LIMITS_2024, upright=False, memory=2_000_000_000, seconds=100), **limit)
+    work = replace(Work(LIMITS_2024, Treatment(), memory=2_000_000_000, seconds=100), **limit)
     outcome = repair_in_process(data, work)
     assert isinstance(outcome, Failure)
     assert outcome.code in words
@@ -835,7 +836,7 @@ def test_a_process_that_sleeps_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
     """One that uses no processor time has ten times as long."""
     monkeypatch.setattr(sys, "executable", python_that(tmp_path / "python", "exec sleep 1000"))
     monkeypatch.setattr(apart, "_PATIENCE", 0.5)
-    outcome = repair_in_process(b"x", Work(LIMITS_2024, upright=False, memory=2_000_000_000, seconds=1))
+    outcome = repair_in_process(b"x", Work(LIMITS_2024, Treatment(), memory=2_000_000_000, seconds=1))
     assert isinstance(outcome, Failure)
     assert (outcome.code, outcome.message) == ("too_large", "it takes more than 1 s to decode")
 
@@ -874,7 +875,8 @@ def test_the_process_dies_with_the_one_that_started_it(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(STOPPED_AT_ITS_END)
     code = (
         "import sys; from batchrec import images; from batchrec.api.services import LIMITS_2024\n"
-        "images.prepare(open(sys.argv[1], 'rb').read(), LIMITS_2024, repair=True, upright=False)"
+        "from batchrec.values import Treatment\n"
+        "images.prepare(open(sys.argv[1], 'rb').read(), LIMITS_2024, Treatment())"
     )
     path = os.pathsep.join([str(tmp_path), *sys.path])
     parent = subprocess.Popen(
@@ -949,7 +951,7 @@ def test_what_is_prepared_is_within_every_limit(
 ) -> None:
     """A failure with a known word, or a plain picture within all limits, never larger, and stable."""
     displayed, data = picture
-    outcome = images.prepare(data, limits, repair=True, upright=upright)
+    outcome = images.prepare(data, limits, Treatment(repair=True, upright=upright))
     if isinstance(outcome, Failure):
         assert outcome.code in {"too_small", "too_long", "too_large"}
         return
@@ -960,7 +962,7 @@ def test_what_is_prepared_is_within_every_limit(
     if upright:
         mapped = (result.width * outcome.scale_x, result.height * outcome.scale_y)
         assert mapped == pytest.approx(displayed)
-    again = images.prepare(outcome.data, limits, repair=True, upright=upright)
+    again = images.prepare(outcome.data, limits, Treatment(repair=True, upright=upright))
     assert again == Prepared(outcome.data)
 
 
@@ -984,7 +986,7 @@ def test_damaged_bytes_never_raise(
     for place, value in edits:
         data[int(place * (min(len(data), 120) if early else len(data)))] = value
     cut = bytes(data[: max(1, math.ceil(kept * 2 * len(data)))])
-    outcome = images.prepare(cut, LIMITS_2024, repair=repair, upright=upright)
+    outcome = images.prepare(cut, LIMITS_2024, Treatment(repair=repair, upright=upright))
     if isinstance(outcome, Failure):
         assert outcome.code in WORDS
     elif outcome.repaired:
@@ -999,5 +1001,5 @@ def test_damaged_bytes_never_raise(
 )
 def test_random_bytes_never_raise(start: bytes, rest: bytes, end: bytes) -> None:
     """Noise behind a known beginning is a failure with a known word, or a picture by a miracle."""
-    outcome = images.prepare(start + rest + end, LIMITS_2024, repair=True, upright=True)
+    outcome = images.prepare(start + rest + end, LIMITS_2024, Treatment())
     assert not isinstance(outcome, Failure) or outcome.code in WORDS
