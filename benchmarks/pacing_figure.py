@@ -8,8 +8,7 @@ from xml.sax.saxutils import escape
 
 from batchrec.limits.ceiling import Ceiling
 from batchrec.limits.round_trips import RoundTrips
-
-from .simulation import Service, simulate
+from tests.support.simulation import Service, simulate
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 720, 220, 60, 36, 64
 """Pixels: of a panel's plot, its margins, and the space below it."""

@@ -32,13 +32,13 @@ from batchrec.limits.quota import Quota
 from batchrec.limits.rate_limiter import RateLimiter
 from batchrec.limits.shared_rate import SharedRates
 from batchrec.values import Caps, Target
+from tests.support import virtual_time
+from tests.support.gates import a_gate, days_of, through_gates
+from tests.support.simulation import Service, simulate
 
-from . import virtual_time
-from .gates import a_gate, days_of, through_gates
 from .machine import CLIENT_CORE, pin
 from .process import module, run
 from .service import serving
-from .simulation import Service, simulate
 from .tables import Effort, Table
 
 LIMITS = (2, 10, 50, 200)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.support.simulation import Counter
+
 from .machine import pin
-from .simulation import Counter
 
 _ANSWER = b'{"log_id":1,"result_num":1,"result":[{"keyword":"x","score":0.9,"root":"y"}]}'
 _REFUSAL = b'{"error_code":18,"error_msg":"Open api qps request limit reached"}'

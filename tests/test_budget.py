@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrec.concurrency import MemoryBudget
-from benchmarks.virtual_time import run
+from tests.support.virtual_time import run
 
 
 async def test_whoever_asks_for_more_than_is_left_waits() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import aip
 import pytest
 import requests
-from emulator_helpers import path_of, picture, picture_where, sha256
 
 from batchrec.emulator import Emulator, FaultPlan, Settings, serve
+from tests.support.emulator import path_of, picture, picture_where, sha256
 
 # The SDK signs with datetime.utcnow(), which Python 3.12 deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from two_days import ANSWER_SECONDS, DAILY, NOON, OUTAGE, TOKEN_HOURS
 
 from batchrec.commands.verify import verify
 from batchrec.job.loading import load_job
 from batchrec.limits.quota import Quota
 from batchrec.values import QuotaKey
+from tests.two_days import ANSWER_SECONDS, DAILY, NOON, OUTAGE, TOKEN_HOURS
 
 IMAGES = 2 * DAILY + 300
 JOB = """

@@ -26,7 +26,7 @@ from batchrec.job.loading import load_job
 from batchrec.limits.quota import Quota
 from batchrec.times import BEIJING, beijing_day
 from batchrec.values import Failure, Reply
-from benchmarks import virtual_time
+from tests.support import virtual_time
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
 HOUR = 3600.0

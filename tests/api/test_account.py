@@ -15,7 +15,7 @@ from batchrec.api.account import BearerAccount, TokenAccount
 from batchrec.api.credentials import Credentials, load_credentials
 from batchrec.errors import CredentialsRefused, JobError, ServiceUnavailable
 from batchrec.values import Authorization, Failure, Kind, Reply
-from benchmarks.virtual_time import virtual
+from tests.support.virtual_time import virtual
 
 DAY = 86_400
 MONTH = 30 * DAY

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
-from emulator_helpers import path_of, picture
 
 from batchrec.api.account import TokenAccount
 from batchrec.api.call import JsonClient, json_object, while_it_may_pass
@@ -17,7 +16,8 @@ from batchrec.api.http import open_transport
 from batchrec.emulator import Emulator, FaultPlan, Settings, serve
 from batchrec.errors import CredentialsRefused
 from batchrec.values import Failure, Kind, Reply
-from benchmarks.virtual_time import virtual
+from tests.support.emulator import path_of, picture
+from tests.support.virtual_time import virtual
 
 PATH = path_of("easydl_classification")
 CONTENT = {"image": base64.b64encode(picture()).decode()}

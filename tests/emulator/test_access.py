@@ -8,12 +8,12 @@ from ipaddress import IPv4Address, ip_address
 from typing import Any
 
 import pytest
-from emulator_helpers import CREDENTIALS, body_of, calling, path_of, picture
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrec.emulator import Settings, serve
 from batchrec.emulator.access import SERVICE_HOST, Hosts, Request, host_of, reachable, refusal
+from tests.support.emulator import CREDENTIALS, body_of, calling, path_of, picture
 
 MACHINE = {IPv4Address("192.168.7.5"), ip_address("fd00::5")}
 """The addresses of the machine in these tests, beside loopback."""

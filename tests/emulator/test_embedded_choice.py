@@ -5,13 +5,13 @@ from contextlib import closing
 from importlib.util import find_spec
 
 import pytest
-from emulator_helpers import calling, picture
 
 from batchrec.emulator import Settings, Undecodable, advice, best
 from batchrec.emulator.answers.stand_in import StandIn
 from batchrec.engine import assembly
 from batchrec.errors import JobError
 from batchrec.job.loading import build_job
+from tests.support.emulator import calling, picture
 
 installed = find_spec("onnxruntime") is not None
 

@@ -6,12 +6,12 @@ import zlib
 from urllib.parse import unquote_to_bytes, urlencode
 
 import pytest
-from emulator_helpers import picture, sha256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchrec.emulator import Picture, Settings, bodies
 from batchrec.emulator.images import CLASSIC, EASYDL, inspect
+from tests.support.emulator import picture, sha256
 
 
 def b64(data: bytes) -> bytes:

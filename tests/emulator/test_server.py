@@ -11,11 +11,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from emulator_helpers import CREDENTIALS, body_of, calling, path_of, picture, picture_where, sha256, until
 
 from batchrec.emulator import Emulator, FaultPlan, Guess, Picture, Settings, SettingsError, serve, serve_forever
 from batchrec.emulator.services import SERVICES
 from batchrec.emulator.settings import MIB
+from tests.support.emulator import CREDENTIALS, body_of, calling, path_of, picture, picture_where, sha256, until
 
 IMAGE = picture()
 SCHEMA = {

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from emulator_helpers import picture, sha256
 
 from batchrec.emulator import Box, Guess, Picture
 from batchrec.emulator.answers.stand_in import ALWAYS_FOUND, StandIn, finds_nothing
 from batchrec.emulator.services import SERVICES, find
+from tests.support.emulator import picture, sha256
 
 FOUND = [
     Guess(

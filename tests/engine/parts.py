@@ -36,7 +36,7 @@ from batchrec.sources.store import FileStore
 from batchrec.state.answer_cache import AnswerCache, CacheKey
 from batchrec.times import Clock
 from batchrec.values import Authorization, Caps, Failure, InputEntry, Kind, Prepared, Reply, Target, Task, Treatment
-from benchmarks.gates import unix
+from tests.support.gates import unix
 
 EVERYTHING = 2**62
 """A horizon beyond all inputs."""

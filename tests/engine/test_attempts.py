@@ -10,7 +10,7 @@ from batchrec.engine.lane import Postponed
 from batchrec.engine.workers import Workers
 from batchrec.errors import CredentialsRefused, OutputFailed, ServiceUnavailable
 from batchrec.values import Answer, Task
-from benchmarks.virtual_time import virtual
+from tests.support.virtual_time import virtual
 
 from .parts import RESET, Parts, ready, refusal
 

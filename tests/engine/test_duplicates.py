@@ -19,7 +19,7 @@ from batchrec.exact_json import loads
 from batchrec.job.spec import When
 from batchrec.state.answer_cache import AnswerCache
 from batchrec.values import Answer, Failure, Kind, Label, Prepared, Task
-from benchmarks.gates import NOON
+from tests.support.gates import NOON
 
 from .parts import EVERYTHING, RESET, Parts, a_step, open_parts
 

@@ -8,7 +8,7 @@ from batchrec.engine.lane import PREPARING
 from batchrec.errors import CredentialsRefused, OutputFailed
 from batchrec.exact_json import loads
 from batchrec.job.spec import When
-from benchmarks.virtual_time import virtual
+from tests.support.virtual_time import virtual
 
 from .parts import RESET, a_step, lead_to, open_parts, picture, refusal
 

@@ -9,7 +9,7 @@ import pytest
 from batchrec.engine.lane import MOST_WORKERS, PREPARING, Lane
 from batchrec.journal import Finished
 from batchrec.values import Task
-from benchmarks.virtual_time import virtual
+from tests.support.virtual_time import virtual
 
 from .parts import Parts, open_parts, picture, turns
 

@@ -14,7 +14,7 @@ from batchrec.engine.preparation import Preparation
 from batchrec.images import digest
 from batchrec.sources.store import FileStore
 from batchrec.values import Failure, Task
-from benchmarks.virtual_time import virtual
+from tests.support.virtual_time import virtual
 
 from .parts import a_step, picture, turns
 

@@ -26,9 +26,9 @@ from batchrec.limits.quota import Quota
 from batchrec.limits.shared_rate import SharedRates
 from batchrec.times import BEIJING, Clock
 from batchrec.values import Authorization, Caps, Failure, Kind, QuotaKey, Target
-from benchmarks.gates import through_gates
-from benchmarks.simulation import Service as ServiceModel
-from benchmarks.virtual_time import START, run, virtual
+from tests.support.gates import through_gates
+from tests.support.simulation import Service as ServiceModel
+from tests.support.virtual_time import START, run, virtual
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
 HOUR = 3600.0

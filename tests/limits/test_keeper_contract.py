@@ -31,8 +31,8 @@ from batchrec.values import (
     Unused,
     UsedUp,
 )
-from benchmarks.gates import NoAccount, NoLedger, unix
-from benchmarks.virtual_time import virtual
+from tests.support.gates import NoAccount, NoLedger, unix
+from tests.support.virtual_time import virtual
 
 from .keepers import RemoteKeeper
 

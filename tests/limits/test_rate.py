@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from batchrec.emulator.counters import busiest_second
 from batchrec.limits.rate import RateController
 from batchrec.values import Permit
-from benchmarks.simulation import Outcome, Service, Window, simulate
+from tests.support.simulation import Outcome, Service, Window, simulate
 
 RATES = [2, 10, 50, 200]
 NOW = 1000.0

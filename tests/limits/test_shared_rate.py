@@ -20,7 +20,7 @@ from batchrec.limits.quota import Quota
 from batchrec.limits.rate_limiter import RateLimiter
 from batchrec.limits.shared_rate import SharedRates
 from batchrec.values import Caps, Permit, Target
-from benchmarks.virtual_time import run, virtual
+from tests.support.virtual_time import run, virtual
 
 TRIP = 0.1
 

@@ -70,7 +70,8 @@ class Caller:
     async def fetch_token(self, **changes: str) -> dict[str, Any]:
         """The token endpoint's reply, by GET."""
         async with self.http.get(f"{self.emulator.url}/oauth/2.0/token", params=CREDENTIALS | changes) as response:
-            return await response.json()
+            reply: dict[str, Any] = await response.json()
+            return reply
 
     async def call(
         self,
@@ -88,11 +89,12 @@ class Caller:
         data = body_of(service, image, **options) if body is None else body
         params = {"access_token": self.token} if query is None else query
         async with self.http.post(url, params=params, data=data, headers=headers) as response:
-            return await response.json(content_type=None)
+            reply: dict[str, Any] = await response.json(content_type=None)
+            return reply
 
     async def code(self, service: str, image: bytes | None = None, **arguments: Any) -> int:
         """The error code of one call, 0 for success."""
-        return (await self.call(service, image, **arguments)).get("error_code", 0)
+        return int((await self.call(service, image, **arguments)).get("error_code", 0))
 
     async def post(self, path: str, value: object) -> tuple[int, dict[str, Any]]:
         """JSON to one of the emulator's own doors: status and reply."""

@@ -1,0 +1,1 @@
+"""The tests, by the folders of batchrec; `acceptance` is the program from outside, `support` is what they share."""
