@@ -124,6 +124,11 @@ class Account(Protocol):
         """Secrets, which are never written anywhere."""
         ...
 
+    @property
+    def refreshes(self) -> int:
+        """Number of tokens that this run replaced by a new one."""
+        ...
+
     async def authorize(self) -> Authorization:
         """Authorization of the next call. Raises CredentialsRefused or ServiceUnavailable."""
         ...

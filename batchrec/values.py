@@ -3,7 +3,7 @@
 Those that are made for every image or label are named tuples, which are made three times as fast as frozen dataclasses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -48,11 +48,15 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """Authorization of a call. `query` goes into the address, so that the address is a secret too."""
+    """Authorization of a call. `query` goes into the address, so that the address is a secret too.
+
+    `sign` makes the headers of a call to a path that are signed by themselves. `fresh`: nothing has used it before.
+    """
 
     query: str = field(default="", repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     fresh: bool = False
+    sign: Callable[[str], Mapping[str, str]] | None = field(default=None, repr=False)
 
 
 class QuotaKey(NamedTuple):

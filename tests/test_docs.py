@@ -22,6 +22,7 @@ import typer
 import batchrec
 from batchrec import errors
 from batchrec.api.codes import CODES, WORDS
+from batchrec.api.credentials import WAYS
 from batchrec.api.services import SERVICES
 from batchrec.cli import LATER, app
 from batchrec.emulator.faults import KEYS, Fault, FaultPlan
@@ -198,7 +199,7 @@ def classes_below(cls):
 
 def environment():
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "batchrec").rglob("*.py"))
-    ours = set(re.findall(r'"((?:BATCHREC|BAIDU)_[A-Z_]+)"', source))
+    ours = set(re.findall(r'"((?:BATCHREC|BAIDU|BCE)_[A-Z_]+)"', source))
     return ours | {"HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "NO_COLOR"}
 
 
@@ -440,7 +441,7 @@ def test_other_blocks_are_sound(pages):
             FaultPlan.parse(text.encode())
         elif language == "toml" and "[input]" not in text:
             keys = {key for table in tomllib.loads(text).values() for key in table}
-            assert keys <= {"api_key", "secret_key", "bearer", "account", "endpoint"}
+            assert keys <= {*(name for names in WAYS for name in names), "account", "endpoint"}
         elif language == "python":
             tree = ast.parse(text)
             named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ours(node.value)}

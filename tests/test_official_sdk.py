@@ -119,6 +119,17 @@ async def test_wrong_keys_end_in_code_14(point_at: Callable[[Emulator], None]) -
         assert emulator.counters.outcomes["token"] == {"invalid_client": 1}
 
 
+async def test_the_sdk_signs_where_its_key_gets_no_token(point_at: Callable[[Emulator], None]) -> None:
+    """Its signatures are valid, with the host that it signs and a query of its own."""
+    async with serve(Settings(api_key="another", access_key=KEYS[1], secret_access_key=KEYS[2])) as emulator:
+        point_at(emulator)
+        reply = await in_thread(aip.AipImageClassify(*KEYS), "dishDetect", IMAGE)
+        assert "error_code" not in reply
+        assert emulator.counters.tokens_issued == 0
+        reply = await in_thread(aip.AipImageClassify(KEYS[0], KEYS[1], "wrong"), "dishDetect", IMAGE)
+        assert reply["error_code"] == 14
+
+
 async def test_wrong_keys_kill_easydl(point_at: Callable[[Emulator], None]) -> None:
     """EasyDL looks at no scope and trips over the missing token."""
     async with serve(Settings(secret_key="another")) as emulator:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..exact_json import dumps, loads
 from ..interfaces import Account, Transport
 from ..redact import redact
-from ..values import Failure, Kind, Reply
+from ..values import Authorization, Failure, Kind, Reply
 from .codes import kind_of, kind_of_status
 from .retry import Action, Breaker, decide
 
@@ -66,13 +66,21 @@ class JsonClient:
 
     async def _attempt(self, path: str, body: bytes) -> dict[str, Any] | Failure:
         authorization = await self._account.authorize()
-        query = f"?{authorization.query}" if authorization.query else ""
-        headers = {**dict(authorization.headers), "Content-Type": "application/json"}
-        reply = await self._transport.post(f"{self._endpoint}{path}{query}", body, headers)
+        address, headers = authorized(path, authorization)
+        headers["Content-Type"] = "application/json"
+        reply = await self._transport.post(f"{self._endpoint}{address}", body, headers)
         outcome = reply if isinstance(reply, Failure) else json_object(reply)
         if isinstance(outcome, Failure) and outcome.kind is Kind.TOKEN:
             self._account.on_refused(authorization)
         return outcome
+
+
+def authorized(path: str, authorization: Authorization) -> tuple[str, dict[str, str]]:
+    """Path and query of an authorized call, and its headers but for those of the body."""
+    headers = dict(authorization.headers)
+    if authorization.sign is not None:
+        headers.update(authorization.sign(path))
+    return (f"{path}?{authorization.query}" if authorization.query else path), headers
 
 
 async def while_it_may_pass(

@@ -38,7 +38,12 @@ CODES: dict[int, Code] = {
             "tick the service for your application in the console; for EasyDL bind the model to it",
         ),
         Code(13, "Get service token failed", Kind.TOKEN, _TOKEN),
-        Code(14, "IAM Certification failed", Kind.REFUSED, "the key or secret is wrong: `batchrec login`"),
+        Code(
+            14,
+            "IAM Certification failed",
+            Kind.REFUSED,
+            "the key or secret is wrong (`batchrec login`), or the clock is, where calls are signed",
+        ),
         Code(15, "app not exsits or create failed", Kind.REFUSED, "the application was deleted: make a new one"),
         Code(
             17,

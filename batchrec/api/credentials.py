@@ -14,33 +14,47 @@ from ..errors import JobError, WrongEndpoint
 from ..state.directory import config_directory
 from .endpoint import EMBEDDED, LIVE, normal_endpoint
 
+WAYS = (("api_key", "secret_key"), ("bearer",), ("access_key", "secret_access_key"))
+"""Ways to sign: the fields of a profile that each needs. They stand for a token, an API Key and BCE v1 signatures."""
+
+_FIELDS = tuple(name for names in WAYS for name in names)
+
+VARIABLES = {
+    ("BAIDU_API_KEY", "BAIDU_SECRET_KEY"): WAYS[0],
+    ("BCE_ACCESS_KEY_ID", "BCE_SECRET_ACCESS_KEY"): WAYS[2],
+}
+"""Variables of the environment that hold the default profile's credentials, and their fields; the first pair wins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One profile: an API Key and Secret Key (OAuth), or a bearer API Key.
+    """Credentials of a profile: the fields of one of WAYS.
 
     `account` names who shares its counts.
 
-    `endpoint` is the only one they are sent to, in normal form. Those of the environment (`variables`) may also go
-    where the user's own hand sends them.
+    `endpoint` is the only one they are sent to, in normal form. Those of the environment (from `variables`) may also
+    go where the user's own hand sends them.
     """
 
     api_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
     bearer: str = field(default="", repr=False)
+    access_key: str = field(default="", repr=False)
+    secret_access_key: str = field(default="", repr=False)
     account: str = ""
     endpoint: str = LIVE
-    variables: bool = field(default=False, compare=False)
+    variables: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def identity(self) -> str:
         """The account's name in quota counts: what the profile says, or a digest of its key."""
-        return self.account or key_digest(self.bearer or self.api_key)
+        return self.account or key_digest(self.bearer or self.access_key or self.api_key)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Secrets, which are never written anywhere."""
-        return tuple(secret for secret in (self.api_key, self.secret_key, self.bearer) if secret)
+        known = (self.api_key, self.secret_key, self.bearer, self.access_key, self.secret_access_key)
+        return tuple(secret for secret in known if secret)
 
 
 def credentials_file(environ: Mapping[str, str]) -> Path:
@@ -50,11 +64,13 @@ def credentials_file(environ: Mapping[str, str]) -> Path:
 
 def load_credentials(profile: str, environ: Mapping[str, str]) -> Credentials:
     """The credentials of a profile; for "default" the environment wins over the file. Raises JobError."""
-    key, secret = environ.get("BAIDU_API_KEY"), environ.get("BAIDU_SECRET_KEY")
-    if profile == "default" and (key or secret):
-        if not (key and secret):
-            raise JobError("BAIDU_API_KEY and BAIDU_SECRET_KEY: set both, or neither")
-        return Credentials(key, secret, variables=True)
+    if profile == "default":
+        for names, fields in VARIABLES.items():
+            texts = [environ.get(name, "") for name in names]
+            if all(texts):
+                return Credentials(**dict(zip(fields, texts, strict=True)), variables=names)
+            if any(texts):
+                raise JobError(f"{' and '.join(names)}: set both, or neither")
     path = credentials_file(environ)
     profiles = read_profiles(path)
     if profile not in profiles:
@@ -81,9 +97,9 @@ def check_endpoint(credentials: Credentials, profile: str, endpoint: str, *, by_
         login += ' and account.profile = "NAME"'
     if credentials.variables:
         raise WrongEndpoint(
-            f'{origin}: account.endpoint: "{endpoint}" is named by a job file only, so BAIDU_API_KEY and '
-            f"BAIDU_SECRET_KEY are not sent there. If you trust it: set BATCHREC_ENDPOINT={shlex.quote(endpoint)}, or "
-            f"keep a key of its own with {login}"
+            f'{origin}: account.endpoint: "{endpoint}" is named by a job file only, so '
+            f"{' and '.join(credentials.variables)} are not sent there. If you trust it: set "
+            f"BATCHREC_ENDPOINT={shlex.quote(endpoint)}, or keep a key of its own with {login}"
         )
     raise WrongEndpoint(
         f'{origin}: account.endpoint: "{endpoint}" is not the endpoint of profile {profile!r} '
@@ -129,19 +145,20 @@ def _not_private(status: os.stat_result, path: Path) -> str:
 
 
 def _credentials(path: Path, profile: str, table: Mapping[str, object]) -> Credentials:
-    known = {"api_key", "secret_key", "bearer", "account", "endpoint"}
+    known = {*_FIELDS, "account", "endpoint"}
     wrong = [name for name, value in table.items() if name not in known or not isinstance(value, str)]
     if wrong:
         raise JobError(f"{path}: [{profile}] has {', '.join(wrong)}; expected text for {', '.join(sorted(known))}")
-    texts = {"endpoint": LIVE} | {name: str(value) for name, value in table.items()}
+    texts = {name: str(value) for name, value in table.items()}
     try:
-        endpoint = real_endpoint(texts.pop("endpoint"))
+        texts["endpoint"] = real_endpoint(texts.get("endpoint", LIVE))
     except ValueError as exc:
         raise JobError(f"{path}: [{profile}] endpoint: {exc}") from None
-    credentials = Credentials(**texts, endpoint=endpoint, variables=False)
-    if not credentials.bearer and not (credentials.api_key and credentials.secret_key):
-        raise JobError(f"{path}: [{profile}] needs api_key and secret_key, or bearer")
-    return credentials
+    if not any(all(texts.get(name) for name in names) for names in WAYS):
+        ways = ", or ".join(" and ".join(names) for names in WAYS)
+        raise JobError(f"{path}: [{profile}] needs {ways}")
+    values: dict[str, Any] = {**texts}
+    return Credentials(**values)
 
 
 def real_endpoint(text: str) -> str:

@@ -19,6 +19,7 @@ from .images import CLASSIC, EASYDL, Picture, inspect
 from .rules import Limits, LogIds, Tokens, authorize, client_error, error_body
 from .services import Service
 from .settings import Settings
+from .signatures import Received
 
 JSON = "application/json;charset=UTF-8"
 
@@ -35,12 +36,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One recognition call as it arrived; absent credentials are empty."""
+    """One recognition call as it arrived."""
 
     service: Service
     model: str | None
-    access_token: str
-    authorization: str
+    request: Received
     raw: bytes
 
 
@@ -118,7 +118,7 @@ class Desk:
     def _gate(self, call: Call, at: float) -> int:
         """0, or the code of the first gate that is closed: credentials, permission, limits."""
         settings, name = self.settings, call.service.name
-        code = authorize(settings, self.tokens, call.access_token, call.authorization, at)
+        code = authorize(settings, self.tokens, call.request, at)
         if code:
             return code
         barred = settings.services is not None and name not in settings.services

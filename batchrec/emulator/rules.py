@@ -8,8 +8,10 @@ says so.
 
 from collections import Counter, deque
 from random import Random
+from urllib.parse import parse_qsl
 
 from .settings import Settings
+from .signatures import Received, signed
 
 SNOWFLAKE_EPOCH_MS = 1_288_834_974_657
 """Twitter's epoch: log ids captured since 2020 decode to the day they were posted with it."""
@@ -146,17 +148,18 @@ def client_error(settings: Settings, api_key: str, secret_key: str) -> str | Non
     return None
 
 
-def authorize(settings: Settings, tokens: Tokens, access_token: str, authorization: str, at: float) -> int:
-    """0 or the gateway's code for one call's credentials, the `Authorization` header looked at first.
-
-    BCE v1 signatures are not verified: they get 14, where the official SDK ends that was given wrong keys.
-    """
+def authorize(settings: Settings, tokens: Tokens, request: Received, at: float) -> int:
+    """0 or the gateway's code for one call's credentials, the `Authorization` header looked at first."""
+    authorization = request.headers.get("authorization", "")
     if authorization.startswith("Bearer "):
         key = authorization.removeprefix("Bearer ").strip()
         known = key.startswith("bce-v3/") if settings.bearer is None else key == settings.bearer
         return 0 if known else 23
     if authorization.startswith("bce-auth-"):
-        return 14
+        return 0 if signed(request, settings, at) else 14
+    access_token = dict(parse_qsl(request.query)).get("access_token", "")
+    if settings.token_ends_at_question_mark:
+        access_token = access_token.partition("?")[0]
     return tokens.check(access_token, at)
 
 

@@ -24,6 +24,7 @@ from .desk import Answer, Call, Desk
 from .faults import Fault, FaultPlan
 from .services import Service
 from .settings import MIB, Settings
+from .signatures import Received
 
 TOKEN_PATH = "/oauth/2.0/token"
 MAX_BODY = 16 * MIB
@@ -121,8 +122,8 @@ class Emulator:
     async def _answer(
         self, request: web.Request, service: Service, model: str | None, raw: bytes
     ) -> web.StreamResponse:
-        query, headers = request.query, request.headers
-        call = Call(service, model, query.get("access_token", ""), headers.get("Authorization", ""), raw)
+        url, headers = request.rel_url, {name.lower(): value for name, value in request.headers.items()}
+        call = Call(service, model, Received(url.raw_path, url.raw_query_string, headers, request.method), raw)
         fault = self.plan.pick(service.name, self.counters.arrived(service.name))
         return await self._with_fault(request, service.name, fault, lambda: self._desk.recognize(call))
 

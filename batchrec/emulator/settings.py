@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 MIB = 1024 * 1024  # bytes
-SECRET = frozenset({"api_key", "secret_key", "bearer"})
+SECRET = frozenset({"api_key", "secret_key", "bearer", "access_key", "secret_access_key"})
 """Settings whose values are never shown."""
 
 _DAY, _YEAR = 86_400, 31_536_000
@@ -41,6 +41,16 @@ class Settings:
 
     bearer: Secret | None = field(default=None, repr=False)
     """The only key accepted as `Authorization: Bearer`; None: any that starts with `bce-v3/`."""
+
+    access_key: Secret | None = field(default=None, repr=False)
+    """The only access key accepted in BCE v1 signatures; None: the API Key, where one is set."""
+
+    secret_access_key: Secret | None = field(default=None, repr=False)
+    """The secret of BCE v1 signatures; None: the Secret Key. Where that is None too, signatures are not compared."""
+
+    token_ends_at_question_mark: bool = True
+    """Whether the access token ends at a second question mark in the address, which the official Node.js SDK sends.
+    Inferred: without it that SDK could not be used."""
 
     qps: Annotated[float, Field(ge=0, le=1_000_000)] | None = None
     """Calls a second for each service (a new account has 2, a paid one 10); None: no limit. 0 refuses every
@@ -119,3 +129,13 @@ class Settings:
     lenient_base64: bool = False
     """Whether characters outside the alphabet are skipped: then a data-URI prefix ends in 216201, as users
     report, instead of the documented 216203."""
+
+    @property
+    def signing_key(self) -> str | None:
+        """The access key that signatures must name; None: any."""
+        return self.access_key or self.api_key
+
+    @property
+    def signing_secret(self) -> str | None:
+        """The secret that signatures are compared by; None: they are not."""
+        return self.secret_access_key or self.secret_key

@@ -17,9 +17,10 @@ from ..api.client import Client, make_request
 from ..api.credentials import Credentials
 from ..api.endpoint import EMBEDDED
 from ..api.services import SERVICES
+from ..api.signature import SignatureAccount
 from ..console.progress import Snapshot, Style, shown
 from ..console.text import say
-from ..interfaces import Transport
+from ..interfaces import Account, Transport
 from ..job.follow_ups import Conditions, follow_ups
 from ..job.spec import Job
 from ..job.spec import Step as JobStep
@@ -286,9 +287,11 @@ class Run:
             self._cache.end_run(journal.note("run"))
         return summary
 
-    def _account(self, endpoint: str, transport: Transport) -> TokenAccount | BearerAccount:
+    def _account(self, endpoint: str, transport: Transport) -> Account:
         if self._credentials.bearer:
             return BearerAccount(self._credentials)
+        if self._credentials.access_key:
+            return SignatureAccount(endpoint, self._credentials, self._environment.now)
         return TokenAccount(
             endpoint,
             self._credentials,
@@ -301,7 +304,7 @@ class Run:
         )
 
     def _gates(
-        self, report: OpenReport, account: TokenAccount | BearerAccount, quota: Quota, rates: SharedRates
+        self, report: OpenReport, account: Account, quota: Quota, rates: SharedRates
     ) -> Iterator[tuple[Gate, tuple[int, ...], tuple[int, int]]]:
         """Yield for each service: gate, numbers of its steps, workers of its lane (at first, at most).
 

@@ -66,7 +66,7 @@ def destination(job: Job, credentials: Credentials) -> str:
     endpoint = job.account.endpoint
     if endpoint == EMBEDDED:
         return "embedded endpoint, in this process; nothing is sent"
-    keys = "BAIDU_API_KEY" if credentials.variables else f"profile {job.account.profile!r}"
+    keys = credentials.variables[0] if credentials.variables else f"profile {job.account.profile!r}"
     return f"calls go to {endpoint} with {keys}"
 
 

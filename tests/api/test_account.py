@@ -55,6 +55,10 @@ secret_key = "file-secret"
 [shop]
 bearer = "bce-v3/shop/key"
 account = "acme"
+
+[branch]
+access_key = "file-access"
+secret_access_key = "file-signing"
 """
 
 
@@ -63,6 +67,8 @@ def test_profiles_of_the_file(write: Write) -> None:
     environ = write(PROFILES)
     assert load_credentials("default", environ) == Credentials("file-key", "file-secret")
     assert load_credentials("shop", environ) == Credentials(bearer="bce-v3/shop/key", account="acme")
+    signing = Credentials(access_key="file-access", secret_access_key="file-signing")
+    assert load_credentials("branch", environ) == signing
 
 
 def test_environment_wins_for_the_default_profile(write: Write) -> None:
@@ -75,7 +81,16 @@ def test_environment_wins_for_the_default_profile(write: Write) -> None:
     assert load_credentials("default", {"BATCHREC_CONFIG_DIR": "/nowhere", **keys}).api_key == "env-key"
 
 
-@pytest.mark.parametrize("name", ["BAIDU_API_KEY", "BAIDU_SECRET_KEY"])
+def test_access_keys_of_the_environment(write: Write) -> None:
+    """They win over the file, and an API Key of the environment wins over them."""
+    keys = {"BCE_ACCESS_KEY_ID": "env-access", "BCE_SECRET_ACCESS_KEY": "env-signing"}
+    signing = Credentials(access_key="env-access", secret_access_key="env-signing")
+    assert load_credentials("default", write(PROFILES) | keys) == signing
+    both = keys | {"BAIDU_API_KEY": "env-key", "BAIDU_SECRET_KEY": "env-secret"}
+    assert load_credentials("default", write(PROFILES) | both) == Credentials("env-key", "env-secret")
+
+
+@pytest.mark.parametrize("name", ["BAIDU_API_KEY", "BAIDU_SECRET_KEY", "BCE_ACCESS_KEY_ID", "BCE_SECRET_ACCESS_KEY"])
 def test_half_of_the_environment(write: Write, name: str) -> None:
     """One variable without the other is a mistake, not a fallback to the file."""
     with pytest.raises(JobError, match="set both"):
@@ -103,6 +118,7 @@ def test_file_that_others_can_read(write: Write, mode: int) -> None:
         ('[default]\napi_key = "sensitive"\n', "needs api_key and secret_key, or bearer"),
         ('[default]\nsecret_key = "sensitive"\n', "needs api_key and secret_key, or bearer"),
         ("[default]\n", "needs api_key and secret_key, or bearer"),
+        ('[default]\naccess_key = "sensitive"\n', "or access_key and secret_access_key"),
         ('[default]\napi_key = ["sensitive"]\nsecret_key = "sensitive"\n', "has api_key"),
         ('[default]\nkey = "sensitive"\nsecret_key = "sensitive"\n', "has key"),
         ('[shop]\nbearer = "sensitive"\n', r"no profile 'default' \(there are: shop\)"),

@@ -18,6 +18,7 @@ from batchrec.emulator.rules import (
     client_error,
     error_body,
 )
+from batchrec.emulator.signatures import Received
 
 NOON = 1_790_000_000.0
 """Some moment, Unix seconds; in Shanghai 2026-09-21, 22:13:20."""
@@ -103,12 +104,14 @@ def test_client_credentials(settings: Settings, key: str, secret: str, error: st
         (Settings(bearer="bce-v3/mine"), "Bearer bce-v3/mine", 0),
         (Settings(bearer="bce-v3/mine"), "Bearer bce-v3/other", 23),
         (Settings(), "bce-auth-v1/ak/2026-01-01T00:00:00Z/1800/host/0f", 14),
+        (Settings(), "bce-auth-v2/ak", 14),
         (Settings(), "", 100),
     ],
 )
 def test_authorization_header(tokens: Tokens, settings: Settings, authorization: str, code: int) -> None:
-    """An API key stands alone, a signature always fails, and without a header the token decides."""
-    assert authorize(settings, tokens, "", authorization, NOON) == code
+    """An API key stands alone, a signature has to be whole, and without a header the token decides."""
+    request = Received(headers={"authorization": authorization} if authorization else {})
+    assert authorize(settings, tokens, request, NOON) == code
 
 
 @settings(deadline=None)

@@ -14,7 +14,7 @@ import pytest
 
 from batchrec.emulator import Emulator, FaultPlan, Guess, Picture, Settings, SettingsError, serve, serve_forever
 from batchrec.emulator.services import SERVICES
-from batchrec.emulator.settings import MIB
+from batchrec.emulator.settings import MIB, SECRET
 from tests.support.emulator import CREDENTIALS, body_of, calling, path_of, picture, picture_where, sha256, until
 
 IMAGE = picture()
@@ -401,6 +401,9 @@ NONSENSE: dict[str, tuple[object, ...]] = {
     "api_key": ("", 7, "k" * 1001),
     "secret_key": ("", 7, "k" * 1001),
     "bearer": ("", 7, "k" * 1001),
+    "access_key": ("", 7, "k" * 1001),
+    "secret_access_key": ("", 7, "k" * 1001),
+    "token_ends_at_question_mark": ("yes", 1, None),
     "qps": (-1, 1e9, "10", True, 10**18),
     "window": ("leaky", None, 1),
     "daily": (-1, 1.5, "many", 10**13),
@@ -443,7 +446,7 @@ async def test_settings_out_of_bounds_are_refused(key: str) -> None:
             assert (status, caller.emulator.settings) == (400, before), value
             complaint = next(line for line in reply["error"].splitlines() if re.match(rf"{key}\b", line))
             assert re.search("should|must|right would be", complaint), complaint
-            shown = repr(value).strip("[]")[:40] if key not in ("api_key", "secret_key", "bearer") else "given"
+            shown = repr(value).strip("[]")[:40] if key not in SECRET else "given"
             assert (shown in complaint) == (shown != "given"), complaint
             assert "daily_: unknown" in reply["error"]
 

@@ -48,6 +48,7 @@ class NoAccount:
     """Nobody pays."""
 
     secrets = ()
+    refreshes = 0
 
     async def authorize(self) -> Authorization:
         """Nothing."""
