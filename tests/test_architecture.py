@@ -43,10 +43,13 @@ PLUGINS = {
     "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}, "summary": {"files"}},
     "images": {
         "memory": set(),
-        "judge": set(),
+        "jpeg": set(),
+        "png": set(),
+        "others": set(),
+        "judge": {"jpeg", "png", "others"},
         "subprocess": {"judge"},
-        "repair": {"judge", "subprocess"},
-        "strip": {"judge", "repair"},
+        "repair": {"jpeg", "judge", "subprocess"},
+        "strip": {"jpeg", "png", "judge", "repair"},
     },
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""

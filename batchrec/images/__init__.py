@@ -18,12 +18,11 @@ from typing import TypeVar
 from PIL import Image
 
 from ..values import Failure, ImageLimits, Prepared, Treatment
+from .jpeg import ended_jpeg, plain_jpeg
 from .judge import (
     MAX_DECODED_PIXELS,
     Picture,
-    ended_jpeg,
     fits_bytes,
-    plain_jpeg,
     refuse,
     silence_pillow,
     sniff,

@@ -4,7 +4,6 @@ Pillow's readers are called directly, never through `Image.open`: that one tries
 PostScript, which starts a program), and warns about large pictures by means of state that all threads share.
 """
 
-import codecs
 import contextlib
 import ctypes
 import functools
@@ -13,9 +12,8 @@ import logging
 import re
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 from PIL import (
     AvifImagePlugin,
@@ -33,7 +31,10 @@ from PIL import (
 from PIL.ImageFile import ImageFile
 
 from ..values import Failure, ImageLimits, Kind
+from .jpeg import MAX_SCANS, Size, ended_jpeg, first_scan, many_scans
 from .memory import decoding
+from .others import identify
+from .png import IEND
 
 MAX_DECODED_PIXELS = 100_000_000
 """Larger pictures are not decoded. One of this size takes 400 MB, and 1.3 GB for the moment of flattening its alpha."""
@@ -42,13 +43,8 @@ MAX_SEQUENTIAL_PIXELS = 4 * MAX_DECODED_PIXELS
 """The same for sequential JPEGs (200 megapixel phones), since these can be decoded straight to a half or less.
 A progressive JPEG needs all its coefficients at once, so it counts like any other format."""
 
-MAX_SCANS = 100
-"""A JPEG with more scans is not decoded: each may be a few bytes, and takes as long as all the pixels. Usual are 10."""
-
 PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 """Pillow's names for black and white, grey, palette and colour of 8 bits: what every service decodes."""
-
-Size = tuple[int, int]
 
 _FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "WEBP": 24}
 _MODE_BYTES = {"L": 4, "1": 5, "I": 9, "F": 9, "P": 12, "RGB": 12, "I;16": 12, "I;16B": 12}
@@ -91,7 +87,7 @@ class Picture:
         """
         if self.format is not _JPEG:
             return False
-        return "progressive" in self.image.info or _first_scan(self.data) < len(self.image.getbands())
+        return "progressive" in self.image.info or first_scan(self.data) < len(self.image.getbands())
 
     def footprint(self, wanted: Size) -> int:
         """Most bytes that decoding and converting takes for a picture wanted with so many pixels or more.
@@ -174,13 +170,6 @@ def _tail(data: bytes) -> bytes:
     return data[-4096:].rstrip(b"\0 \t\r\n")
 
 
-def ended_jpeg(data: bytes) -> bool:
-    """Whether a JPEG's last bytes are those of its end."""
-    return data.endswith(_EOI) or _tail(data).endswith(_EOI)
-
-
-_EOI = b"\xff\xd9"
-_IEND = b"IEND\xaeB`\x82"
 _EXIF_BYTES = 64 * 1024
 
 
@@ -225,7 +214,7 @@ _PNG = Format(
     "PNG",
     re.compile(rb"\x89PNG"),
     PngImagePlugin.PngImageFile,
-    ended=lambda picture: _tail(picture.data).endswith(_IEND),
+    ended=lambda picture: _tail(picture.data).endswith(IEND),
 )
 # Two letters are little to go by, so the header's length is asked as well.
 _BMP = Format(
@@ -255,45 +244,16 @@ FORMATS = (
     _JPEG2000,
 )
 
-# What else is found under an image's name: start (in lower case, after white space), the word, what it looks like.
-_OTHERS = (
-    (re.compile(rb".{4}ftyp(?:hei|hev|mif|msf)", re.DOTALL), "unsupported", "a HEIC picture; convert it to JPEG"),
-    (re.compile(rb".{4}ftyp", re.DOTALL), "not_an_image", "a video"),
-    (re.compile(rb"(?:<\?xml[^>]*>\s*)?<svg"), "not_an_image", "an SVG drawing"),
-    (re.compile(rb"<\?xml"), "not_an_image", "an XML document"),
-    (re.compile(rb"<"), "not_an_image", "an HTML page"),
-    (re.compile(rb"[{\[]"), "not_an_image", "JSON text"),
-    (re.compile(rb"%pdf"), "not_an_image", "a PDF document"),
-)
-_TEXT = re.compile(rb"[^\0-\x08\x0e-\x1a\x1c-\x1f\x7f]+")
-
 
 def sniff(data: bytes) -> Picture | Failure:
     """Identify the format of non-empty bytes by their start. Pillow may raise for a damaged header."""
     kind = next((known for known in FORMATS if known.start.match(data)), None)
     if kind is None:
-        return _no_picture(data)
+        return refuse(*identify(data))
     # Searched from the end, where it nearly always is.
-    if kind is _PNG and data.rfind(_IEND) < 0:
+    if kind is _PNG and data.rfind(IEND) < 0:
         return refuse("torn", "the picture ends early: a PNG without its end")
     return Picture(data, kind, kind.reader(io.BytesIO(data)))
-
-
-def _no_picture(data: bytes) -> Failure:
-    head = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for start, word, likeness in _OTHERS:
-        if start.match(head):
-            return refuse(word, f"looks like {likeness}")
-    likeness = "looks like plain text" if _is_text(head) else "no picture format that is known"
-    return refuse("not_an_image", likeness)
-
-
-def _is_text(head: bytes) -> bool:
-    """Whether it is UTF-8 without control characters; the last letter may be cut."""
-    with contextlib.suppress(UnicodeDecodeError):
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-        return _TEXT.fullmatch(head) is not None
-    return False
 
 
 def _draft_scale(size: Size, wanted: Size) -> int:
@@ -308,82 +268,9 @@ def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
     most = MAX_SEQUENTIAL_PIXELS if picture.format is _JPEG and not buffered else MAX_DECODED_PIXELS
     if (failure := misshapen(picture.size, limits) or overwhelming(picture.size, most)) is not None:
         return failure
-    if buffered and _many_scans(picture.data):
+    if buffered and many_scans(picture.data):
         return refuse("unsupported", f"a JPEG of more than {MAX_SCANS} scans, which would take too long to decode")
     return None
-
-
-_SCAN_MARKER = re.compile(b"\xff\xda")
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
-_END = 0xD9  # EOI, the marker at the end of a JPEG
-
-
-def _many_scans(data: bytes) -> bool:
-    """Whether a JPEG has more than MAX_SCANS scans. 0.3 us/KB where nothing looks like it."""
-    if sum(1 for _ in islice(_SCAN_MARKER.finditer(data), MAX_SCANS + 1)) <= MAX_SCANS:
-        return False
-    # Thumbnails and colour profiles may hold the marker's two bytes as well: only what stands between segments counts.
-    return sum(1 for _ in islice(_scans(data), MAX_SCANS + 1)) > MAX_SCANS
-
-
-def _first_scan(data: bytes) -> int:
-    """Number of channels in the first scan of a JPEG; 0 where there is no scan."""
-    at = next(_scans(data), None)
-    return data[at] if at is not None and at < len(data) else 0
-
-
-def _scans(data: bytes) -> Iterator[int]:
-    """Positions of the number of channels of each scan of a JPEG."""
-    at = 2
-    while (marker := _MARKER.search(data, at)) is not None and marker[1][0] != _END:
-        if marker[1][0] == _SCAN:
-            yield marker.end() + 2
-        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-
-
-_SEGMENT = struct.Struct(">BBH")
-_FRAME = struct.Struct(">BHHB")
-_PROGRESSIVE = 0xC2  # SOF2
-_FRAMES = frozenset((0xC0, 0xC1, _PROGRESSIVE))
-_TABLES, _TABLE_BYTES = 0xDB, 65
-_SCAN = 0xDA  # SOS
-_APP0, _EXIF = 0xE0, 0xE1
-_HARMLESS = frozenset((0xC4, 0xDD, 0xFE, *range(_APP0, 0xF0)))
-
-
-def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
-    """The size of a JPEG of 8 bits in grey or colour whose header is in order, in some 4 us.
-
-    None for whatever is less plain: `sniff` judges that, at five times the cost. `turned`: whether it may hold EXIF,
-    which can say that the picture is to be turned.
-    """
-    size, at, channels, progressive = None, 2, 0, False
-    try:
-        while True:
-            start, marker, length = _SEGMENT.unpack_from(data, at)
-            if start != 0xFF or length < 2:
-                return None
-            if marker == _SCAN:
-                if at + 2 + length > len(data):
-                    return None
-                return None if (progressive or data[at + 4] < channels) and _many_scans(data) else size
-            if marker in _FRAMES and size is None:
-                bits, height, width, channels = _FRAME.unpack_from(data, at + 4)
-                if bits != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
-                    return None
-                size, progressive = (width, height), marker == _PROGRESSIVE
-            elif marker == _TABLES:
-                if not _plain_tables(data, at + 4, length - 2):
-                    return None
-            elif marker not in _HARMLESS or (marker == _EXIF and not turned and data.startswith(b"Exif", at + 4)):
-                return None
-            at += 2 + length
-    except (struct.error, IndexError):
-        return None
-
-
-def _plain_tables(data: bytes, at: int, length: int) -> bool:
-    return length % _TABLE_BYTES == 0 and all(data[table] < 16 for table in range(at, at + length, _TABLE_BYTES))
 
 
 def misshapen(size: Size, limits: ImageLimits) -> Failure | None:

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO, cast
 from PIL import ExifTags, Image, ImageCms
 
 from ..values import Failure, ImageLimits, Prepared, Treatment
-from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
+from .jpeg import Size
+from .judge import PLAIN_MODES, Picture, misshapen, most_bytes, overwhelming, refuse
 from .memory import decoding
 from .subprocess import Work, repair_in_process
 
