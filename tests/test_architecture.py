@@ -29,7 +29,8 @@ FLOORS = (
     ("commands",),
     ("engine",),
     ("job", "limits", "images"),
-    ("api", "journal", "sources", "outputs"),
+    ("api", "journal"),
+    ("sources", "outputs"),
     ("state",),
     ("console",),
     ("concurrency", "times", "exact_json", "redact"),
@@ -40,7 +41,13 @@ FLOORS = (
 
 PLUGINS = {
     "sources": {"file": set(), "folder": {"walk"}, "glob": {"walk"}, "manifest": set()},
-    "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}, "summary": {"files"}},
+    "outputs": {
+        "jsonl": set(),
+        "csv": set(),
+        "directory": {""},
+        "files": {"", "directory"},
+        "summary": {"files", "directory"},
+    },
     "images": {
         "memory": set(),
         "judge": set(),

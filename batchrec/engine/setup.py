@@ -16,11 +16,11 @@ from ..errors import DirectoryBusy, JobError
 from ..interfaces import ImageStore
 from ..job.spec import Job
 from ..job.spec import Step as JobStep
+from ..outputs.directory import LOCK, check_directory, check_locks, check_unclaimed
 from ..outputs.files import writing
 from ..redact import remember
 from ..sources import FileStore, open_sources
 from ..state.answer_cache import AnswerCache
-from ..state.output_directory import LOCK, check_directory, check_locks, check_unclaimed
 from ..values import Caps, Ignored, InputEntry, Notice
 
 _log = logging.getLogger(__name__)
