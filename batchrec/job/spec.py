@@ -32,6 +32,7 @@ from pydantic_core import core_schema
 from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
 from ..outputs import OUTPUTS
+from ..sources.manifest import READERS, kind
 from ..values import Label
 from . import patterns
 
@@ -81,8 +82,9 @@ def _service(name: str) -> str:
 
 
 def _manifest(text: str) -> str:
-    if Path(text).suffix.lower() not in (".txt", ".csv", ".jsonl"):
-        raise ValueError("is not a manifest that can be read: .txt, .csv or .jsonl")
+    if kind(text) not in READERS:
+        *others, last = READERS
+        raise ValueError(f"is not a manifest that can be read: {', '.join(others)} or {last}")
     return _path(text)
 
 
