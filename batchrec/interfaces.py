@@ -51,6 +51,16 @@ class Output(Protocol):
     """One result file's format: pure, from a row to the bytes appended for it."""
 
     @property
+    def name(self) -> str:
+        """The name of the format in `output.formats`."""
+        ...
+
+    @property
+    def dialect(self) -> int:
+        """Version of the way in which rows are written, 1 at first; a file of another one is made anew."""
+        ...
+
+    @property
     def filename(self) -> str:
         """The name of the file in the output directory."""
         ...

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from batchrec.job.spec import LIMITS, Limits, ServiceLimits, Step
+from batchrec.values import Caps
+
 PACKAGE = Path(__file__).parent.parent / "batchrec"
 LONGEST_FUNCTION = 60
 LONGEST_CLASS = 250
@@ -29,7 +32,8 @@ FLOORS = (
     ("commands",),
     ("engine",),
     ("job", "limits", "images"),
-    ("api", "journal", "sources", "outputs"),
+    ("api", "journal"),
+    ("sources", "outputs"),
     ("state",),
     ("console",),
     ("concurrency", "times", "exact_json", "redact"),
@@ -39,8 +43,14 @@ FLOORS = (
 """From the roof down. A module may import from lower floors, never from its own or a higher one."""
 
 PLUGINS = {
-    "sources": {"file": set(), "folder": {"walk"}, "glob": {"walk"}, "manifest": set()},
-    "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}, "summary": {"files"}},
+    "sources": {"file": set(), "folder": set(), "glob": set(), "manifest": set()},
+    "outputs": {
+        "jsonl": set(),
+        "csv": set(),
+        "directory": {""},
+        "files": {"", "directory"},
+        "summary": {"files", "directory"},
+    },
     "images": {
         "memory": set(),
         "jpeg": set(),
@@ -54,7 +64,7 @@ PLUGINS = {
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
 
-SHARED = {"sources": {"scope", "keys"}, "outputs": set(), "images": {"memory"}}
+SHARED = {"sources": {"scope", "keys", "walk", "store"}, "outputs": set(), "images": {"memory"}}
 
 EMBEDDED = {"engine.setup", "commands.emulator"}
 """Who may know that there is an emulator."""
@@ -138,6 +148,20 @@ def test_two_doors_to_the_network() -> None:
     """aiohttp is imported by the transports and by the emulator's server, and nowhere else."""
     users = {a for a, b in EDGES if b == "/aiohttp" or b.startswith("/aiohttp.")}
     assert users == {"api.connections", "api.direct", "api.http", "emulator.server"}
+
+
+@pytest.mark.parametrize("name", ["sources", "outputs"])
+def test_every_plugin_is_listed(name: str) -> None:
+    """No module of such a room escapes the rules: it is a kind with its permissions, or shared by all kinds."""
+    there = {module.partition(".")[2] for module in MODULES if room(module) == name and module != name}
+    assert there == {*PLUGINS[name], *(SHARED[name] - {""})}
+
+
+def test_a_limit_of_the_job_file_is_one_of_the_engine() -> None:
+    """The keys of `ServiceLimits` are the fields of `Caps`: the engine keeps to each, and a step may set each."""
+    assert Caps._fields == LIMITS
+    assert issubclass(Step, ServiceLimits)
+    assert issubclass(Limits, ServiceLimits)
 
 
 @pytest.mark.parametrize("name", PLUGINS)

@@ -10,7 +10,7 @@ from batchrec.api.http import DIRECT_ABOVE
 from batchrec.engine import assembly, setup
 from batchrec.errors import DirectoryBusy, JobError, OutputFailed
 from batchrec.job.loading import build_job
-from batchrec.state.output_directory import LOCK
+from batchrec.outputs.directory import LOCK
 from batchrec.values import Caps
 
 KEY = Credentials("a-key", "a-secret", account="ours")

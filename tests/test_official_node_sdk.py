@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator_helpers import picture, sha256
 from filelock import FileLock
 
 from batchrec.emulator import Emulator, FaultPlan, Settings, serve
+from tests.support.emulator import picture, sha256
 
 SOURCE = Path(__file__).parent / "fixtures" / "node_sdk"
 METHODS = {

@@ -1,7 +1,8 @@
 """The service's error codes: number, its own words, the kind of failure, and what a person should do.
 
-`KIND_OF` decides how batchrec treats a code; `batchrec errors` prints the table. Texts of the service are from its
-error pages (2019-06 to 2024-12); `error_code` comes with HTTP status 200 in all of them.
+A new code is one row: its kind and its columns decide how batchrec treats it, `batchrec errors` prints the table.
+Texts of the service are from its error pages (2019-06 to 2024-12); `error_code` comes with HTTP status 200 in all of
+them.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ class Code:
     message: str
     kind: Kind
     advice: str
+    billed: bool = True
+    """Whether such a call counts against a quota. Where it does not, its reservation is given back."""
+    one_service: bool = False
+    """Whether a refusal is about the service that was called, and not about the key: the others are called on."""
 
 
 _AGAIN = "batchrec asks again by itself; if it persists, open a ticket with the log_id"
@@ -30,12 +35,20 @@ CODES: dict[int, Code] = {
         Code(1, "Unknown error", Kind.TRANSIENT, _AGAIN),
         Code(2, "Service temporarily unavailable", Kind.TRANSIENT, _AGAIN),
         Code(3, "Unsupported openapi method", Kind.REQUEST, "the address is wrong: check account.endpoint"),
-        Code(4, "Open api request limit reached", Kind.THROTTLED, "the whole cluster is busy; batchrec pauses"),
+        Code(
+            4,
+            "Open api request limit reached",
+            Kind.THROTTLED,
+            "the whole cluster is busy; batchrec pauses",
+            billed=False,
+        ),
         Code(
             6,
             "No permission to access data",
             Kind.REFUSED,
             "tick the service for your application in the console; for EasyDL bind the model to it",
+            billed=False,
+            one_service=True,
         ),
         Code(13, "Get service token failed", Kind.TOKEN, _TOKEN),
         Code(
@@ -43,13 +56,21 @@ CODES: dict[int, Code] = {
             "IAM Certification failed",
             Kind.REFUSED,
             "the key or secret is wrong (`batchrec login`), or the clock is, where calls are signed",
+            billed=False,
         ),
-        Code(15, "app not exsits or create failed", Kind.REFUSED, "the application was deleted: make a new one"),
+        Code(
+            15,
+            "app not exsits or create failed",
+            Kind.REFUSED,
+            "the application was deleted: make a new one",
+            billed=False,
+        ),
         Code(
             17,
             "Open api daily request limit reached",
             Kind.EXHAUSTED,
             "the day's quota is used up; it is assumed to open again at 00:00 Beijing time. Set limits.daily",
+            billed=False,
         ),
         Code(
             18,
@@ -57,17 +78,19 @@ CODES: dict[int, Code] = {
             Kind.THROTTLED,
             "too many calls a second: set limits.qps to what the account has. Persisting without any load: the "
             "free quota of this service was never claimed in the console, or somebody else uses the account",
+            billed=False,
         ),
         Code(
             19,
             "Open api total request limit reached",
             Kind.EXHAUSTED,
             "the pack is used up: buy or claim more, then `batchrec quota open`",
+            billed=False,
         ),
-        Code(23, "IAM API-KEY authentication failed", Kind.REFUSED, "the API Key (bearer) is wrong"),
-        Code(100, "Invalid parameter", Kind.TOKEN, _TOKEN),
-        Code(110, "Access token invalid or no longer valid", Kind.TOKEN, _TOKEN),
-        Code(111, "Access token expired", Kind.TOKEN, _TOKEN),
+        Code(23, "IAM API-KEY authentication failed", Kind.REFUSED, "the API Key (bearer) is wrong", billed=False),
+        Code(100, "Invalid parameter", Kind.TOKEN, _TOKEN, billed=False),
+        Code(110, "Access token invalid or no longer valid", Kind.TOKEN, _TOKEN, billed=False),
+        Code(111, "Access token expired", Kind.TOKEN, _TOKEN, billed=False),
         Code(216100, "invalid param", Kind.REQUEST, "check the step's options"),
         Code(216101, "not enough param", Kind.REQUEST, "check the step's options"),
         Code(216102, "service not support", Kind.REQUEST, "the address is wrong: check account.endpoint"),
@@ -153,6 +176,11 @@ WORDS: dict[str, Word] = {
 }
 
 
+def row_of(code: int | str) -> Code | None:
+    """Row of an error code; None for a word of batchrec's own, and for a code that nobody has documented."""
+    return CODES.get(code) if isinstance(code, int) else None
+
+
 def kind_of(number: int) -> Kind:
     """Kind of an error code. All of 2161xx are faults of the request; an undocumented code is UNKNOWN."""
     if number in CODES:
@@ -161,9 +189,6 @@ def kind_of(number: int) -> Kind:
 
 
 def kind_of_status(status: int) -> Kind:
-    """Kind of an HTTP status that came without the service's JSON."""
-    if status == 429:
-        return Kind.THROTTLED
-    if status == 413:
-        return Kind.IMAGE
-    return Kind.REQUEST if 400 <= status < 500 else Kind.TRANSIENT
+    """Kind of an HTTP status that came without the service's JSON: its own row, else that of its hundred."""
+    word = WORDS.get(f"http_{status}") or WORDS.get(f"http_{status // 100}xx")
+    return word.kind if word else Kind.TRANSIENT

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ..values import Failure, Kind
-
-PERMISSION_DENIED = 6
-"""The one refusal that is about a service, not about the key."""
+from .codes import row_of
 
 MISCONFIGURED_AFTER = 20
 """Faults of the request in a row, with nothing answered, that show the job to be wrong rather than an image."""
@@ -46,20 +44,17 @@ ACTIONS: dict[Kind, Action] = {
     Kind.UNKNOWN: Action.AGAIN,
 }
 
-RETURNED: frozenset[int | str] = frozenset({4, 6, 14, 15, 17, 18, 19, 23, 100, 110, 111})
-"""Codes of calls that do not count against a quota, so that their reservation is given back."""
-
 
 def decide(failure: Failure) -> Action:
     """Decide the action after a failed call."""
-    if failure.code == PERMISSION_DENIED:
-        return Action.CLOSE
-    return ACTIONS[failure.kind]
+    row = row_of(failure.code)
+    return Action.CLOSE if row is not None and row.one_service else ACTIONS[failure.kind]
 
 
 def counts(failure: Failure) -> bool:
     """Whether the failed call stays counted against daily and total limits."""
-    return failure.counted and failure.code not in RETURNED
+    row = row_of(failure.code)
+    return failure.counted and (row is None or row.billed)
 
 
 def backoff(attempts: int, rng: random.Random) -> float:

@@ -19,7 +19,16 @@ from ..api.endpoint import EMBEDDED
 from ..api.services import SERVICES
 from ..console.progress import Snapshot, Style, shown
 from ..engine.resume import OpenReport, RunRequest, evaluate_conditions, listed, take_inputs, take_steps
-from ..engine.setup import by_service, caps_of, credentials_of, image_store, inputs_of, payer, result_cache
+from ..engine.setup import (
+    by_service,
+    caps_of,
+    check_services,
+    credentials_of,
+    image_store,
+    inputs_of,
+    payer,
+    result_cache,
+)
 from ..errors import JobError, WrongEndpoint
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
 from ..job.spec import Job, Step
@@ -54,6 +63,7 @@ async def plan(
     `environ` None: the process's.
     """
     environ = os.environ if environ is None else environ
+    check_services(job)
     credentials = _payer(job, environ)  # before anything is opened
     counter = _Counter(job, state_directory(environ), credentials, now, reuse=reuse, reuse_models=reuse_models)
     survey = _Survey(job, state_directory(environ), counter)

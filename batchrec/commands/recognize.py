@@ -20,7 +20,7 @@ from ..engine.process import run_loop
 from ..errors import BatchrecError, JobError
 from ..exact_json import dumps, loads
 from ..job.loading import build_job
-from ..state.output_directory import FAILURES
+from ..outputs.directory import FAILURES
 from ..values import Row, Summary
 
 _JOB_FILE = Path("recognize.toml")

@@ -12,7 +12,7 @@ import orjson
 
 from ..errors import JobError
 from ..journal import reading
-from ..state.output_directory import SUMMARY
+from ..outputs.directory import SUMMARY
 from ..times import iso_utc
 
 _LATELY = 60.0

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..api.codes import CODES, WORDS, kind_of
-from ..api.retry import ACTIONS, PERMISSION_DENIED, Action
+from ..api.retry import ACTIONS, decide
 from ..api.services import SERVICES, Service
 from ..console.text import duration
 from ..errors import JobError
@@ -19,7 +19,7 @@ from ..outputs.csv import CsvOutput
 from ..outputs.jsonl import JsonlOutput
 from ..redact import visible
 from ..times import iso_beijing
-from ..values import Row
+from ..values import Failure, Row
 from .estimate import Plan
 from .status import Status
 from .verify import Findings
@@ -90,7 +90,7 @@ def show_error(code: str) -> None:
         raise JobError(f"{code!r} is neither a number nor one of: {', '.join(WORDS)}")
     number = int(code)
     kind = kind_of(number)
-    action = Action.CLOSE if number == PERMISSION_DENIED else ACTIONS[kind]
+    action = decide(Failure(kind, number, ""))
     known = CODES.get(number)
     console.print(
         f"{number}: {known.message if known else 'in none of the tables of the service'}\n"

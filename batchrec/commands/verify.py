@@ -24,11 +24,10 @@ from ..exact_json import dumps
 from ..job.follow_ups import Conditions, labels_of, triggered
 from ..job.spec import When
 from ..journal import AnswerPlace, Counts, Reader, reading
-from ..outputs import OUTPUTS, CsvOutput, JsonlOutput
-from ..outputs.csv import DIALECT
-from ..outputs.files import Place, read_row
+from ..outputs import OUTPUTS, JsonlOutput
+from ..outputs.directory import FAILURES, SUMMARY
+from ..outputs.files import Place, is_current, read_row
 from ..sources import FileStore
-from ..state.output_directory import FAILURES, SUMMARY
 from ..values import Failure, QuotaKey, Row
 
 MOST_TOLD = 50
@@ -94,9 +93,8 @@ def _check_rows(directory: Path, journal: Reader, findings: Findings, *, running
         made = [(file, OUTPUTS[name]) for name, file in files.items() if file is not results]
         for file, output in made:
             file.expect(output.header)
-        # A table of an earlier dialect is what its run committed, by its checksum; the next run makes it anew.
-        current = journal.note("csv_dialect") == DIALECT
-        compared = [(file, output) for file, output in made if current or output.filename != CsvOutput.filename]
+        # A file of an earlier dialect is what its run committed, by its checksum; the next run makes it anew.
+        compared = [(file, output) for file, output in made if is_current(output, journal.note)]
         for place in journal.answers():
             row = _row(results, place, findings)
             if row is not None:

@@ -14,9 +14,11 @@ from .counters import Counters
 from .faults import Fault, FaultPlan, FaultPlanError
 from .images import Picture
 from .server import Emulator, serve, serve_forever
+from .services import SERVICES
 from .settings import Settings
 
 __all__ = [
+    "SERVICES",
     "Answers",
     "Box",
     "BuiltIn",

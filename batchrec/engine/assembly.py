@@ -52,6 +52,7 @@ from .setup import (
     Provider,
     by_service,
     caps_of,
+    check_services,
     credentials_of,
     destination,
     hold,
@@ -127,6 +128,7 @@ async def run(
     options, environment = options or Options(), environment or Environment()
     environ = os.environ if environ is None else environ
     started = time.monotonic()
+    check_services(job)
     credentials = credentials_of(job, environ)
     if options.progress != "none":
         say(f"{job.name}: {destination(job, credentials)}")

@@ -16,12 +16,11 @@ from ..interfaces import ImageStore
 from ..job.follow_ups import follow_ups, labels_of, triggered
 from ..job.spec import Job
 from ..journal import Changed, Journal, StepRecord
-from ..outputs.csv import DIALECT
-from ..outputs.files import ResultFiles
+from ..outputs.directory import check_unaccounted
+from ..outputs.files import ResultFiles, dialect_note, is_current
 from ..state.answer_cache import AnswerCache
 from ..state.durable import sync_directory
 from ..state.inspection_cache import InspectionCache, of_file
-from ..state.output_directory import TABLE, check_unaccounted
 from ..values import Failure, Ignored, InputEntry, Notice, Row
 from .recorder import GROUP_MOST
 from .setup import image_store
@@ -278,8 +277,8 @@ def _rewrite(journal: Journal, files: ResultFiles) -> int:
 
 def _catch_up(journal: Journal, files: ResultFiles) -> None:
     """Make outputs that are missing, damaged or new from results.jsonl; forget those not wanted any more."""
-    outdated = journal.note("csv_dialect") != DIALECT
-    behind = files.behind([TABLE] if outdated else ())
+    outdated = [output for output in files.outputs if not is_current(output, journal.note)]
+    behind = files.behind([output.filename for output in outdated])
     made = files.rewrite(behind, lambda row, start, length: True) if behind else {}
     wanted = {output.filename for output in files.outputs}
     drop = files.places.keys() - wanted
@@ -288,8 +287,8 @@ def _catch_up(journal: Journal, files: ResultFiles) -> None:
     if made:
         journal.sync()
         _swap(journal, files, list(made))
-    if outdated:
-        journal.put_note("csv_dialect", DIALECT)
+    for output in outdated:
+        journal.put_note(dialect_note(output), output.dialect)
 
 
 def evaluate_conditions(job: Job, journal: Journal, files: ResultFiles, steps: dict[str, int]) -> None:

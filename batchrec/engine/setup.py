@@ -14,13 +14,13 @@ from ..api.credentials import Credentials, check_endpoint, load_credentials
 from ..api.endpoint import EMBEDDED, LIVE, normal_endpoint
 from ..errors import DirectoryBusy, JobError
 from ..interfaces import ImageStore
-from ..job.spec import Job
+from ..job.spec import LIMITS, Job
 from ..job.spec import Step as JobStep
+from ..outputs.directory import LOCK, check_directory, check_locks, check_unclaimed
 from ..outputs.files import writing
 from ..redact import remember
 from ..sources import FileStore, open_sources
 from ..state.answer_cache import AnswerCache
-from ..state.output_directory import LOCK, check_directory, check_locks, check_unclaimed
 from ..values import Caps, Ignored, InputEntry, Notice
 
 _log = logging.getLogger(__name__)
@@ -52,6 +52,25 @@ def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
     by_hand = bool(job.endpoint_by) or _of_environment(environ) == endpoint
     check_endpoint(credentials, profile, endpoint, by_hand=by_hand, origin=job.endpoint_by or str(job.path))
     return credentials
+
+
+def check_services(job: Job) -> None:
+    """Raise JobError with each step whose service the embedded endpoint does not have.
+
+    A service is a row of the catalogue; the emulator shares no code with it, and may lack one.
+    """
+    if job.account.endpoint != EMBEDDED:
+        return
+    from ..emulator import SERVICES
+
+    complaints = [
+        f"{job.path.name}: recognize[{index}].service: the embedded endpoint has no {step.service!r}; "
+        f"expected one of {', '.join(SERVICES)}, or set account.endpoint to the service itself"
+        for index, step in enumerate(job.recognize)
+        if step.service not in SERVICES
+    ]
+    if complaints:
+        raise JobError(*complaints)
 
 
 def _of_environment(environ: Mapping[str, str]) -> str | None:
@@ -169,11 +188,10 @@ def by_service(job: Job) -> dict[str, list[JobStep]]:
 
 
 def caps_of(job: Job, members: Sequence[JobStep]) -> Caps:
-    """Limits of all steps of a service together: the smallest that any of them names."""
-    limits = [job.limits_for(step) for step in members]
-    daily = [limit.daily for limit in limits if limit.daily is not None]
-    total = [limit.total for limit in limits if limit.total is not None]
-    return Caps(min(limit.qps for limit in limits), min(daily, default=None), min(total, default=None))
+    """Limits of all steps of a service together: of each limit the smallest that any of them has."""
+    of_steps = [job.limits_for(step) for step in members]
+    named = {name: [limit for limits in of_steps if (limit := getattr(limits, name)) is not None] for name in LIMITS}
+    return Caps(**{name: min(values) for name, values in named.items() if values})
 
 
 def rate_of(job: Job) -> float:

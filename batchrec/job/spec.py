@@ -32,6 +32,7 @@ from pydantic_core import core_schema
 from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
 from ..outputs import OUTPUTS
+from ..sources.manifest import READERS, kind
 from ..values import Label, Treatment
 from . import patterns
 
@@ -81,8 +82,9 @@ def _service(name: str) -> str:
 
 
 def _manifest(text: str) -> str:
-    if Path(text).suffix.lower() not in (".txt", ".csv", ".jsonl"):
-        raise ValueError("is not a manifest that can be read: .txt, .csv or .jsonl")
+    if kind(text) not in READERS:
+        *others, last = READERS
+        raise ValueError(f"is not a manifest that can be read: {', '.join(others)} or {last}")
     return _path(text)
 
 
@@ -250,10 +252,33 @@ class When(Table):
         return not self.label or any(patterns.found(self.label, text) for text in texts)
 
 
-class Step(Table):
-    """One question about each image."""
+QPS = 'Calls per second and service; a new account has 2. "auto" finds what the account has. A step\'s own wins.'
 
-    model_config = ConfigDict(json_schema_extra=_per_service)
+
+class ServiceLimits(Table):
+    """Limits of a service, as `[limits]` has them for all services and a step for its own.
+
+    A field for each one of `Caps`, which the engine keeps to.
+    """
+
+    qps: Rate | None = Field(default=None, description=QPS, examples=[10])
+    daily: Count | None = Field(
+        default=None,
+        description="Calls per service and Beijing day, counted by account across jobs and runs. A step's own wins.",
+        examples=[500],
+    )
+    total: Count | None = Field(
+        default=None,
+        description="Calls per service in all: what a free or bought pack holds. A step's own wins.",
+        examples=[10000],
+    )
+
+
+LIMITS = tuple(ServiceLimits.model_fields)
+
+
+class Question(Table):
+    """A question about images: the service, its options, and the condition."""
 
     step: Annotated[str, Field(min_length=1), AfterValidator(_printable)] | None = Field(
         default=None, description="Its name, unique in the file; the service's name if left out.", examples=["food"]
@@ -272,13 +297,6 @@ class Step(Table):
         description="Asks only where an earlier step gave such a label.",
         examples=[{"step": "advanced_general", "label": "食|菜|餐"}],
     )
-    qps: Rate | None = Field(
-        default=None, description='Calls per second, or "auto"; wins over limits.qps.', examples=[10]
-    )
-    daily: Count | None = Field(
-        default=None, description="Calls per Beijing day; wins over limits.daily.", examples=[500]
-    )
-    total: Count | None = Field(default=None, description="Calls in all; wins over limits.total.", examples=[10000])
 
     @property
     def name(self) -> str:
@@ -295,6 +313,13 @@ class Step(Table):
         """The options with 1 and 1.0 written alike where the service takes either."""
         fractional = {option.name for option in SERVICES[self.service].options if option.type is float}
         return {name: float(value) if name in fractional else value for name, value in self.options.items()}
+
+
+class Step(ServiceLimits, Question):
+    """One question about each image, and its own limits."""
+
+    # Keys of the last base come first, in the schema and where faults are listed.
+    model_config = ConfigDict(json_schema_extra=_per_service)
 
 
 class Account(Table):
@@ -321,22 +346,10 @@ class Account(Table):
     )
 
 
-class Limits(Table):
+class Limits(ServiceLimits):
     """Rate, quota and patience. Rates and counts are per service."""
 
-    qps: Rate = Field(
-        default=2.0,
-        description='Calls per second; a new account has 2. "auto" finds what the account has.',
-        examples=[10],
-    )
-    daily: Count | None = Field(
-        default=None,
-        description="Calls per service and Beijing day, counted per account across jobs and restarts.",
-        examples=[500],
-    )
-    total: Count | None = Field(
-        default=None, description="Calls per service in all: what a free or bought pack holds.", examples=[10000]
-    )
+    qps: Rate = Field(default=2.0, description=QPS, examples=[10])
     attempts: int = Field(default=5, ge=1, description="Per image and step, where an error may pass.", examples=[5])
     timeout: float = Field(default=30.0, gt=0, description="Seconds per call.", examples=[30])
     patience: float = Field(
@@ -431,9 +444,9 @@ class Job(Table):
         return Path(os.path.abspath(self.base / (self.output.directory or f"results/{self.name}")))
 
     def limits_for(self, step: Step) -> Limits:
-        """The limits as `step` has them: its own qps, daily and total win."""
-        own = {key: getattr(step, key) for key in ("qps", "daily", "total")}
-        return self.limits.model_copy(update={key: value for key, value in own.items() if value is not None})
+        """The limits as `step` has them: its own win."""
+        own = {name: value for name in LIMITS if (value := getattr(step, name)) is not None}
+        return self.limits.model_copy(update=own)
 
     def treatment(self, step: Step) -> Treatment:
         """Treatment of the images of `step`. Only services that return boxes have the orientation applied."""

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import OutputFailed
+from ..outputs.directory import open_own
 from ..state.durable import sync_file
-from ..state.output_directory import open_own
 
 READ, WRITTEN = "read", "written"
 """Uses of a journal, as the message about a broken one names them."""

@@ -9,8 +9,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from ..outputs.directory import JOURNAL, open_own
 from ..state.durable import boot_id
-from ..state.output_directory import JOURNAL, open_own
 from .answers import Answers
 from .calls import Calls
 from .database import WRITTEN, Log, connect, open_for_writing, translated

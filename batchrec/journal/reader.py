@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JobError
-from ..state.output_directory import JOURNAL, check_directory, check_unclaimed
+from ..outputs.directory import JOURNAL, check_directory, check_unclaimed
 from ..values import QuotaKey
 from .database import Database, translated
 from .schema import ANSWERED, ASIDE, FAILED, FINISHED, UNFINISHED, current_copy

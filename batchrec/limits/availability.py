@@ -7,7 +7,7 @@ import logging
 import math
 from typing import NamedTuple
 
-from ..api.retry import PERMISSION_DENIED, Breaker
+from ..api.retry import Action, Breaker, decide
 from ..errors import BatchrecError, CredentialsRefused, ServiceUnavailable
 from ..times import iso_beijing
 from ..values import Allowance, Authorization, Closure, Failure, Kind, QuotaEvent, Reopened, Ticket, UsedUp
@@ -189,10 +189,10 @@ class Availability:
 
     def _refused(self, failure: Failure) -> Verdict:
         text = f"{self.service}: {_describe_failure(failure)}"
-        if failure.code != PERMISSION_DENIED:
+        if decide(failure) is not Action.CLOSE:
             return Verdict(error=CredentialsRefused(text))
         news, self.forbidden = not self.forbidden, True  # calls in flight are told the same
-        return Verdict(log=(logging.ERROR, f"{text}; see `batchrec errors 6`") if news else None)
+        return Verdict(log=(logging.ERROR, f"{text}; see `batchrec errors {failure.code}`") if news else None)
 
     def _failed(self, image: object, failure: Failure, now: float, *, suspect: bool) -> Verdict:
         self.breaker.failed(image, now, suspect=suspect)

@@ -1,13 +1,15 @@
-"""Outputs: a module for each format, `files` that writes them all, and the summary.
+"""Outputs: a module for each format, `files` that writes them all, the summary, names in a directory.
 
-A new format is a file, a row here, and its file's name in `state.output_directory.OUTPUT_FILES`.
+A new format is a module and a row here.
 """
 
 from ..interfaces import Output
 from .csv import CsvOutput
 from .jsonl import JsonlOutput
 
-OUTPUTS: dict[str, Output] = {"jsonl": JsonlOutput(), "csv": CsvOutput()}
-"""Formats by the name that `output.formats` uses."""
+_TABLE: tuple[Output, ...] = (JsonlOutput(), CsvOutput())
+
+OUTPUTS: dict[str, Output] = {output.name: output for output in _TABLE}
+"""Outputs by the name that `output.formats` uses."""
 
 __all__ = ["OUTPUTS", "CsvOutput", "JsonlOutput"]

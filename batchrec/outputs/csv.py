@@ -5,19 +5,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ..state.output_directory import TABLE
 from ..values import Row
 
 COLUMNS = (
     *("image", "step", "service", "rank", "name", "score", "root", "calorie", "year"),
     *("left", "top", "width", "height", "log_id", "answered_at"),
 )
-
-DIALECT = 2
-"""The number of the way in which cells are written, in the journal's note `csv_dialect`; 1 has no note.
-
-1: an apostrophe before ASCII signs, tab and CR at a cell's start; 2: before full-width signs, and inside a cell too.
-"""
 
 _SIDES = ("left", "top", "width", "height")
 _NO_LABEL = "," * 9  # rank to height are empty
@@ -37,7 +30,10 @@ _PLAIN = re.compile(rf'[^{_SIGNS}\t\r\n\0",;][^\t\r\n",;]*').fullmatch
 class CsvOutput:
     """Rows as CSV with CRLF. The byte order mark tells Excel that it is UTF-8."""
 
-    filename = TABLE
+    name = "csv"
+    filename = "results.csv"
+    dialect = 2
+    """1: an apostrophe before ASCII signs, tab and CR at a cell's start; 2: before full-width signs, and inside too."""
     header = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
 
     def encode(self, row: Row) -> bytes:

@@ -20,9 +20,9 @@ from ..exact_json import dumps, loads
 from ..interfaces import Output
 from ..redact import may_hold_secret, redact_json
 from ..state.durable import sync_directory, sync_file
-from ..state.output_directory import NEW, OUTPUT_FILES, create_own, open_own
 from ..values import Row
-from .jsonl import JsonlOutput
+from . import JsonlOutput
+from .directory import NEW, OUTPUT_FILES, create_own, open_own
 
 Place = tuple[int, int]
 """Committed length in bytes, and the CRC-32 of those bytes."""
@@ -225,6 +225,16 @@ class ResultFiles:
         while left:  # the operating system may take a part, above all of a block that does not fit on the disk
             left = left[await self._files[output.filename].write(left) :]
         self.places[output.filename] = _grown(self.places[output.filename], text)
+
+
+def dialect_note(output: Output) -> str:
+    """Key of the journal's note that says in which dialect an output's file is; dialect 1 has no note."""
+    return f"{output.name}_dialect"
+
+
+def is_current(output: Output, note: Callable[[str], Any]) -> bool:
+    """Whether the file of an output is in today's dialect. `note` gives the journal's notes."""
+    return bool((note(dialect_note(output)) or 1) == output.dialect)
 
 
 def writing(path: Path, exc: OSError) -> OutputFailed:

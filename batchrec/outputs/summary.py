@@ -11,8 +11,8 @@ import orjson
 
 from ..exact_json import dumps
 from ..state.durable import sync_file
-from ..state.output_directory import FAILURES, NEW, SUMMARY, create_own
 from ..values import Row, Summary
+from .directory import FAILURES, NEW, SUMMARY, create_own
 from .files import writing
 
 

@@ -1,10 +1,13 @@
-"""Sources of images: named files, folders, globs and manifests, one module for each kind."""
+"""Sources of images: kinds of paths and the manifest, a module for each.
+
+A new kind of path is a module and a row in `PATHS`; a new format of manifests a row in `manifest.READERS`.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from stat import S_ISDIR
+from typing import Protocol
 
 from ..errors import JobError
 from ..interfaces import Source
@@ -12,12 +15,28 @@ from ..values import Ignored, InputEntry, Notice
 from .file import File
 from .folder import Folder
 from .glob import Glob
-from .keys import is_pattern, normal, quoted
+from .keys import normal, quoted
 from .manifest import READERS, Manifest, kind
 from .scope import OUTSIDE, Boundary, Scope, irregular, reason
 from .store import FileStore
 
 __all__ = ["OUTSIDE", "Boundary", "File", "FileStore", "Folder", "Glob", "Manifest", "Scope", "open_sources"]
+
+
+class _PathKind(Protocol):
+    """A kind of path in `input.paths`: a class that is made of the path, its index and the scope."""
+
+    def takes(self, given: str, mode: int | None, /) -> bool:
+        """Whether it takes a path. `mode` is of what exists under that very name, None if nothing is seen."""
+        ...
+
+    def __call__(self, given: str, source: int, scope: Scope, /) -> Source:
+        """The source."""
+        ...
+
+
+PATHS: tuple[_PathKind, ...] = (Folder, File, Glob)
+"""Kinds of paths. The first that takes a path has it: what exists comes before a glob."""
 
 
 def open_sources(
@@ -54,16 +73,18 @@ def open_sources(
 
 
 def _named(given: str, index: int, scope: Scope) -> Source:
-    """Source of a path of the job file: what exists under that very name comes before a glob."""
-    key = normal(given)
-    expected = "expected a file, a folder or a glob, relative to the job file"
+    """Source of a path of the job file."""
+    mode, problem = None, None
     try:
-        status = _status(given, scope)
+        mode = _status(given, scope).st_mode
     except OSError as error:
-        if is_pattern(given):
-            return Glob(given, index, scope)
-        raise JobError(f"input.paths[{index}]: {quoted(given)} {_absence(error)}; {expected}") from error
-    return (Folder if S_ISDIR(status.st_mode) else File)(key, index, scope)
+        problem = error
+    for each in PATHS:
+        if each.takes(given, mode):
+            return each(given, index, scope)
+    absence = _absence(problem) if problem else "is of no known kind"
+    expected = "expected a file, a folder or a glob, relative to the job file"
+    raise JobError(f"input.paths[{index}]: {quoted(given)} {absence}; {expected}") from problem
 
 
 def _complaints(manifest: str, scope: Scope) -> Iterator[str]:

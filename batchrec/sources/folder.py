@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from stat import S_ISDIR
 
 from ..values import Ignored, InputEntry
+from .keys import normal
 from .scope import Scope, unreadable
 from .walk import walk
 
@@ -17,15 +19,20 @@ SUFFIXES = (
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """One named folder; `key` is normal. Files and folders below it that start with a dot are no images."""
+    """One named folder. Files and folders below it that start with a dot are no images."""
 
-    key: str
+    given: str
     source: int
     scope: Scope
 
+    @staticmethod
+    def takes(_given: str, mode: int | None) -> bool:
+        """Whether it is a folder."""
+        return mode is not None and S_ISDIR(mode)
+
     def __iter__(self) -> Iterator[InputEntry | Ignored]:
         """Every file below the folder, links to folders followed once."""
-        for key, entry in walk(self.scope, self.key, hidden=False):
+        for key, entry in walk(self.scope, normal(self.given), hidden=False):
             if self.scope.excludes(key):
                 continue
             if isinstance(entry, OSError):

@@ -18,6 +18,11 @@ class Glob:
         self._scope = scope
         self._pattern = normal_pattern(given)
 
+    @staticmethod
+    def takes(given: str, mode: int | None) -> bool:
+        """Whether it holds a wildcard, and nothing exists under that very name."""
+        return mode is None and is_pattern(given)
+
     def __iter__(self) -> Iterator[InputEntry | Notice]:
         """Every file that matches; links to folders are followed, under `**` once.
 

@@ -14,7 +14,7 @@ import pytest
 from harness import Place, calls_of, images_of, until
 
 from batchrec.emulator import Emulator
-from batchrec.state.output_directory import JOURNAL, LOCK, NAMES, RESULT_FILES
+from batchrec.outputs.directory import JOURNAL, LOCK, NAMES, RESULT_FILES
 
 READING = ("status", "verify")
 ROLLBACK = f"{JOURNAL}-journal"

@@ -2,8 +2,9 @@
 
 import pytest
 
-from batchrec.api.codes import CODES, WORDS, kind_of, kind_of_status
-from batchrec.values import Kind
+from batchrec.api.codes import CODES, WORDS, Code, Word, kind_of, kind_of_status
+from batchrec.api.retry import Action, counts, decide
+from batchrec.values import Failure, Kind
 
 CONTRACT = {
     Kind.THROTTLED: [18, 4],
@@ -49,3 +50,25 @@ def test_the_table_has_no_gap():
 def test_statuses(status, kind):
     """An HTTP status speaks where the body holds no JSON of the service."""
     assert kind_of_status(status) == kind
+
+
+def test_a_status_may_have_a_row_of_its_own(monkeypatch):
+    """The row of a status wins over that of its hundred: another one that passes is one row."""
+    assert kind_of_status(425) == Kind.REQUEST
+    monkeypatch.setitem(WORDS, "http_425", Word("http_425", Kind.TRANSIENT, "a gateway wants the call later"))
+    assert kind_of_status(425) == Kind.TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("row", "action", "counted"),
+    [
+        (Code(777, "new", Kind.TRANSIENT, "wait"), Action.AGAIN, True),
+        (Code(777, "new", Kind.REFUSED, "pay", billed=False), Action.HALT, False),
+        (Code(777, "new", Kind.REFUSED, "tick it", billed=False, one_service=True), Action.CLOSE, False),
+    ],
+)
+def test_a_new_code_is_one_row(monkeypatch, row, action, counted):
+    """A row alone decides how a code is treated, and whether its call counts against the quota."""
+    monkeypatch.setitem(CODES, row.number, row)
+    failure = Failure(kind_of(row.number), row.number, row.message)
+    assert (decide(failure), counts(failure)) == (action, counted)

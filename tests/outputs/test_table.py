@@ -12,9 +12,9 @@ from batchrec.job.loading import build_job
 from batchrec.job.spec import Job
 from batchrec.journal import Finished, Journal, StepRecord
 from batchrec.outputs import OUTPUTS
+from batchrec.outputs.directory import NAMES, NEW
 from batchrec.outputs.files import ResultFiles
 from batchrec.outputs.summary import write_failures, write_summary
-from batchrec.state.output_directory import OUTPUT_FILES
 from batchrec.values import InputEntry, Row, Summary
 
 JOB = {"input": {"paths": ["photos"]}, "recognize": [{"service": "dish"}]}
@@ -24,7 +24,9 @@ CONTENT = b"the bytes of a photograph"
 class NamesOutput:
     """A third output: the name of every image, a line each."""
 
+    name = "names"
     filename = "results.names"
+    dialect = 1
     header = b"names\n"
 
     def encode(self, row: Row) -> bytes:
@@ -42,8 +44,9 @@ def test_the_job_file_takes_what_the_table_has(tmp_path: Path) -> None:
 
 
 def test_files_of_the_table_are_ours() -> None:
-    """Every output's file is among the names that are checked before a directory is opened, and that are swapped."""
-    assert {output.filename for output in OUTPUTS.values()} == set(OUTPUT_FILES)
+    """Every output's file, old and new, is among the names that are checked before a directory is opened."""
+    files = {output.filename for output in OUTPUTS.values()}
+    assert files | {name + NEW for name in files} <= set(NAMES)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import JobError
+from . import OUTPUTS, JsonlOutput
 
 try:
     import fcntl
@@ -21,14 +22,12 @@ except ImportError:  # Windows
 
 LOCK = ".lock"
 JOURNAL = "journal.db"
-RESULTS = "results.jsonl"
-TABLE = "results.csv"
 FAILURES = "failures.jsonl"
 SUMMARY = "summary.json"
 NEW = ".new"
 """Suffix of a file until it replaces the old one."""
 
-OUTPUT_FILES = (RESULTS, TABLE)
+OUTPUT_FILES = tuple(output.filename for output in OUTPUTS.values())
 """Files that an output appends to, and that are replaced as one when they are rewritten."""
 
 RESULT_FILES = (*OUTPUT_FILES, FAILURES, SUMMARY)
@@ -97,7 +96,7 @@ def check_unaccounted(directory: Path) -> None:
     An empty results.jsonl is left out: a first run that was killed while it listed its inputs leaves one.
     """
     present = _present(directory, RESULT_FILES)
-    refuse_strangers(directory, (name for name, status in present if name != RESULTS or status.st_size))
+    refuse_strangers(directory, (name for name, status in present if name != JsonlOutput.filename or status.st_size))
 
 
 def refuse_strangers(directory: Path, names: Iterable[str]) -> None:
