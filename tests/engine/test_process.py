@@ -121,7 +121,7 @@ async def test_where_a_loop_knows_no_signals(monkeypatch, stopper, asked):
 
 
 def collector() -> tuple[object, bool]:
-    """How the process collects garbage."""
+    """The garbage collector's settings: thresholds, and whether objects are frozen."""
     return gc.get_threshold(), gc.get_freeze_count() > 0
 
 

@@ -1,4 +1,4 @@
-"""The contract of a `Keeper`, for every implementation, in virtual time: a gate cannot tell them apart."""
+"""The contract of a `Keeper`, the same for every implementation and any gate, in virtual time."""
 
 import asyncio
 import random

@@ -33,7 +33,7 @@ class NamesOutput:
 
 
 def test_the_job_file_takes_what_the_table_has(tmp_path: Path) -> None:
-    """Each output may be named, jsonl comes first and always, and the schema for editors lists the same names."""
+    """Each output may be named, jsonl comes first and always; the schema lists the same names."""
     for name in OUTPUTS:
         job = build_job({**JOB, "output": {"formats": [name]}}, tmp_path / "job.toml")
         assert job.output.formats == tuple(dict.fromkeys(("jsonl", name)))
@@ -42,7 +42,7 @@ def test_the_job_file_takes_what_the_table_has(tmp_path: Path) -> None:
 
 
 def test_files_of_the_table_are_ours() -> None:
-    """Every output's file is among the names that are checked before a directory is opened, and that are swapped."""
+    """Every output's file is among the names that opening a directory checks and a swap replaces."""
     assert {output.filename for output in OUTPUTS.values()} == set(OUTPUT_FILES)
 
 
@@ -78,7 +78,7 @@ async def _answer(directory: Path) -> None:
 
 
 def problems(directory: Path) -> list[str]:
-    """What verify finds."""
+    """Problems that verify finds."""
     return verify(directory, lambda charge: 0, running=False).told
 
 
