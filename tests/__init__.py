@@ -1,1 +1,1 @@
-"""The tests, by the folders of batchrec; `acceptance` is the program from outside, `support` is what they share."""
+"""The tests, by the folders of batchrec; `acceptance`: the program from outside; `support`: shared."""

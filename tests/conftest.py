@@ -1,4 +1,4 @@
-"""The environment of all tests: nothing of the caller's network, keys and time zone reaches them or what they start."""
+"""The environment of all tests: none of the caller's network settings, keys or time zone reaches them."""
 
 import asyncio
 import os

@@ -26,6 +26,9 @@ UNIT = re.compile(
 RIDDLE = re.compile(r"(What|Where|Who|Whose|How|Whatever|Whoever|Which|When|Why)\b")
 """Beginnings that a docstring does not have."""
 
+PLAINLY_WORDED = (".", "api", "console", "emulator", "engine", "journal", "limits", "outputs", "state", "support")
+"""Folders of tests whose docstrings keep that rule."""
+
 FLOORS = (
     ("__main__",),
     ("cli",),
@@ -85,7 +88,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(name: str, path: Path) -> Iterator[str]:
-    """What a module imports: ours as a dotted name within the package, others as `/aiohttp`."""
+    """Imports of a module: ours as a dotted name within the package, others as `/aiohttp`."""
     folder = path.parent.relative_to(PACKAGE).parts
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -116,7 +119,7 @@ def room(name: str) -> str:
 
 
 def floor(name: str) -> int:
-    """How far below the roof; ValueError for a room that the table lacks."""
+    """Floors below the roof; ValueError for a room that the table lacks."""
     return next(number for number, rooms in enumerate(FLOORS) if room(name) in rooms)
 
 
@@ -166,7 +169,7 @@ def test_a_limit_of_the_job_file_is_one_of_the_engine() -> None:
 
 @pytest.mark.parametrize("name", PLUGINS)
 def test_plugins_do_not_know_each_other(name: str) -> None:
-    """A new kind of input or output is one file: those that are there use what the room shares, and no neighbour."""
+    """A new kind of input or output is one file: the present ones use the shared code, and no neighbour."""
     wrong = {
         (a, b)
         for a, b in OURS
@@ -179,7 +182,7 @@ def test_plugins_do_not_know_each_other(name: str) -> None:
 
 
 def test_the_command_line_starts_with_typer_alone() -> None:
-    """cli.py imports typer and the standard library at its top; the rest where it is needed, so that it is quick."""
+    """cli.py imports typer and the standard library at its top, the rest on use, so that it is quick."""
     import sys
 
     top = [node for node in tree(MODULES["cli"]).body if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -289,15 +292,21 @@ def test_numbers_say_what_they_are() -> None:
     assert silent == []
 
 
+def misnamed(path: Path) -> Iterator[str]:
+    """First lines of docstrings that are long, or begin with a question word."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first, *_ = (ast.get_docstring(node) or "").splitlines() or [""]
+            if RIDDLE.match(first) or len(first) > LONGEST_FIRST_LINE:
+                yield f"{path.name} {first}"
+
+
 def test_docstrings_begin_with_their_subject() -> None:
     """First lines are short, and do not begin with a question word; those of cli.py are the help, in full."""
-    wrong = [
-        f"{name} {first}"
-        for name, path in MODULES.items()
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and ast.get_docstring(node)
-        for first in ((ast.get_docstring(node) or "").splitlines()[0],)
-        if (RIDDLE.match(first) or len(first) > LONGEST_FIRST_LINE) and room(name) != "cli"
-    ]
-    assert wrong == []
+    assert [each for name, path in MODULES.items() if room(name) != "cli" for each in misnamed(path)] == []
+
+
+@pytest.mark.parametrize("folder", PLAINLY_WORDED)
+def test_docstrings_of_tests_begin_with_their_subject(folder: str) -> None:
+    """The same rule for tests."""
+    assert [each for path in sorted((Path(__file__).parent / folder).glob("*.py")) for each in misnamed(path)] == []

@@ -1,4 +1,4 @@
-"""How a job becomes an engine: what limits a service has, how many workers, who pays, who holds the folder."""
+"""From a job to an engine: a service's limits, the number of workers, the account, the folder's lock."""
 
 import fcntl
 import threading
@@ -40,7 +40,7 @@ def test_steps_of_one_service_share_a_lane(tmp_path):
 
 
 def test_a_lane_keeps_to_the_smallest_of_its_limits(tmp_path):
-    """A step's own qps, daily and total win over [limits]; of steps that share a service the strictest counts."""
+    """A step's own qps, daily and total win over [limits]; of a shared service the strictest step counts."""
     job = job_of(
         tmp_path,
         {"service": "dish", "qps": 3, "daily": 100},
@@ -109,7 +109,7 @@ async def test_a_job_without_images_ends_well(tmp_path):
 
 
 def test_a_look_at_the_lock_turns_no_run_away(tmp_path):
-    """Somebody who only looks whether a run is going on holds the lock for a moment, which a run waits out."""
+    """A mere look whether a run is going on holds the lock for a moment, which a run waits out."""
     with (tmp_path / LOCK).open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert setup.is_held(tmp_path)
@@ -128,7 +128,7 @@ def test_a_look_at_the_lock_turns_no_run_away(tmp_path):
     ],
 )
 def test_rate_of_a_job_is_that_of_its_services_together(tmp_path, steps, limits, expected):
-    """By it the transport is chosen: services have limits of their own, steps of one service share its limit."""
+    """It chooses the transport: services add up, steps of one service share its limit."""
     assert setup.rate_of(job_of(tmp_path, *steps, limits=limits)) == expected
 
 

@@ -1,4 +1,4 @@
-"""What comes in one turn of the event loop is worked on at once."""
+"""Micro-batching: items submitted in one turn of the event loop are handled at once."""
 
 import asyncio
 import itertools
@@ -38,7 +38,7 @@ async def test_all_that_come_at_once_are_one_group(work: Work) -> None:
 
 
 async def test_who_comes_a_turn_later_is_waited_for(work: Work) -> None:
-    """Those who pass a door one after the other are one group too; nobody waits for who has not come by then."""
+    """Callers that pass a door one after the other are one group too; later ones are not waited for."""
 
     async def later(number: int) -> int:
         for _ in range(number):

@@ -1,4 +1,4 @@
-"""The benchmarks run: tiny, without the extra `bench`, and with nothing asserted of the times that they see."""
+"""The benchmarks run: tiny, without the extra `bench`, and without assertions on times."""
 
 import os
 import re
@@ -94,7 +94,7 @@ def test_the_others_have_figures(tmp_path: Path, name: str, column: str) -> None
 
 
 def test_another_commit_is_measured_in_pairs(tmp_path: Path) -> None:
-    """Each workload has its median ratio with an interval; the other commit's batchrec is the one that runs."""
+    """Each workload has a median ratio with an interval; the other commit's batchrec is really run."""
     clone = tmp_path / "clone"
     ignored = shutil.ignore_patterns(".*", "results", "__pycache__", "tests", "docs")
     shutil.copytree(ROOT, clone, ignore=ignored)

@@ -56,7 +56,7 @@ async def test_whoever_is_cancelled_takes_nothing(served: bool) -> None:
 
 @given(st.integers(0, 2**32))
 def test_never_more_than_there_are(seed: int) -> None:
-    """Whoever comes, goes or gives up in between; and in the end all of them are back."""
+    """For any order of coming, going and giving up; and in the end all of them are back."""
     rng = random.Random(seed)
 
     async def play() -> None:

@@ -1,4 +1,4 @@
-"""The check of everything: what it refuses to run on, what it does not call a success, and exact versions for all."""
+"""The check of everything: its preconditions, results that it calls no success, and exact versions."""
 
 import os
 import re
@@ -64,7 +64,7 @@ def test_uncommitted_changes_fail_in_ci(clone):
 
 
 def test_python_names_the_interpreter(clone, tmp_path):
-    """What it names takes the place of python3; one that is not there is named."""
+    """The interpreter named takes the place of python3; one that is missing is named."""
     code, said = ci_run(clone, PYTHON="python9")
     assert (code, "python9 is missing: Python 3.11 or newer" in said) == (1, True)
     old = tmp_path / "old python"
@@ -119,7 +119,7 @@ def test_broken():
 
 
 def judged(tmp_path, expected, *arguments, text=HOLDS):
-    """What `.ci/judge` says of a real run of pytest over that text."""
+    """The verdict of `.ci/judge` on a real run of pytest over that text."""
     (tmp_path / "test_it.py").write_text(text)
     listed, report = tmp_path / "expected-skips", tmp_path / "report.xml"
     listed.write_text(expected)
@@ -176,7 +176,7 @@ def test_a_listed_skip_that_is_over_is_told(tmp_path):
 
 
 def test_nothing_of_the_caller_reaches_the_tests(tmp_path):
-    """Proxies, certificates, pip's and uv's settings, keys and the time zone are gone before the first test."""
+    """Proxies, certificates, settings of pip and uv, keys and time zone are gone before the first test."""
     proxies = {"https_proxy": "http://127.0.0.1:9", "NO_PROXY": "*"}
     tools = {"PIP_INDEX_URL": "http://127.0.0.1:9", "UV_INDEX": "x", "SSL_CERT_FILE": "/nowhere"}
     theirs = {**proxies, **tools, "TZ": "Asia/Tokyo", "BAIDU_API_KEY": "k", "BATCHREC_LANG": "zh"}

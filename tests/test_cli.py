@@ -1,4 +1,4 @@
-"""What the command line decides by itself: how values are read, which words it knows, what it does when it fails."""
+"""The command line's own decisions: reading of values, known words, and failures."""
 
 import subprocess
 import sys
@@ -113,7 +113,7 @@ def test_ctrl_c_while_importing_is_130_too(monkeypatch):
 
 
 def test_a_defect_is_70_without_secrets(monkeypatch, capsys):
-    """What nobody foresaw shows its traceback, masked, and asks to be reported."""
+    """An unforeseen error shows its traceback, masked, and asks to be reported."""
     remember("very-secret-word")
 
     def app():
@@ -130,7 +130,7 @@ def test_a_defect_is_70_without_secrets(monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", cli.LATER)
 def test_later_commands_say_so_in_their_help(name):
-    """What is not there yet is listed as such."""
+    """Commands that are still to come are listed as such."""
     result = CliRunner().invoke(cli.app, [name, "--help"])
     assert result.exit_code == 0
     assert "Not in this version yet" in result.output
@@ -140,7 +140,7 @@ def test_later_commands_say_so_in_their_help(name):
     "arguments", ["--help", "--version", "run --help", "recognize --help", "quota --help", "quota set --help"]
 )
 def test_help_imports_what_it_shows_and_no_more(arguments):
-    """`--help` is at hand at once: nothing is imported that only a command needs, nor what typer judges values by."""
+    """`--help` is immediate: no import for the sake of a command alone, nor typer's own validation."""
     command = [sys.executable, "-X", "importtime", "-m", "batchrec", *arguments.split()]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in ended.stderr.splitlines()}

@@ -1,4 +1,4 @@
-"""README and docs in two languages: complete, in agreement with the program and each other, with real output."""
+"""README and docs in two languages: complete, with real output, in agreement with the program."""
 
 import ast
 import json
@@ -124,7 +124,7 @@ def prose(page):
 
 @cache
 def links(page):
-    """Each link to a page or heading of the repository: the English page, and the number of the heading or None."""
+    """Links to pages or headings of the repository: the English page, and the heading's number or None."""
     found = []
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         path, _, anchor = target.partition("#")
@@ -214,7 +214,7 @@ def test_both_languages_have_the_same_pages():
 
 @in_both_languages
 def test_readme_links_every_page(pages):
-    """README is at most 250 lines long and leads to every page of its language; every page leads to its twin."""
+    """README has at most 250 lines and leads to every page of its language; each page leads to its twin."""
     readme, *reference = pages
     assert len(lines_of(readme)) <= 250
     assert set(reference) <= {resolve(readme, target) for target in re.findall(r"\]\(([^)\s#]+)", prose(readme))}
@@ -224,7 +224,7 @@ def test_readme_links_every_page(pages):
 
 @every_pair
 def test_twins_have_same_headings(english, chinese):
-    """The Chinese page has every heading of the English one, at its place; those in code are the same words."""
+    """The Chinese page has every heading of the English one, in place; those in code are the same words."""
     ours, theirs = headings(english), headings(chinese)
     assert [level for level, _ in ours] == [level for level, _ in theirs]
     assert [quoted(text) for _, text in ours] == [quoted(text) for _, text in theirs]
@@ -295,7 +295,7 @@ def test_one_term_for_one_thing(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_resolve(page):
-    """What a page links to is there, headings included."""
+    """The targets of a page's links are there, headings included."""
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if "://" in target:
             continue
@@ -317,7 +317,7 @@ def slug(heading):
 
 @in_both_languages
 def test_every_command_has_its_section(pages):
-    """Each command has a heading, and each heading of a command is one; README names those to come with the limits."""
+    """Each command has a heading, and the reverse; README names the coming commands with the limits."""
     (page,) = [page for page in pages if page.endswith("/commands.md")]
     wanted = {f"batchrec {name}" for name in commands() if name not in LATER}
     assert {text.strip("`") for _, text in headings(page) if text.startswith("`batchrec ")} == wanted
@@ -340,7 +340,7 @@ def test_options_of_all_commands(page):
 
 @in_both_languages
 def test_commands_shown_exist(pages):
-    """Whatever is typed, in a code block or in a sentence, is a command with such options."""
+    """Anything typed, in a code block or in a sentence, is a command with such options."""
     known = commands()
     code = [text for page in pages for language, text, _ in blocks(page) if language in ("sh", "text")]
     shown = [line for text in code for line in text.splitlines()] + [
@@ -435,7 +435,7 @@ def test_job_files_load(pages):
 
 @in_both_languages
 def test_other_blocks_are_sound(pages):
-    """The fault plan is one, the credentials are TOML with known keys, and the Python compiles with known names."""
+    """The fault plan is one, the credentials are TOML with known keys, the Python compiles, names known."""
     for language, text, _ in (block for page in pages for block in blocks(page)):
         if language == "json":
             FaultPlan.parse(text.encode())
@@ -500,7 +500,7 @@ def lasting(line):
 @pytest.mark.skipif(os.name == "nt", reason="for a POSIX shell")
 @pytest.mark.skipif(not find_spec("onnxruntime"), reason="the extra 'local' is not installed")
 def test_outputs_shown_are_real(place):
-    """The commands of README and reference run, print what the pages show, and leave the files that they list."""
+    """The commands of README and reference print the output shown, and leave the files listed."""
     demo = marked("command: demo").rpartition("&& ")[2].replace(".venv/bin/", "")
     assert shlex.split(demo)[:2] == ["batchrec", "run"]
     assert shown(demo, place) == expected("demo")
@@ -565,7 +565,7 @@ def emulator(place, command="batchrec emulator --port 0"):
 
 @pytest.mark.skipif(os.name == "nt", reason="for a POSIX shell")
 def test_commands_of_emulator_run(place):
-    """The emulator starts with the fault plan that is shown, and the run beside it meets faults and limits."""
+    """The emulator starts with the fault plan shown, and the run beside it meets faults and limits."""
     page = "docs/en/emulator.md"
     (plan,) = [text for language, text, _ in blocks(page) if language == "json"]
     start, use = [text for language, text, _ in blocks(page) if language == "sh"]
@@ -582,7 +582,7 @@ def test_commands_of_emulator_run(place):
 
 @pytest.mark.skipif(os.name == "nt", reason="for a POSIX shell")
 def test_commands_with_an_account_run(place):
-    """The commands after `batchrec login`, which asks at a terminal, and the crontab line, against the emulator."""
+    """The commands after a `batchrec login` at a terminal, and the crontab line, against the emulator."""
     crawl = marked("command: crawl").split("batchrec run")[0]
     (block,) = [text for language, text, _ in blocks("README.md") if text.startswith("batchrec login\n")]
     (cron,) = [text for language, text, _ in blocks("docs/en/nightly.md") if language == "text"]

@@ -17,7 +17,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_there_and_back(value):
-    """Whatever JSON can hold is read as it was written, on one line for every kind of reader."""
+    """Any JSON value is read as it was written, on one line for every kind of reader."""
     text = dumps(value)
     assert loads(text) == value
     assert len(text.decode().splitlines()) == 1
@@ -37,7 +37,7 @@ def test_integers_are_exact(number):
 @pytest.mark.parametrize("beside", ["1", "123456789012345678901"])
 @pytest.mark.parametrize("wrong", ["NaN", "Infinity", "1e999", '"\\ud800"', "[" * 2000 + "]" * 2000, "{", "tru", ""])
 def test_what_is_no_json(wrong, beside):
-    """What one reader refuses the other refuses too: a line that was read can always be written."""
+    """Both readers refuse the same texts: a line that was read can always be written."""
     with pytest.raises(ValueError):  # noqa: PT011 - it has many texts
         loads(f"[{beside},{wrong}]".encode())
 

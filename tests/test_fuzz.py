@@ -1,4 +1,4 @@
-"""Whatever a file, a reply or a manifest holds, a reader gives a value: mutated real ones, many, always the same.
+"""Readers give a value for any file, reply or manifest: many mutations of real ones, always the same.
 
 BATCHREC_FUZZ multiplies the number of cases (default 1); each further one is another case, not the same again.
 """
@@ -127,7 +127,7 @@ MOST_MIB = 1600
 
 
 def samples() -> list[bytes]:
-    """Pictures in every format that Pillow can write: in every mode and many ways where batchrec knows the format."""
+    """Pictures in every format that Pillow writes; in every mode and many ways for known formats."""
     Image.init()
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "words"
@@ -384,7 +384,7 @@ def test_tokens_of_any_json(body: dict[str, Any], status: int) -> None:
 
 
 def assert_token(reply: Reply, number: object) -> None:
-    """What a token must be for the account to use it."""
+    """Check that a token is one that the account can use."""
     try:
         outcome = read_token(reply, 1.7e9)
     except CredentialsRefused as error:
@@ -420,7 +420,7 @@ MANIFESTS = {
 
 
 def assert_listed(suffix: str, data: bytes, number: object) -> None:
-    """Paths, or a complaint that names the manifest and one of its lines and is fit for a terminal's one line."""
+    """Paths, or a one-line message for a terminal that names the manifest and one of its lines."""
     complaints: tuple[str, ...] = ()
     try:
         for path in READERS[suffix](Lines(io.BytesIO(data), "m" + suffix), "path"):

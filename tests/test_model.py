@@ -15,7 +15,7 @@ def test_boxes():
 
 
 def test_secrets_are_not_shown():
-    """What pays for a call does not stand in its repr, from where it could reach a log."""
+    """The repr, from where it could reach a log, holds nothing that pays for a call."""
     assert "hidden" not in repr(Authorization("access_token=hidden", (("Authorization", "Bearer hidden"),)))
 
 

@@ -1,4 +1,4 @@
-"""The official SDK (``baidu-aip``) pointed at the emulator: what it gets is what the live service would give it.
+"""The official SDK (``baidu-aip``) pointed at the emulator gets the answers of the live service.
 
 The SDK knows no other host, so its class attributes are replaced. It blocks, so it runs in threads.
 """
@@ -111,7 +111,7 @@ async def test_token_is_fetched_once_for_many_calls(point_at: Callable[[Emulator
 
 
 async def test_wrong_keys_end_in_code_14(point_at: Callable[[Emulator], None]) -> None:
-    """The SDK takes ``invalid_client`` for "no scope", signs instead, and the user sees a failed certification."""
+    """The SDK takes ``invalid_client`` for "no scope" and signs instead: a failed certification is seen."""
     async with serve(Settings(api_key="another")) as emulator:
         point_at(emulator)
         reply = await in_thread(aip.AipImageClassify(*KEYS), "dishDetect", IMAGE)

@@ -1,4 +1,4 @@
-"""A power cut at any moment: whatever it left of the tails of the files, each answer stands once, whole."""
+"""A power cut at any moment: with any tails of the files, each answer stands once, whole."""
 
 import json
 import os
@@ -126,7 +126,7 @@ async def world(tmp_path: Path) -> World:
 
 
 def opened_again(world: World) -> tuple[int, int]:
-    """Open the directory after the cut: all that it says agrees. How many answers it holds, and calls it misses."""
+    """Open the directory after the cut; all of it agrees. Returns its answers and the calls missing."""
     with closing(Journal(world.directory, boot="after")) as journal:
         _, unknown = world.open(journal)
         rows = [json.loads(line) for line in (world.directory / "results.jsonl").read_bytes().splitlines()]
@@ -141,7 +141,7 @@ def opened_again(world: World) -> tuple[int, int]:
 @pytest.mark.parametrize("name", ["results.jsonl", "results.csv"])
 @pytest.mark.parametrize("damage", [cut, blank, garbled])
 def test_tail_of_a_result_file(world, name, damage):
-    """The unsynced tail of a result file, cut or torn at every byte: the group is gone, all that was before stands."""
+    """An unsynced tail, cut or torn at every byte: the group is gone, everything before it stands."""
     before, after = world.moments["synced"], world.moments["written"]
     places = range(len(before[name]), len(after[name]) + 1)
     assert len(places) > 200
@@ -198,7 +198,7 @@ def damaged(log: Path, text: bytes, at: int, damage: Damage) -> Iterator[None]:
 
 
 def read_as_it_is(directory: Path) -> tuple[Any, ...]:
-    """What the journal says of the result files, and how many answers it has, without writing to its file or log."""
+    """The journal's lengths of the result files and its answers, without writing to its file or log."""
     (directory / "journal.db-shm").unlink(missing_ok=True)
     with closing(sqlite3.connect(f"file:{directory}/journal.db?mode=ro", uri=True)) as db:
         outputs = db.execute("SELECT * FROM outputs ORDER BY 1").fetchall()
@@ -206,7 +206,7 @@ def read_as_it_is(directory: Path) -> tuple[Any, ...]:
 
 
 def test_disk_that_kept_the_log_and_lost_the_rows(world):
-    """A disk that lies about a sync: the journal has what results.jsonl has not. The run says so, and stops."""
+    """A disk that lies about a sync: results.jsonl lacks rows of the journal. The run stops, and says so."""
     after = world.moments["committed"]
     world.put(after | {"results.jsonl": world.moments["synced"]["results.jsonl"]})
     with (

@@ -22,7 +22,7 @@ def nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_remembered_secrets_are_masked_everywhere() -> None:
-    """However often and wherever they stand."""
+    """At any number of places, also within a word."""
     redact.remember("s3cret", "")
     assert redact.redact("s3cret, then xs3crety") == "[hidden], then x[hidden]y"
 
@@ -102,7 +102,7 @@ def test_json_without_a_secret_stays_as_it_is(value: object) -> None:
 
 @pytest.mark.parametrize("piece", ["\\", "%2", "%32", "%25", "2", "24.0f1e2d3c4b5a6978", '"'])
 def test_long_texts_take_time_in_proportion(piece: str) -> None:
-    """A hostile reply of 2 MB may begin a spelling a million times: twice the text takes no four times as long."""
+    """A hostile 2 MB reply may begin a spelling a million times: twice the text, not four times the time."""
     redact.remember("24.0f1e2d3c4b5a69788796a5b4c3d2e1f0.2592000", "2" * 24)
 
     def seconds(count: int) -> float:
@@ -115,7 +115,7 @@ def test_long_texts_take_time_in_proportion(piece: str) -> None:
 
 
 def test_log_lines_are_not_forged() -> None:
-    """A record is one line, whatever its arguments hold; its traceback is indented, whatever the exception says."""
+    """A record with any arguments is one line; the traceback of any exception is indented."""
     forged = "a\nERROR b\rERROR c\vERROR d\x85ERROR e\u2028ERROR f\u2029ERROR g\x1b[1GERROR h"
     try:
         raise ValueError(forged)

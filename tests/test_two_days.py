@@ -1,4 +1,4 @@
-"""Forty-eight hours of a job in virtual time: tokens that end, two resets, an outage, kills and a power cut."""
+"""Two days of a job in virtual time: tokens that end, two resets, an outage, kills, a power cut."""
 
 import json
 import re
@@ -60,7 +60,7 @@ class TwoDays:
         (self.folder / "boot").write_text("second")
 
     def log(self) -> list[tuple[str, str, float]]:
-        """What the service saw: what it was, on which day, in which hour since the noon of the beginning."""
+        """The service's log: kinds of events, their day, and the hour since the noon of the beginning."""
         lines = (line.split() for line in (self.folder / "service.log").read_text().splitlines())
         return [(what, day, float(hour)) for what, day, hour in lines]
 
@@ -89,7 +89,7 @@ def days(tmp_path: Path) -> TwoDays:
 
 
 def common_to_both(days: TwoDays, end: dict[str, Any]) -> int:
-    """Every answer once, within two days; the service never had to refuse a call. How many calls were lost."""
+    """Every answer once, within two days, and no call refused by the service. Returns the calls lost."""
     log = days.log()
     assert end["exit_code"] == 0
     assert end["hour"] < 48
@@ -118,7 +118,7 @@ def test_two_days_with_kills_are_counted_to_the_unit(days: TwoDays) -> None:
 
 
 def test_two_days_with_a_power_cut_are_bounded_from_above(days: TwoDays) -> None:
-    """After the cut counts and unknown calls are upper bounds, and near ones; answers are exact all the same."""
+    """After the cut counts and unknown calls are upper bounds, and near ones; answers are exact."""
     days.live(0, 2.0, "power")
     before = days.calls_by_day()
     days.power_is_back()

@@ -1,4 +1,4 @@
-"""One life of a job in virtual time: `python two_days.py FOLDER BEGIN END HOW`, hours since noon in Beijing.
+"""One life of a job in virtual time: `python two_days.py FOLDER BEGIN END HOW`, hours since noon.
 
 The service is a model of its own, in this process: it keeps a log of every call on the disk, so that it outlives the
 process. HOW is how the life ends: `done` by itself, `kill` by SIGKILL at END, `power` by a cut of the power at END.
@@ -38,7 +38,7 @@ OUTAGE = (15.0, 16.0)
 
 
 class Service:
-    """The service: tokens of six hours, a limit a day, an hour of nothing but 502. A line in its log for every call."""
+    """The service: tokens of six hours, a daily limit, an hour of nothing but 502, and a log of all calls."""
 
     def __init__(self, folder: Path, now: Callable[[], float]) -> None:
         self._log = (folder / "service.log").open("a")
@@ -83,7 +83,7 @@ def _json(**content: object) -> Reply:
 
 
 def keep_what_is_synced(folder: Path) -> None:
-    """From now on `folder/disk` holds what a power cut would leave: output and state as of their last syncs."""
+    """Keep in `folder/disk` what a power cut would leave: output and state as of their last syncs."""
     real_sync, real_move = database.sync_file, Quota._move_bound
 
     def kept(name: str) -> None:

@@ -1,6 +1,5 @@
 """Fixtures of the acceptance tests."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,18 +7,6 @@ import pytest
 from harness import Place, emulating
 
 from batchrec.emulator import Emulator
-from batchrec.times import next_reset
-
-LONGEST = 120.0
-"""Seconds that the longest of these tests takes on a busy machine."""
-
-
-@pytest.fixture(autouse=True)
-def _within_one_day() -> None:
-    """Calls are counted by the day in Beijing: none of these tests may begin before a midnight and end after it."""
-    left = next_reset(time.time()) - time.time()
-    if left < LONGEST:
-        time.sleep(left + 1)
 
 
 @pytest.fixture

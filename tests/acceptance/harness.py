@@ -22,9 +22,29 @@ from typing import Any
 from PIL import Image
 
 from batchrec.emulator import Emulator, FaultPlan, Settings, serve
+from batchrec.times import next_reset
 
 KEY, SECRET = "acceptance-key-7f3a", "acceptance-secret-91bc"
 JOB = "furniture"
+CLOCK = Path(__file__).with_name("clock")
+"""The folder of the module that shifts the clock of a command."""
+
+
+# -- the clock
+
+
+def shift_to_noon(machine: float) -> float:
+    """Seconds from a Unix time to noon of its day in Beijing, half a day from either midnight."""
+    return next_reset(machine) - 12 * 3600 - machine
+
+
+SHIFT = shift_to_noon(time.time())
+"""Seconds by which commands and the emulator are ahead of the machine: calls are counted by the day in Beijing."""
+
+
+def now() -> float:
+    """Unix time as commands and the emulator have it."""
+    return time.time() + SHIFT
 
 
 # -- pictures
@@ -99,8 +119,14 @@ class Place:
             "BATCHREC_CONFIG_DIR": str(self.config),
             "BAIDU_API_KEY": KEY,
             "BAIDU_SECRET_KEY": SECRET,
+            "PYTHONPATH": str(CLOCK),
         }
+        self.set_clock(now())
         self._started = 0
+
+    def set_clock(self, moment: float) -> None:
+        """Set the clock of commands that start from now on to a Unix time."""
+        self.env["TESTS_CLOCK_SHIFT"] = repr(moment - time.time())
 
     def pictures(self, count: int, folder: str = "家居", *, start: int = 0) -> list[str]:
         """So many different pictures; their keys. Every other one is a JPEG."""
@@ -246,7 +272,8 @@ def emulating(
 
     async def main() -> None:
         over = asyncio.Event()
-        async with serve(settings, plan=FaultPlan.parse(plan) if plan else None, **serving) as emulator:
+        faults = FaultPlan.parse(plan) if plan else None
+        async with serve(settings, plan=faults, **{"now": now, **serving}) as emulator:
             ready.put((emulator, asyncio.get_running_loop(), over))
             await over.wait()
 

@@ -7,7 +7,6 @@ emulator: nine images, of them one copy, one that is no picture and one that the
 import json
 import shutil
 import sqlite3
-import time
 import tomllib
 from collections.abc import Callable
 from contextlib import closing
@@ -15,7 +14,7 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
-from harness import Place, images_of
+from harness import Place, images_of, now
 
 from batchrec.emulator import Emulator
 
@@ -92,7 +91,7 @@ def test_failed_images_can_be_retried(earlier: Place, emulator: Emulator) -> Non
 def test_answers_of_the_state_folder_are_reused(earlier: Place) -> None:
     """Another job with the same images gets the answers that the earlier version kept, without a call."""
     with closing(sqlite3.connect(earlier.state / "answers.db")) as db, db:
-        db.execute("UPDATE answers SET at = ?", (time.time(),))  # they are given for half a year only
+        db.execute("UPDATE answers SET at = ?", (now(),))  # they are given for half a year only
     options = ("--set", 'name="again"', "--set", f"input.exclude={[*LEFT, REFUSED, NO_PICTURE]}")
     assert earlier.run(*options).code == 0
     again = Place(earlier.root)

@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Place, calls_of, picture, until
+from harness import Place, calls_of, now, picture, until
 
 from batchrec.emulator import Emulator
 from batchrec.times import beijing_day
@@ -115,7 +114,7 @@ def test_days_and_seconds_are_those_of_the_limits(place: Place) -> None:
     place.job(limits={"qps": 5, "daily": 12})
     said = plan(place)
     assert (said["calls"], said["seconds"], said["days"]) == (30, 6.0, 3)
-    after_tomorrow = beijing_day(time.time() + 2 * 86_400)
+    after_tomorrow = beijing_day(now() + 2 * 86_400)
     assert said["finish_at"] == f"{after_tomorrow}T00:00:01+08:00"
     assert place.run().code == 75
     said = plan(place)

@@ -2,12 +2,11 @@
 
 import json
 import stat
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness import Place, calls_of, images_of, until
+from harness import Place, calls_of, images_of, now, until
 
 from batchrec.emulator import Emulator, FaultPlan
 
@@ -59,7 +58,7 @@ def test_a_kept_token_is_renewed_a_day_or_a_tenth_early(place: Place, emulator: 
     (kept,) = (place.state / "tokens").glob("*.json")
     cases = [(MONTH, DAY + 60, 0), (MONTH, DAY - 60, 1), (DAY, DAY / 10 + 60, 0), (DAY, DAY / 10 - 60, 1)]
     for number, (life, left, fetched) in enumerate(cases, 1):
-        ends = time.time() + left
+        ends = now() + left
         kept.write_text(json.dumps(json.loads(kept.read_bytes()) | {"obtained": ends - life, "expires": ends}))
         before = emulator.counters.tokens_issued
         place.pictures(1, start=number)

@@ -1,4 +1,4 @@
-"""Who pays: credentials from the environment and the file, the token and its whole life, the bearer key."""
+"""Accounts: credentials from environment and file, the token and its whole life, the bearer key."""
 
 import asyncio
 import random
@@ -239,7 +239,7 @@ async def test_token_is_fetched_with_a_form() -> None:
 
 @virtual
 async def test_one_fetch_for_two_hundred_callers() -> None:
-    """Whoever comes while it is fetched waits for it."""
+    """Callers that come while it is fetched wait for it."""
     endpoint = Endpoint()
     account = an_account(endpoint)
     queries = await asyncio.gather(*(query(account) for _ in range(200)))
@@ -354,7 +354,7 @@ async def test_old_token_serves_while_the_endpoint_is_down() -> None:
 
 
 def test_token_renewed_by_another_process_is_used(tmp_path: Path) -> None:
-    """What the other one wrote is good for this one too."""
+    """A token written by another process is good for this one too."""
     endpoint = Endpoint()
 
     @virtual
@@ -369,7 +369,7 @@ def test_token_renewed_by_another_process_is_used(tmp_path: Path) -> None:
 
 
 def test_processes_that_need_a_token_at_once_fetch_one(tmp_path: Path) -> None:
-    """At the start, and again when what they share is refused: the others wait for what the first one writes."""
+    """At the start, and after a refusal of the shared one: the others wait for the first one's token."""
     endpoint = Endpoint()
 
     @virtual
@@ -388,7 +388,7 @@ def test_processes_that_need_a_token_at_once_fetch_one(tmp_path: Path) -> None:
 
 
 def test_turn_to_fetch_is_not_kept_between_tries(tmp_path: Path) -> None:
-    """While one process waits to ask an endpoint again that was down, another asks, and both have its token."""
+    """While one process waits to try a failing endpoint again, another fetches; both have its token."""
     endpoint = Endpoint()
 
     @virtual
@@ -408,7 +408,7 @@ def test_turn_to_fetch_is_not_kept_between_tries(tmp_path: Path) -> None:
 
 
 def test_process_that_is_stuck_keeps_nobody_from_a_token(tmp_path: Path) -> None:
-    """Whoever holds the turn for more than ten seconds, say a stopped process, is not waited for."""
+    """A process that holds the turn for more than ten seconds, say a stopped one, is not waited for."""
     endpoint = Endpoint()
 
     @virtual
@@ -461,7 +461,7 @@ async def test_refused_token_is_replaced_once() -> None:
 
 @pytest.mark.parametrize("token", ["24.{}", "a+b/c={} d", "令牌{}"])
 def test_cached_token_that_is_refused_is_not_used_again(tmp_path: Path, token: str) -> None:
-    """Whatever characters it has: it is dropped, uncounted, and a new one fetched and kept."""
+    """With any characters in it: it is dropped, uncounted, and a new one fetched and kept."""
     endpoint = Endpoint(token=token)
 
     @virtual

@@ -1,4 +1,4 @@
-"""One JSON call: token, error codes and retries, against the emulator over real sockets; pauses in virtual time."""
+"""One JSON call: token, error codes, retries; the emulator on real sockets, pauses in virtual time."""
 
 import asyncio
 import base64

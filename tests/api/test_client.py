@@ -188,14 +188,14 @@ def test_code_nought_is_no_error(body: bytes) -> None:
 
 @pytest.mark.parametrize("log_id", [1859031846213379741, 2**64 - 1, 2**64, 10**40])
 def test_log_id_stays_exact(log_id: int) -> None:
-    """However many digits it has."""
+    """With any number of digits."""
     verdict = parse_reply(Reply(200, b'{"log_id":%d,"result":[]}' % log_id), GENERAL)
     assert isinstance(verdict, Answer)
     assert verdict.reply["log_id"] == log_id
 
 
 def test_message_is_short_and_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the service says goes into files and logs: masked, and cut to 500 characters."""
+    """Messages of the service go into files and logs: masked, and cut to 500 characters."""
     monkeypatch.setattr(redact, "_secrets", {"s3cret"})
     told = "token s3cret " + "x" * 1000
     for content in ({"error_code": 100, "error_msg": told}, {"error": "invalid_client", "error_description": told}):

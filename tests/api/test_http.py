@@ -1,4 +1,4 @@
-"""One conformance suite for both transports over real sockets: what a network, server or proxy does is a value."""
+"""The conformance suite of both transports, over real sockets: a fault of the network is a value."""
 
 import asyncio
 import gzip
@@ -201,7 +201,7 @@ async def test_what_comes_before_the_reply() -> None:
 
 
 async def test_protocol_that_is_switched() -> None:
-    """What comes after 101 is no HTTP: the connection is not used again."""
+    """The bytes after 101 are no HTTP: the connection is not used again."""
     connections = 0
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -261,7 +261,7 @@ async def test_connection_closed_between_calls() -> None:
 
 @pytest.mark.parametrize("stray", [ok(b'"stray"'), b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
 async def test_reply_that_nobody_asked_for(stray: bytes) -> None:
-    """What arrives on an idle connection is not the answer to the next call."""
+    """Bytes that arrive on an idle connection are not the answer to the next call."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -296,7 +296,7 @@ async def test_redirect_is_not_followed() -> None:
 
 
 async def test_no_cookies_and_no_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is sent that was not asked for: neither what a server set nor what the machine keeps for others."""
+    """Only requested data is sent: no cookie of a server, no password that the machine keeps for others."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1\nlogin me\npassword mine\n")
     (tmp_path / "netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -507,7 +507,7 @@ def test_which_proxy(
     ["socks5://me:mine@p:1080", "ftp://p:21", "http://", "://", "http://[::1", "http://p:99999", "p:x", "\x1b[31m"],
 )
 def test_proxy_that_is_none(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address that is no HTTP proxy is refused: it is neither passed by nor spoken to as if it were one."""
+    """An address that is no HTTP proxy is refused: it is neither passed by nor taken for one."""
     monkeypatch.setenv("HTTPS_PROXY", value)
     with pytest.raises(JobError, match=r"^HTTPS_PROXY: expected http://host:port") as caught:
         proxy_for("https://aip.baidubce.com")
@@ -631,7 +631,7 @@ async def test_many_calls_at_once() -> None:
     [(0.0, SessionTransport), (500.0, SessionTransport), (500.1, DirectTransport), (math.inf, DirectTransport)],
 )
 async def test_rate_chooses_the_transport(asked: float, expected: type) -> None:
-    """The public API serves up to 500 calls per second; above, and where the rate is to be found, the fast one."""
+    """The public API serves up to 500 calls/s; more, or an unknown rate, takes the fast transport."""
     async with http.open_transport("http://127.0.0.1:1", PATIENT, asked) as transport:
         assert type(transport) is expected
 
@@ -704,7 +704,7 @@ async def test_huge_headers(head: bytes) -> None:
 
 
 async def test_calls_in_flight_are_bounded_by_nobody_else() -> None:
-    """The pool has no limit of its own: three hundred connections to one host, since the workers are the bound."""
+    """The pool has no limit of its own: 300 connections to one host, since the workers are the bound."""
     everybody, connections = asyncio.Event(), 0
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -741,7 +741,7 @@ async def test_body_of_several_megabytes() -> None:
 
 
 async def test_call_is_never_sent_twice() -> None:
-    """A connection that breaks after a call has left is the end of that call: a second one might be paid twice."""
+    """The end of the connection after a call has left is its end: a second call might be paid twice."""
     bodies = []
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""What follows from a failure: the contract's table, backoff, attempts, and when a service counts as down."""
+"""The treatment of failures: the table, backoff, attempts, and the service counted as down."""
 
 import random
 
@@ -68,7 +68,7 @@ def test_missing_permission_closes_its_step_alone() -> None:
     ],
 )
 def test_status_without_a_code(status: int, kind: Kind) -> None:
-    """What a gateway says by its status alone."""
+    """The meaning of a gateway's status alone."""
     assert kind == kind_of_status(status)
 
 
@@ -133,7 +133,7 @@ def test_before_the_first_answer_no_attempt_is_spent(limit: int, failures: int) 
 
 @given(limit=st.integers(1, 9), rounds=st.integers(1, 20), images=st.integers(3, 50))
 def test_an_outage_of_everybody_spends_no_attempt(limit: int, rounds: int, images: int) -> None:
-    """When at least three images fail together with no answer between, none of them pays for it."""
+    """At least three images that fail together with no answer between: none of them pays for it."""
     breaker = Breaker(60)
     breaker.on_answer()
     tries = [Tries(limit) for _ in range(images)]
@@ -151,7 +151,7 @@ Event = st.tuples(st.sampled_from(["answer", "fail", "malformed"]), st.integers(
 
 @given(events=st.lists(Event, max_size=60), patience=st.floats(0, 100))
 def test_an_answer_always_ends_an_outage(events: list[tuple[str, int, bool]], patience: float) -> None:
-    """Whatever happened before, after an answer the service is up, and stays so for a lone failure."""
+    """After any history, an answer means that the service is up, and it stays so for a lone failure."""
     breaker = Breaker(patience)
     for moment, (event, image, suspect) in enumerate(events):
         if event == "answer":

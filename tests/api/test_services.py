@@ -105,7 +105,7 @@ def labels(service: str, reply: str):
     ],
 )
 def test_replies(service, reply, expected):
-    """What the service is known to send becomes labels, best first; that it saw nothing becomes none."""
+    """Labels of the service's known replies are read best first; an empty reply becomes no labels."""
     if expected is None:
         expected = [Label("x", 1.0, box=Box(**BOX))]
     actual = labels(service, reply)
@@ -138,14 +138,14 @@ def test_replies_of_another_shape(service, reply):
 
 @pytest.mark.parametrize("score", ['"nan"', '"inf"', '"x"', "true", "null", "[]", "1" + "0" * 400])
 def test_scores_that_are_no_numbers(score):
-    """What is no finite number is no score; the label stays, last."""
+    """A value that is no finite number is no score; the label stays, last."""
     reply = f'{{"result":[{{"name":"x","score":{score}}},{{"name":"y","score":-1}}]}}'
     assert list(labels("animal", reply)) == [Label("y", -1.0), Label("x")]
 
 
 @given(st.sampled_from(list(SERVICES)), JSON, JSON)
 def test_arbitrary_replies(service, result, beside):
-    """Whatever a reply holds, reading it and making a row of it never raises."""
+    """Any reply can be read, and made a row of, without an exception."""
     known = SERVICES[service].reading
     for reply in ({known.key: result, "location_result": beside, "": beside}, {known.key: [result, beside]}):
         recorded(service, reply)
@@ -170,7 +170,7 @@ def test_nearly_right_replies(service, entries, box):
 
 
 def recorded(service: str, reply: dict) -> None:
-    """Reads a reply as the client does; its row's labels must have the keys of the service, its scores be numbers."""
+    """Read a reply as the client does; check that its labels have the service's keys, and numeric scores."""
     row = SERVICES[service]
     found = read_labels(row.reading, reply)
     if found is None:

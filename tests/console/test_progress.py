@@ -1,4 +1,4 @@
-"""What a person sees of a run: the words of a line, the measured rate, and when lines come."""
+"""The progress that a person sees: the words of a line, the measured rate, and the times of lines."""
 
 import asyncio
 import os
@@ -78,7 +78,7 @@ async def test_plain_lines_come_by_the_clock_and_at_the_end(monkeypatch, capsys)
 
 
 async def test_a_short_run_has_its_line_too(capsys):
-    """However short, the end is told; with "none", nothing is."""
+    """Even after the shortest run the end is told; with "none", nothing is."""
     async with shown("plain", lambda: HALF):
         pass
     assert len(capsys.readouterr().err.splitlines()) == 1
@@ -100,7 +100,7 @@ async def test_a_short_run_has_its_line_too(capsys):
     ],
 )
 def test_nothing_said_steers_a_terminal(capsys, text, expected):
-    """Line ends, control characters and turns of direction stand there in letters; tabs and all else as they are."""
+    """Line ends, control and bidirectional characters are spelled out; tabs and all else stay."""
     assert visible(text) == expected
     say(text, "and more")
     assert capsys.readouterr().err == f"{expected}\nand more\n"

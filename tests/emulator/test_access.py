@@ -1,4 +1,4 @@
-"""Requests that the emulator answers, and those that it refuses: the rules alone, then over real sockets."""
+"""Requests that the emulator answers, and those it refuses: the rules alone, then on real sockets."""
 
 import asyncio
 import json
@@ -256,7 +256,7 @@ async def test_pages_and_foreign_hosts_get_403_everywhere(line: str, head: str) 
     "path", ["/%5Femulator/counters", "/_emulator/%63ounters", "/_emulator/settings", "/_emulator"]
 )
 async def test_the_services_name_opens_no_control_path_however_it_is_spelt(path: str) -> None:
-    """Which path is a control path is decided by the route, not by its spelling."""
+    """The route makes a path a control path, not its spelling."""
     async with serve() as emulator:
         port = int(emulator.url.rpartition(":")[2])
         assert (await sent(port, f"GET {path} HTTP/1.1\nHost: {SERVICE_HOST}"))[0] == 403
@@ -342,7 +342,7 @@ async def test_a_wildcard_address_takes_the_addresses_of_this_machine_alone() ->
 
 
 async def test_http_1_0_without_a_host_is_refused() -> None:
-    """Who sends none cannot be told from a page."""
+    """A client without a Host cannot be told from a page."""
     async with serve() as emulator:
         port = int(emulator.url.rpartition(":")[2])
         assert (await sent(port, "GET /_emulator/counters HTTP/1.0"))[0] == 403

@@ -1,4 +1,4 @@
-"""Which answers the embedded endpoint has, that no job mixes them, and what becomes of pictures nobody can see."""
+"""The embedded endpoint's choice of answers; no job mixes them; pictures that cannot be decoded."""
 
 import sys
 from contextlib import closing
@@ -70,7 +70,7 @@ async def test_the_stand_in_answers_with_one_line_of_advice(tmp_path, caplog):
 
 @pytest.mark.skipif(not installed, reason="the extra 'local' is not installed")
 async def test_no_directory_holds_answers_of_both(tmp_path, request):
-    """What the model began the stand-in does not continue: exit 2, and both are named."""
+    """A job begun by the model is not continued by the stand-in: exit 2, and both are named."""
     await assembly.run(job_of(tmp_path), environ=state(tmp_path))
     before = (tmp_path / "results" / "job" / "results.jsonl").read_bytes()
     request.getfixturevalue("without_the_extra")

@@ -1,4 +1,4 @@
-"""The table of the embedded model's classes: 1,000 rows, nothing twice, every group of its size, roots that exist."""
+"""The embedded model's class table: 1,000 rows, nothing twice, groups of their sizes, known roots."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The embedded model: its weights, where things are, and what it says of the photographs of the first job."""
+"""The embedded model: its weights, the places of things, and its labels for the demo photographs."""
 
 # ruff: noqa: E402  -- whether the extra is there is asked first
 
@@ -98,7 +98,7 @@ def torch_file(tmp_path: Path, tensor: object, *, data: bytes = bytes(24), magic
 
 
 def state(tensor: object) -> bytes:
-    """The fourth pickle: ``{"x": tensor}``; a `Tensor` is written by hand, since torch is not here to do it."""
+    """The fourth pickle: ``{"x": tensor}``; the `Tensor` is written by hand, since torch is not installed."""
     if not isinstance(tensor, Tensor):
         return pickle.dumps(OrderedDict(x=tensor), protocol=2)
     view = tensor.offset, tensor.shape, tensor.strides
@@ -114,7 +114,7 @@ def load(path: Path) -> weights.Weights:
 
 
 def test_another_file_is_refused_before_it_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One byte more than the known file: no byte of it reaches the unpickler, and the message says what to do."""
+    """One byte more than the known file: none of it is unpickled, and the message has the remedy."""
     path = tmp_path / "weights.pth"
     path.write_bytes(weights.find().read_bytes() + b"\0")
     monkeypatch.setattr(weights, "_Reader", None)
@@ -213,7 +213,7 @@ def test_the_same_picture_gets_the_same_answer() -> None:
 
 
 async def test_two_threads_agree_with_one() -> None:
-    """Calls at the same time share the session without mixing: the same rows, but for the rounding of sums."""
+    """Simultaneous calls share the session without mixing: the same rows, up to the rounding of sums."""
     with closing(EmbeddedModel(threads=2)) as two, closing(EmbeddedModel(threads=1)) as one:
         asked = [(service, photo(path)) for path in ALL[:8] for service in ("advanced_general", "object_detect")]
         together = await asyncio.gather(*(two.answer(service, picture, {}) for service, picture in asked))
@@ -319,7 +319,7 @@ def test_the_box_is_round_the_strongest_spot() -> None:
 
 
 def test_a_map_without_a_spot_gives_the_whole_picture() -> None:
-    """Where every cell says the same, nothing stands out."""
+    """Nothing stands out among equal cells."""
     box = activation.locate(np.ones((1, 7, 7), np.float32), np.array([1.0]), 70, 35)
     assert (box.left, box.top, box.width, box.height) == (0, 0, 70, 35)
 

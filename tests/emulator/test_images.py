@@ -1,4 +1,4 @@
-"""What the emulated service says of a picture's bytes, and how it takes request bodies apart."""
+"""The emulated service's reading of a picture's bytes and of request bodies."""
 
 import base64
 import struct
@@ -89,7 +89,7 @@ def test_limit_is_on_the_base64_text() -> None:
     ],
 )
 def test_switches(switch: dict[str, object], text: bytes, without: int, with_it: int) -> None:
-    """What the pages leave open can be set."""
+    """Settings decide the points that the pages leave open."""
     assert (code(text), code(text, **switch)) == (without, with_it)
 
 

@@ -142,7 +142,7 @@ def test_fixed_window_admits_the_first_calls_of_every_calendar_second(times: lis
 @settings(deadline=None)
 @given(times=ARRIVALS, qps=st.integers(1, 8))
 def test_sliding_window_refuses_only_when_it_is_full(times: list[float], qps: int) -> None:
-    """Whoever is refused finds exactly the limit's number of admitted calls in the second before."""
+    """A refused call finds exactly the limit's number of admitted calls in the second before."""
     limits = Limits()
     settings = Settings(qps=qps, window="sliding")
     admitted: list[float] = []

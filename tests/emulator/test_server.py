@@ -1,4 +1,4 @@
-"""The emulator over real sockets: credentials, services, limits, accidents, its own doors, and its end."""
+"""The emulator on real sockets: credentials, services, limits, accidents, its own doors, its end."""
 
 import asyncio
 import re
@@ -180,7 +180,7 @@ async def test_services_and_models_that_the_account_lacks() -> None:
      (body_of("dish", IMAGE, url="http://example.com/a.jpg"), 0)],
 )  # fmt: skip
 async def test_bad_bodies_have_codes_and_log_ids(body: bytes, code: int) -> None:
-    """A picture wins over an address, an address is never fetched, and the recognizers' errors have log ids."""
+    """A picture wins over an address, an address is never fetched; the recognizers' errors have log ids."""
     async with calling() as caller:
         reply = await caller.call("dish", body=body)
         assert reply.get("error_code", 0) == code
@@ -275,7 +275,7 @@ async def test_latency_and_calls_in_flight() -> None:
 )
 @pytest.mark.parametrize("before", [True, False])
 async def test_answers_that_a_plan_replaces(fault: dict[str, Any], status: int, text: str, before: bool) -> None:
-    """What goes out is planned; whether the picture was recognized all the same is planned too."""
+    """The reply is planned, and also whether the picture was recognized all the same."""
     async with calling(plan=faults({**fault, "before": before, "calls": [1]})) as caller:
         url, query = f"{caller.emulator.url}{path_of('dish')}", {"access_token": caller.token}
         async with caller.http.post(url, params=query, data=body_of("dish", IMAGE)) as response:
@@ -502,7 +502,7 @@ async def test_a_long_value_is_not_repeated_whole() -> None:
 
 
 async def test_own_answers_take_the_place_of_the_stand_in() -> None:
-    """Whatever says what is on a picture gets its sides and the request's parameters."""
+    """A caller's own recognizer gets the sides of a picture and the request's parameters."""
     asked: list[tuple[str, int, int, dict[str, str]]] = []
 
     class Echo:

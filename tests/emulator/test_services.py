@@ -1,4 +1,4 @@
-"""How the emulated services word an answer, and what the stand-in answers."""
+"""The wording of the emulated services' answers, and the stand-in's answers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The parts of a run around a service that a test scripts, in virtual time: only clock and socket are not real."""
+"""The parts of a run around a scripted service, in virtual time: only clock and socket are not real."""
 
 import asyncio
 import io
@@ -62,7 +62,7 @@ def refusal(code: int) -> Reply:
 
 
 class ScriptedService:
-    """A transport whose replies are `script`, one a call, and answers after that; `bodies` are the calls it got."""
+    """A transport that replies by `script`, one entry a call, then answers; `bodies` are the calls it got."""
 
     def __init__(self, script: Iterable[Reply | Failure] = (), seconds: float = 0.1) -> None:
         self.script = deque(script)

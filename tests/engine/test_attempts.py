@@ -1,4 +1,4 @@
-"""Caller and Workers: attempts, deferral, closures and stops of one image's calls, in virtual time, by a real gate."""
+"""Caller and Workers: attempts, deferral, closures and stops, by a real gate in virtual time."""
 
 import asyncio
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ async def test_an_answer_at_once(parts):
 
 @virtual
 async def test_transient_failures_take_attempts(parts):
-    """After as many failures as there are attempts the last one is the image's; each wait is within its ceiling."""
+    """After as many failures as attempts the last failure is the image's; each wait is within its ceiling."""
     gate = parts.gate()
     gate.breaker.on_answer()  # the service works for others
     parts.service.script.extend([RESET] * 9)
@@ -81,7 +81,7 @@ async def test_the_fault_of_an_image_is_final(parts):
 
 @virtual
 async def test_an_image_is_deferred_while_the_service_is_down(parts):
-    """With nothing answered yet a failure says nothing about the image: it makes way, and keeps its attempts."""
+    """A failure before the first answer says nothing of the image: it is deferred, and keeps its attempts."""
     gate, caller = parts.gate(), parts.caller()
     parts.service.script.extend([RESET] * 5)
     for _ in range(5):
@@ -92,7 +92,7 @@ async def test_an_image_is_deferred_while_the_service_is_down(parts):
 
 @virtual
 async def test_failures_count_once_others_are_answered(parts):
-    """An image that failed while others were answered has spent that attempt, and fails with its last failure."""
+    """An image that failed while others were answered has spent that attempt; its last failure is kept."""
     gate, caller = parts.gate(), parts.caller()
     parts.service.script.append(RESET)
     assert await caller.ask(gate, parts.steps[1], TASK, ready(TASK)) is Postponed.DEFERRED
@@ -108,7 +108,7 @@ async def test_failures_count_once_others_are_answered(parts):
 @pytest.mark.parametrize("code", [17, 19, 6])
 @virtual
 async def test_no_further_call_where_the_service_is_closed(parts, code):
-    """A quota that is used up, or a missing permission, closes the service for this run; the image stays open."""
+    """A used-up quota or a missing permission closes the service for this run; the image stays pending."""
     parts.service.script.append(refusal(code))
     gate, caller = parts.gate(), parts.caller()
     for task in (TASK, OTHER):
@@ -193,7 +193,7 @@ async def test_a_backoff_ends_with_the_run(parts):
 
 @virtual
 async def test_the_gravest_error_is_kept(parts):
-    """Of several errors that stop a run the one that ranks first by exit code is told, whichever came first."""
+    """Of several errors that stop a run the one that ranks first by exit code is told, in any order."""
     disk, down = OutputFailed("disk"), ServiceUnavailable("down")
     for errors in ([disk, down], [down, disk]):
         workers = Workers()

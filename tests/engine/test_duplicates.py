@@ -98,7 +98,7 @@ async def test_a_failure_of_the_bytes_is_shared(tmp_path):
 
 
 async def test_after_a_failure_of_the_service_the_next_copy_leads(tmp_path):
-    """The connection was lost for the leader: one copy is sent in its place, and the others wait for that one."""
+    """The leader's connection was lost: one copy is sent in its place, and the others wait for it."""
     async with open_parts(tmp_path) as parts:
         parts.take(*[b"x"] * 4)
         duplicates = parts.duplicates()
@@ -117,7 +117,7 @@ async def test_after_a_failure_of_the_service_the_next_copy_leads(tmp_path):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_leader_that_is_not_sent_resigns(parts, shared):
-    """Where nobody can be sent all copies are listed again; where only this image cannot, the next one leads."""
+    """If no image can be sent, all copies are listed again; if only this one cannot, the next one leads."""
     duplicates = parts.duplicates()
     leader, *copies = claim(parts)
     duplicates.lead(leader, SHA)
@@ -129,7 +129,7 @@ def test_a_leader_that_is_not_sent_resigns(parts, shared):
 
 
 def test_a_leader_resigns_unless_its_bytes_are_those_it_leads(parts):
-    """A file that holds other bytes by now leads no copies of the old ones; one that does not change keeps its lead."""
+    """A file with new bytes leads no copies of the old ones; an unchanged one keeps its lead."""
     duplicates = parts.duplicates()
     leader, copy, *_ = claim(parts)
     duplicates.lead(leader, SHA)
@@ -167,7 +167,7 @@ def test_bytes_that_are_not_sent_are_noted(parts):
 
 
 async def test_a_later_job_reuses_what_the_service_answered(tmp_path):
-    """An answer goes into the result cache, a copy does not; it is taken where the step reuses, and follow-ups stay."""
+    """An answer enters the result cache, a copy does not; a step that reuses takes it, follow-ups stay."""
     with open_cache(tmp_path) as cache:
         cache_key = cache.cache_key("first", personal=False)
         async with open_parts(tmp_path) as parts:
@@ -200,7 +200,7 @@ def open_cache(folder: Path) -> AbstractContextManager[AnswerCache]:
     endings=st.lists(st.sampled_from(["answered", "torn", "reset"]), max_size=40),
 )
 def test_every_image_has_an_outcome_and_no_bytes_are_answered_twice(contents, endings):
-    """Whatever becomes of the calls: each image is finished once, and bytes are not sent after they have a result."""
+    """For any outcomes of the calls: each image ends once, and bytes with a result are not sent again."""
     asyncio.run(_all_finish(contents, endings))
 
 

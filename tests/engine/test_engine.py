@@ -15,7 +15,7 @@ from .parts import RESET, a_step, lead_to, open_parts, picture, refusal
 
 @virtual
 async def test_every_image_has_a_row_and_identical_bytes_are_sent_once(tmp_path):
-    """Ten images of three contents, one of them text: two calls, seven rows, three failures; lines are handed on."""
+    """Ten images of three contents, one of them text: two calls, seven rows handed on, three failures."""
     async with open_parts(tmp_path) as parts:
         lines: list[bytes] = []
         kinds = [picture(1), picture(2, "RGBA"), b"text"]
@@ -44,7 +44,7 @@ async def test_a_result_asks_for_the_next_step(tmp_path):
 
 @virtual
 async def test_a_closed_service_ends_the_run_with_images_left(tmp_path):
-    """Of five images at a limit of three calls a day three are answered; the copies of the others stay listed too."""
+    """Five images, three calls a day: three are answered; the copies of the others stay listed too."""
     async with open_parts(tmp_path) as parts:
         parts.take(*(picture(number) for number in range(5)), picture(4))
         engine = parts.engine(lambda backlog, _: [parts.lane(parts.gate(daily=3), backlog)])
@@ -66,7 +66,7 @@ async def test_refused_credentials_end_the_run(tmp_path):
 
 @virtual
 async def test_a_full_disk_ends_the_run(tmp_path):
-    """What the recorder cannot write is raised by `run`, which leaves no task behind."""
+    """A recorder that cannot write makes `run` raise, and no task is left behind."""
     async with open_parts(tmp_path) as parts:
         parts.take(*(picture(number) for number in range(3)))
         engine = parts.engine(lambda backlog, _: [parts.lane(parts.gate(), backlog)])
@@ -90,7 +90,7 @@ async def test_an_engine_hires_while_answers_are_slow(tmp_path):
 
 @virtual
 async def test_a_stopped_engine_leaves_the_rest_on_the_list(tmp_path):
-    """Calls that have left when `stop` is called are recorded; no other leaves, and nothing that waits is finished."""
+    """Calls that have left before `stop` are recorded; no other leaves, and no waiting image is finished."""
     async with open_parts(tmp_path) as parts:
         parts.take(*(picture(number) for number in range(50)))
         parts.service.seconds = 1.0
@@ -106,7 +106,7 @@ async def test_a_stopped_engine_leaves_the_rest_on_the_list(tmp_path):
 
 @virtual
 async def test_a_failing_service_takes_no_attempts_of_waiting_images(tmp_path):
-    """Six images against a service that fails ten times and then answers: all are answered, in three attempts each."""
+    """Ten failures of the service, then answers: six images are answered, in three attempts each."""
     async with open_parts(tmp_path, [RESET] * 10) as parts:
         parts.take(*(picture(number) for number in range(6)))
         engine = parts.engine(lambda backlog, _: [parts.lane(parts.gate(), backlog)])

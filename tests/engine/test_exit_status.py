@@ -1,4 +1,4 @@
-"""How a run ended: the exit code where several would hold."""
+"""The end of a run: its exit code if several would hold."""
 
 from itertools import combinations, permutations
 from signal import SIGINT, SIGTERM

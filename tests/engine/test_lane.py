@@ -101,7 +101,7 @@ async def test_while_the_service_is_down_the_deferred_ones_go_on_when_no_other_i
 
 @virtual
 async def test_an_image_set_aside_comes_when_a_decoder_is_free(parts):
-    """Without a free decoder the others go on; with one the image comes next, and no worker has waited for it."""
+    """Without a free decoder the others go on; with one the image is next, and no worker waited for it."""
     free = set[int]()
     lane = parts.lane(parts.gate(), parts.backlog(), has_decoder=lambda task: task.image in free)
     lane.set_aside(await lane.next())
@@ -135,7 +135,7 @@ async def test_many_images_set_aside_hold_the_list_up(tmp_path):
 )
 @virtual
 async def test_workers_are_as_many_as_the_rate_needs(parts, rate, seconds, needed):
-    """Rate x round trip calls are in flight at the full rate (Little's law), and 8 images are being prepared."""
+    """Rate x round trip calls are in flight at the full rate (Little's law), 8 images being prepared."""
     gate = parts.gate(qps=rate)
     gate.limiter.round_trip = seconds
     wanted = min(needed + PREPARING, MOST_WORKERS)

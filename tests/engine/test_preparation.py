@@ -1,4 +1,4 @@
-"""Preparation: places, memory and threads are bounded, and a body holds what the file holds, in virtual time."""
+"""Preparation: places, memory and threads are bounded; a body holds the file. In virtual time."""
 
 import asyncio
 import os

@@ -18,11 +18,30 @@ def send(number):
     os.kill(os.getpid(), number)
 
 
-@BOTH
-async def test_the_first_signal_asks(number):
-    """`ask` is called on the loop, nothing is cancelled, and the signal is remembered."""
-    stopper, asked = Stopper(), asyncio.Event()
+@pytest.fixture
+def asked():
+    """Set by the first signal, through `Stopper.ask`."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+def stopper(asked):
+    """A stopper that sets `asked`."""
+    stopper = Stopper()
     stopper.ask = asked.set
+    return stopper
+
+
+async def interrupted(work, match=None):
+    """The Interrupted with which a coroutine ends within five seconds."""
+    with pytest.raises(Interrupted, match=match) as end:
+        await asyncio.wait_for(work, 5)
+    return end.value
+
+
+@BOTH
+async def test_the_first_signal_asks(stopper, asked, number):
+    """`ask` is called on the loop, nothing is cancelled, and the signal is remembered."""
     with stopper.listening():
         assert not stopper.came()
         send(number)
@@ -31,10 +50,8 @@ async def test_the_first_signal_asks(number):
 
 
 @BOTH
-async def test_the_second_signal_leaves(number):
+async def test_the_second_signal_leaves(stopper, asked, number):
     """The block ends at once, with the exit code of the first signal."""
-    stopper, asked = Stopper(), asyncio.Event()
-    stopper.ask = asked.set
 
     async def work():
         with stopper.listening():
@@ -43,16 +60,12 @@ async def test_the_second_signal_leaves(number):
             send(signal.SIGTERM)
             await asyncio.sleep(60)
 
-    with pytest.raises(Interrupted) as end:
-        await asyncio.wait_for(asyncio.ensure_future(work()), 5)
-    assert end.value.exit_code == 128 + number
+    assert (await interrupted(work())).exit_code == 128 + number
 
 
 @BOTH
-async def test_who_stops_by_himself_need_not_know_the_signal(number):
+async def test_who_stops_by_himself_need_not_know_the_signal(stopper, asked, number):
     """Interrupted, raised within the block, gets the code of the signal that came."""
-    stopper, asked = Stopper(), asyncio.Event()
-    stopper.ask = asked.set
 
     async def work():
         with stopper.listening():
@@ -60,9 +73,7 @@ async def test_who_stops_by_himself_need_not_know_the_signal(number):
             await asked.wait()
             raise Interrupted("stopped while listing")
 
-    with pytest.raises(Interrupted, match="while listing") as end:
-        await work()
-    assert end.value.exit_code == 128 + number
+    assert (await interrupted(work(), "while listing")).exit_code == 128 + number
 
 
 async def test_cancelling_from_outside_stays_a_cancellation():
@@ -89,7 +100,7 @@ async def test_afterwards_signals_are_what_they_were():
     assert signal.getsignal(signal.SIGINT) in (before[0], signal.default_int_handler)
 
 
-async def test_where_a_loop_knows_no_signals(monkeypatch):
+async def test_where_a_loop_knows_no_signals(monkeypatch, stopper, asked):
     """Windows: the handler of the interpreter passes the signal to the loop."""
 
     def unknown(*_):
@@ -99,8 +110,6 @@ async def test_where_a_loop_knows_no_signals(monkeypatch):
     monkeypatch.setattr(loop, "add_signal_handler", unknown)
     monkeypatch.setattr(loop, "remove_signal_handler", unknown)
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    stopper, asked = Stopper(), asyncio.Event()
-    stopper.ask = asked.set
     with stopper.listening():
         send(signal.SIGTERM)
         await asyncio.wait_for(asked.wait(), 5)
@@ -112,7 +121,7 @@ async def test_where_a_loop_knows_no_signals(monkeypatch):
 
 
 def collector() -> tuple[object, bool]:
-    """How the process collects garbage."""
+    """The garbage collector's settings: thresholds, and whether objects are frozen."""
     return gc.get_threshold(), gc.get_freeze_count() > 0
 
 

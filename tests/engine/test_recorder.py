@@ -78,7 +78,7 @@ def test_keys_of_labels(service, keys):
 
 
 def test_boxes_are_of_the_picture_as_displayed():
-    """A box in a picture that was shrunk is scaled to whole pixels; one in a picture sent as it is, is untouched."""
+    """The box in a shrunk picture is scaled to whole pixels; in a picture sent as it is, it is untouched."""
     label = Label("x", 0.5, box=Box(10.4, 20, 30, 41))
     as_it_is, shrunk = (
         outcome_of("logo", label, sent=sent).row["labels"][0]["box"]
@@ -184,7 +184,7 @@ async def test_a_group_waits_no_longer_than_promised(desk):
 
 
 async def test_backpressure(desk):
-    """Whoever comes when a group is full waits for the commit; nothing is lost or reordered."""
+    """Callers that find a group full wait for the commit; nothing is lost or reordered."""
     count = GROUP_MOST + 300
     async with desk.files:
         adding = asyncio.create_task(add_all(desk, count))
@@ -205,7 +205,7 @@ async def add_all(desk: Desk, count: int) -> None:
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 5, 20, 50])
 async def test_cancelled(desk, turns):
-    """Whenever it is cancelled, also while committing, what was handed over is committed, and nothing half."""
+    """Cancelled at any moment, also amid a commit: all outcomes handed over are committed, and none half."""
     async with desk.files:
         run = asyncio.create_task(desk.recorder.run(desk.committed))
         await asyncio.sleep(0)

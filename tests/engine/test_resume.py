@@ -1,4 +1,4 @@
-"""Opening an output directory again: after kills at any point, and after inputs, steps or files have changed."""
+"""Opening an output directory again, after kills at any point and changes of inputs, steps or files."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ PARTS = ("opening", "queue", "calls", "answers", "reader")
 
 
 class Mortal:
-    """Another object, until its clock has run down: then a call of a method of it or its parts is the kill."""
+    """Another object, until its clock has run down: the next call of it or its parts is the kill."""
 
     def __init__(self, target: object, clock: list[int]) -> None:
         self.__dict__.update(_target=target, _clock=clock)
@@ -70,7 +70,7 @@ class Mortal:
 
 
 class Desk:
-    """A job with its photographs, worked on as the engine does, and killed at will. `calls` counts what was asked."""
+    """A job with its photographs, processed as by the engine, and killed at will. `calls` counts requests."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -247,7 +247,7 @@ def by_a_call(outcome: Outcome) -> bool:
 
 
 class Kills(RuleBasedStateMachine):
-    """A run that may be killed at any moment, beside a model of what may be lost: nothing that was committed."""
+    """A run that may be killed at any moment, beside a model of the loss allowed: nothing committed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -272,7 +272,7 @@ class Kills(RuleBasedStateMachine):
         return task.key, self.desk.name_of(task.step)
 
     def expected(self) -> list[tuple[str, str]]:
-        """What is to be asked, in input order."""
+        """Pending items, in input order."""
         general = [(image, "advanced_general") for image in self.contents]
         wanted = general + [(image, "dish") for image in self.food]
         return sorted(set(wanted) - self.answers.keys() - self.failures.keys())
@@ -469,7 +469,7 @@ def lost_csv(desk: Desk) -> None:
     ],
 )
 def test_kill_at_each_point_of_opening(desk, tmp_path, change, wishes):
-    """However often opening is cut short, the next one ends where an undisturbed one would have."""
+    """After any number of interrupted openings the next one ends as an undisturbed one would have."""
     desk.open()
     desk.commit([desk.answer(task, "food") for task in desk.claim()])
     desk.commit([desk.answer(task, "rice") for task in desk.claim(2)])
@@ -600,7 +600,7 @@ def test_gone_and_back(done):
 
 
 def test_unanswered_and_gone(desk):
-    """What is gone before it was asked is neither asked nor missing; back again it is asked."""
+    """An image gone before its call is neither called for nor missing; back again, it is called for."""
     desk.open()
     desk.close()
     (desk.photos / "b.jpg").rename(desk.base / "b.jpg")
@@ -615,7 +615,7 @@ def test_unanswered_and_gone(desk):
 
 
 def test_answered_file_of_a_manifest_is_missing(done):
-    """A file that a manifest still names, but that is gone, keeps its answers: no success becomes a failure."""
+    """A missing file that a manifest still names keeps its answers: no success becomes a failure."""
     done.close()
     names = "".join(f"photos/{name}.jpg\n" for name in "abc")
     (done.base / "images.txt").write_text(names)
@@ -748,7 +748,7 @@ def test_conditions_are_judged_on_stored_answers(desk, before, after, expected):
 
 
 def test_failed_where_the_condition_no_longer_asks(desk):
-    """A failed follow-up that is not asked for any more is no failure now, is not retried, and is one again later."""
+    """A failed follow-up no longer triggered is no failure and not retried; triggered again, it is one."""
     desk.open()
     desk.commit([desk.answer(task, "food") for task in desk.claim()])
     for task in desk.claim():
@@ -774,7 +774,7 @@ def test_failed_where_the_condition_no_longer_asks(desk):
 
 
 def test_failed_images(desk):
-    """A plain rerun leaves them alone; a retry asks again, all or of one kind; a changed file is asked anyway."""
+    """A plain rerun leaves them alone; a retry calls again, all or of one kind; a changed file always."""
     desk.open()
     a, b, c = desk.claim()
     desk.fail(a)
@@ -823,7 +823,7 @@ def test_failures_of_now(desk):
 
 @pytest.mark.parametrize("how", ["shortened", "deleted"])
 def test_results_shorter_than_committed(done, how):
-    """The run stops and says why, leaves the file as it is, and the file put back is taken as if nothing had been."""
+    """The run stops with a reason and leaves the file as it is; put back, the file is accepted."""
     done.close()
     results = done.directory / "results.jsonl"
     content = results.read_bytes()

@@ -1,4 +1,4 @@
-"""What the tests of the journal share: two steps, inputs, and outcomes of them."""
+"""Shared by the tests of the journal: two steps, inputs, and outcomes of them."""
 
 import hashlib
 

@@ -34,7 +34,7 @@ def test_known_content(journal):
 
 
 def test_copies_of_one_failure(journal):
-    """What is known of a content that thousands of files have is found without passing over all of them."""
+    """The result of a content that thousands of files have is found without passing over all of them."""
     torn = Failure(Kind.IMAGE, "torn", "")
     list(journal.opening.take_inputs(found(*(f"{number:06d}" for number in range(5000)))))
     journal.queue.fill([1])
@@ -58,7 +58,7 @@ def test_outputs_and_notes(journal):
 
 
 def test_a_group_is_whole_or_nothing(journal):
-    """What cannot be committed with its group leaves nothing: no answer, no follow-up, no length of a file."""
+    """A group that cannot be committed leaves nothing: no answer, no follow-up, no length of a file."""
     a, b, *_ = journal.queue.claim([1], EVERYTHING, 4)
     broken = finished(b)._replace(attempts={})
     with pytest.raises(OutputFailed):
@@ -69,12 +69,12 @@ def test_a_group_is_whole_or_nothing(journal):
 
 
 def row(key: str, content: str, at: str = "now") -> dict[str, str]:
-    """What a rewriting looks at in a row."""
+    """The parts of a row that a rewrite reads."""
     return {"image": key, "step": "first", "answered_at": at, "sha256": digest(content).hex()}
 
 
 def test_rewriting_keeps_each_answer_once(journal):
-    """A row is kept if it is the answer that is noted, and the first such; answers without a row are forgotten."""
+    """The first row of each noted answer is kept; answers without a row are forgotten."""
     a, b, c, _ = journal.queue.claim([1], EVERYTHING, 4)
     group = [finished(task, start=100 * task.image, length=9) for task in (a, b, c)]
     journal.answers.commit(group, {"results.jsonl": (400, 1), "results.csv": (5, 2)})

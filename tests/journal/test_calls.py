@@ -15,7 +15,7 @@ from .parts import CHARGE, EVERYTHING, FIRST, finished, found
 
 
 def test_sent_and_settled(journal):
-    """What recovery tells is calls that were sent, less those that came back without an answer or with one."""
+    """Recovery reports the calls that were sent, less those that came back with or without an answer."""
     a, b, c, d = journal.queue.claim([1], EVERYTHING, 4)
     journal.calls.sent([CHARGE] * 6)
     journal.calls.settled(CHARGE, counted=True)
@@ -67,7 +67,7 @@ def power_cut(tmp_path: Path) -> Journal:
 
 @pytest.mark.parametrize("calls", [0, 1, 100, 128, 129, 300])
 def test_notes_that_a_power_cut_took(powered, tmp_path, calls):
-    """However many calls left without any answer, an upper bound of them is told, once, and never fewer."""
+    """For any number of calls without an answer an upper bound is told, once, and never fewer."""
     for _ in range(calls):
         powered.calls.sent([CHARGE])
     journal = power_cut(tmp_path)
@@ -78,7 +78,7 @@ def test_notes_that_a_power_cut_took(powered, tmp_path, calls):
 
 
 def test_a_calm_group_after_a_busy_one_leaves_the_bound_where_it_was(powered, tmp_path):
-    """Until the next sync calls leave up to the bound of the last one, so no commit may lower what is on the disk."""
+    """Calls leave up to the bound of the last sync, so no commit may lower the one on the disk."""
     busy = powered.queue.claim([1], EVERYTHING, 100)
     for _ in busy:
         powered.calls.sent([CHARGE])

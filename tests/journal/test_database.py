@@ -7,7 +7,7 @@ from batchrec.journal import Journal
 
 
 def test_log_stays_short(journal, tmp_path):
-    """A write-ahead log that one large listing made long is short again after: else each commit would move it."""
+    """The write-ahead log of one large listing is short again afterwards: else each commit would move it."""
     journal.put_note("large", "x" * 20_000_000)
     journal.sync()
     journal.put_note("small", 1)

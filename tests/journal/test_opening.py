@@ -72,7 +72,7 @@ def test_steps_whose_condition_is_to_be_evaluated(journal):
 
 
 def test_another_fingerprint_drops_what_is_finished(journal):
-    """What will be dropped is told before, and is dropped with a mark that its rows are to be taken out."""
+    """The results to be dropped are told before, and dropped with a mark to take out their rows."""
     a, b, *_ = journal.queue.claim([1], EVERYTHING, 4)
     journal.answers.commit([finished(a), finished(b, failure=Failure(Kind.IMAGE, "torn", ""))], {})
     assert journal.opening.outdated([FIRST, SECOND]) == {}
@@ -116,7 +116,7 @@ def test_digests_that_are_not_known(journal):
 
 
 def test_recovery_puts_back_what_was_claimed(journal):
-    """What a killed run had in hand is pending again, what was finished stays."""
+    """Items claimed by a killed run are pending again, finished ones stay."""
     a, b, c, _ = journal.queue.claim([1], EVERYTHING, 4)
     journal.calls.sent([CHARGE] * 2)
     journal.queue.park(c, digest("same"), b.image)

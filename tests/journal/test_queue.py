@@ -9,7 +9,7 @@ from .parts import EVERYTHING, FIRST, SECOND, digest, finished, found
 
 
 def test_claims_in_input_order(journal):
-    """Whatever the number of steps, images come in the order of the inputs, and nothing comes twice."""
+    """With any number of steps, images come in the order of the inputs, and nothing comes twice."""
     claimed = [(task.key, task.step) for _ in range(5) for task in journal.queue.claim([1, 2], EVERYTHING, 2)]
     assert claimed == [(key, step) for key in "abcd" for step in (1, 2)]
 
@@ -87,7 +87,7 @@ def test_retry_of_some_kinds(journal):
 
 
 def test_one_copy_takes_over(journal):
-    """When a leader gives up, its first copy comes back to lead, and the others wait on."""
+    """After a leader gives up, its first copy comes back to lead, and the others wait on."""
     a, b, c, _ = journal.queue.claim([1], EVERYTHING, 4)
     assert journal.queue.hand_over(1, a.image) is None
     for copy in (c, b):
@@ -118,7 +118,7 @@ def test_a_step_was_answered(journal):
 
 
 def test_a_digest_that_was_seen_is_kept(journal):
-    """What a file held is noted once, also without a call: the first digest stays."""
+    """The content of a file is noted once, also without a call: the first digest stays."""
     a, *_ = journal.queue.claim([1], EVERYTHING, 4)
     journal.queue.saw(a, digest("first"))
     journal.queue.saw(a, digest("second"))

@@ -1,4 +1,4 @@
-"""What a journal says of a job."""
+"""The state of a job, read from its journal."""
 
 from batchrec.journal import Counts, StepCounts, reading
 from batchrec.values import Failure, Kind
@@ -32,7 +32,7 @@ def test_failures_in_input_order(journal):
 
 
 def test_a_reader_sees_one_moment(journal, tmp_path):
-    """Whoever reads while a run commits sees the journal as it was when they began."""
+    """A reader during a run's commits sees the journal as it was when the reader began."""
     with reading(tmp_path) as reader:
         before = reader.counts()
         journal.answers.commit([finished(task) for task in journal.queue.claim([1], EVERYTHING, 4)], {})

@@ -15,7 +15,7 @@ def test_images_that_remain(journal):
 
 
 def test_verdicts_by_step(journal):
-    """Verdicts come back for the images that remain at a step and for the others that are named, if readable."""
+    """Verdicts come for the images that remain at a step and for others that are named, if readable."""
     (a,) = journal.queue.claim([1], 1, 9)
     journal.answers.commit([finished(a)], {})
     journal.survey.begin_looking()

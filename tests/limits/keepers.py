@@ -1,4 +1,4 @@
-"""A second `Keeper`, as one on another machine would be: it counts calls with the lease, and knows no file."""
+"""A second `Keeper`, as one on another machine would be: a lease counts its calls; no file."""
 
 import asyncio
 from collections import defaultdict

@@ -80,7 +80,7 @@ def test_used_up_quota_closes_and_is_to_be_recorded(number: int, until: float | 
 
 
 def test_a_closure_is_waited_for_where_the_policy_says_so() -> None:
-    """The seconds that remain, 0 when it has ended, None without the policy or an end; the waiting is logged once."""
+    """The seconds that remain, 0 at its end, None without the policy or an end; the wait is logged once."""
     state = tried(Policy(60, wait=True))
     level, text = tell(state, code(17)).log or (0, "")
     assert (level, text) == (
@@ -187,7 +187,7 @@ def test_a_missing_permission_is_said_once() -> None:
 
 @pytest.mark.parametrize(("proven", "ends"), [(False, True), (True, False)])
 def test_twenty_malformed_requests(proven: bool, ends: bool) -> None:
-    """A job that was never answered is misconfigured; a service that has answered such requests is not doubted."""
+    """A job that was never answered is misconfigured; a service that has answered it is not doubted."""
     state = Availability("dish", Policy(60, proven=proven))
     verdicts = [tell(state, code(216100)) for _ in range(20)]
     assert [verdict.error is not None for verdict in verdicts] == [False] * 19 + [ends]

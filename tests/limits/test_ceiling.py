@@ -30,7 +30,7 @@ def grow(ceiling: Ceiling, now: float, calls: int = 0) -> None:
 
 
 def test_a_set_rate_is_the_most() -> None:
-    """However long nothing is refused."""
+    """A set rate is not exceeded, after any time without a refusal."""
     ceiling = a_ceiling(10)
     for second in range(100):
         grow(ceiling, NOW + second)
@@ -50,7 +50,7 @@ def test_recovery_is_slow_about_the_refused_rate(rate: float) -> None:
 
 
 def test_a_rate_that_is_refused_again_is_come_near_to_more_slowly() -> None:
-    """Each refusal at the same level, more than ten seconds after the last, halves the steepness, down to a bound."""
+    """A refusal at the same level, over ten seconds after the last, halves the steepness, down to a bound."""
     ceiling = a_ceiling(10)
     steepness = []
     for event in range(1, 8):
@@ -98,7 +98,7 @@ def test_the_search_doubles_every_second_until_a_refusal() -> None:
 
 
 def test_the_search_goes_on_in_whole_calls() -> None:
-    """After the first refusal the rate grows by one call/s, and is proven once it was used for two seconds."""
+    """After the first refusal the rate grows by one call/s; two seconds of use prove it."""
     ceiling = a_ceiling(math.inf)
     ceiling.lower(NOW, 20, 0.1)
     seen, calls = set(), 0
@@ -112,7 +112,7 @@ def test_the_search_goes_on_in_whole_calls() -> None:
 
 
 def test_an_unused_rate_proves_nothing() -> None:
-    """Where the log is half empty the search stands still."""
+    """The search stands still while the log is half empty."""
     ceiling = a_ceiling(math.inf)
     for second in range(1, 100):
         ceiling.grow(NOW + second, second, 1, TRIPS)
@@ -121,7 +121,7 @@ def test_an_unused_rate_proves_nothing() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["cut", "wait", "taken"]), st.floats(0, 100)), max_size=60), st.booleans())
 def test_the_rate_stays_between_its_bounds(events: list[tuple[str, float]], searching: bool) -> None:
-    """Whatever is refused and when: never under the floor, never above a set rate, never without a number."""
+    """For any refusals at any time: never under the floor, never above a set rate, never infinite."""
     ceiling, now = a_ceiling(math.inf if searching else 9.0), NOW
     for what, amount in events:
         if what == "wait":

@@ -40,7 +40,7 @@ def code(number: int) -> Failure:
 
 
 class CallLedger:
-    """How many calls are under way."""
+    """The number of calls under way."""
 
     def __init__(self) -> None:
         self.under_way = 0
@@ -138,7 +138,7 @@ def used(quota: Counts, service: str = "dish") -> int:
 
 @asynccontextmanager
 async def waiting(*calls: Coroutine[Any, Any, Any]) -> AsyncIterator[list[asyncio.Task[Any]]]:
-    """Tasks that have come as far as they can by themselves; whatever is left of them at the end is cancelled."""
+    """Tasks that have come as far as they can by themselves; those that remain at the end are cancelled."""
     tasks = [asyncio.ensure_future(call) for call in calls]
     await asyncio.sleep(0.01)
     try:
@@ -172,7 +172,7 @@ def test_first_come_first_served(quota: Counts) -> None:
 
 
 def test_refused_calls_go_before_the_others(quota: Counts) -> None:
-    """Whoever asks to be first is next, in the order of coming among their like; who has the turn keeps it."""
+    """Callers with priority are next, in order of arrival among themselves; the one at its turn keeps it."""
     callers = [("a", False), ("b", False), ("X", True), ("c", False), ("Y", True)]
     _order(quota, callers, ["a", "X", "Y", "b", "c"])
 
@@ -193,7 +193,7 @@ Caller = st.tuples(
 def test_cancelled_calls_leave_nothing_behind(
     callers: list[tuple[float, float | None, float, Failure | None, bool]], slots: int, qps: int
 ) -> None:
-    """Wherever a caller is cancelled: every slot is free again, the line moves, and the count is of calls made."""
+    """Cancelled at any point: every slot is free again, the line moves, and only calls made are counted."""
 
     async def live(quota: Counts) -> None:
         free = asyncio.Semaphore(slots)
@@ -325,7 +325,7 @@ def test_calls_that_waited_for_a_token_do_not_leave_at_once(quota: Counts) -> No
 
 
 async def ask_all(gate: Gate, outcomes: Iterable[Failure | None], workers: int) -> int:
-    """Call until the gate closes; each call takes 0.1 s and ends with the next of `outcomes`. The number answered."""
+    """Call until the gate closes; a call takes 0.1 s and has the next of `outcomes`. Returns the answered."""
     script = iter(outcomes)
     answered = 0
 
@@ -351,7 +351,7 @@ Outcomes = st.lists(st.sampled_from([None, code(18), code(4)]), max_size=40)
 @settings(deadline=None, max_examples=40)
 @given(outcomes=Outcomes, workers=st.integers(1, 12), limit=st.integers(0, 15), daily=st.booleans())
 def test_limit_is_used_to_the_unit(outcomes: list[Failure | None], workers: int, limit: int, daily: bool) -> None:
-    """Refused calls give their places back, also while others find no place left: all of the limit is answered."""
+    """Refused calls give their places back, also while others find none left: all the limit is answered."""
     caps = Caps(100, daily=limit) if daily else Caps(100, total=limit)
     with tempfile.TemporaryDirectory() as folder, closing(Counts(Path(folder))) as quota:
 
@@ -549,7 +549,7 @@ def test_used_up_pack_is_never_waited_for(quota: Counts) -> None:
 
 @pytest.mark.parametrize("wait", [True, False])
 def test_refusal_of_yesterday_closes_nothing(quota: Counts, wait: bool) -> None:
-    """A call that left at 23:59:59 and was refused at 00:00:01 does not cost the new day; one probe makes sure."""
+    """Left at 23:59:59, refused at 00:00:01: the new day stays open, and one probe makes sure."""
 
     @virtual
     async def live() -> None:
@@ -570,7 +570,7 @@ def test_refusal_of_yesterday_closes_nothing(quota: Counts, wait: bool) -> None:
 
 
 async def fails_for_ever(gate: Gate, failure: Failure, workers: int = 8) -> tuple[float, BatchrecError, int]:
-    """Calls that all fail the same way: after how many seconds the run ends, why, and how many calls it took."""
+    """Calls that all fail the same way: seconds until the run ends, its reason, and the calls made."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     end: asyncio.Future[BatchrecError] = loop.create_future()
@@ -625,7 +625,7 @@ def test_busy_for_ever(quota: Counts) -> None:
 
 
 def test_rare_refusals_with_anything_between_end_nothing(quota: Counts) -> None:
-    """Two busy moments an hour apart are not an hour of refusals, though every image between was a bad one."""
+    """Two busy moments an hour apart are not an hour of refusals, even with only bad images between."""
 
     @virtual
     async def live() -> None:
@@ -710,7 +710,7 @@ def test_one_token_refused_to_many_calls_is_one_refusal(quota: Counts) -> None:
     ids=lambda value: str(value.code) if isinstance(value, Failure) else str(value),
 )
 def test_first_call_goes_alone(quota: Counts, outcome: Failure | None, proven: bool, at_once: int) -> None:
-    """Until the service has taken one: a refused key or a misconfigured job is told to one call, not to a crowd."""
+    """Until the service has accepted one: a refused key or a misconfigured job costs one call, not many."""
 
     @virtual
     async def live() -> None:
@@ -826,7 +826,7 @@ def test_outage_in_the_middle_loses_no_image(quota: Counts, qps: int) -> None:
 
 @pytest.mark.parametrize("slots", [1, 2])
 def test_few_slots_lose_no_image_either(quota: Counts, slots: int) -> None:
-    """With one call at a time and many workers the images take turns: an outage is told from a poisonous one."""
+    """One call at a time, many workers: images take turns; an outage is told from a poisonous image."""
 
     @virtual
     async def live() -> None:
@@ -886,7 +886,7 @@ def test_service_that_comes_up_late_is_used_at_once(quota: Counts) -> None:
 @settings(deadline=None, max_examples=25)
 @given(share=st.floats(0, 0.25), seed=st.integers(0, 2**32))
 def test_service_that_fails_now_and_then(share: float, seed: int) -> None:
-    """Up to a quarter of calls failing at random: every image ends, the run does not, nearly all are answered."""
+    """Up to a quarter of random failures: every image ends, the run goes on, nearly all are answered."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder, closing(Counts(Path(folder))) as quota:
 
@@ -901,7 +901,7 @@ def test_service_that_fails_now_and_then(share: float, seed: int) -> None:
 
 
 def test_processes_share_a_day(tmp_path: Path) -> None:
-    """Gates over one state folder make as many calls as the day allows, to the call, and go on after each midnight."""
+    """Gates over one state folder use the day to the call, and go on after each midnight."""
     way = (0.02, 0.06)
     days = through_gates(ServiceModel(20, way=way), Caps(20, daily=250), 60 * HOUR, 3, tmp_path)
     assert days.taken == {"2026-11-23": 250, "2026-11-24": 250, "2026-11-25": 250}

@@ -8,7 +8,7 @@ FIGURE = Path(__file__).parents[2] / "docs" / "dev" / "pacing.svg"
 
 
 def test_the_figure_shows_the_code() -> None:
-    """What is committed is what the script draws; else `python -m benchmarks.pacing_figure docs/dev/pacing.svg`."""
+    """The committed figure is the script's: `python -m benchmarks.pacing_figure docs/dev/pacing.svg`."""
     assert FIGURE.read_text(encoding="utf-8") == figure()
 
 

@@ -1,4 +1,4 @@
-"""Counts of calls: Beijing days, exact limits, several processes, kills, closures, and a file that is broken."""
+"""Counts of calls: Beijing days, exact limits, several processes, kills, closures, broken files."""
 
 import shutil
 import sqlite3
@@ -80,7 +80,7 @@ def test_several_calls_at_once(quota: Quota, daily: int | None, total: int | Non
     ],
 )
 def test_days_begin_at_midnight_in_beijing(moment: str, day: str) -> None:
-    """Wherever the machine is."""
+    """In any time zone of the machine."""
     assert beijing_day(datetime.fromisoformat(moment).timestamp()) == day
 
 
@@ -162,7 +162,7 @@ def test_counts_outlive_the_process(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_corrected_counts_hold(quota: Quota) -> None:
-    """What a person knows better wins over what was counted."""
+    """A person's correction wins over the count."""
     reserve(quota, "me", "dish", None, None)
     quota.correct("me", "dish", today=499)
     quota.correct("me", "dish", total=9_999)
@@ -308,7 +308,7 @@ def test_killed_process_has_counted_what_it_sent(tmp_path: Path, clock: Clock) -
 
 
 def test_power_cut_leaves_an_upper_bound(tmp_path: Path, clock: Clock) -> None:
-    """What a power cut may have taken is counted by the first process of the next boot, and once."""
+    """The loss that a power cut may have caused is counted by the first process of the next boot, once."""
     before = Quota(tmp_path, clock, boot="first")
     for _ in range(10):
         reserve(before, "me", "dish", None, None, ahead=4)
@@ -335,7 +335,7 @@ AHEAD = 16
 
 
 def watched_calls(folder: Path, clock: Clock) -> tuple[int, int]:
-    """Calls that a process counted before it was killed, and how long the log was at its last sync, in bytes."""
+    """Calls that a process counted before it was killed, and the bytes of the log at its last sync."""
     folder.mkdir()
     quota = Quota(folder, clock, boot="before")
     log = folder / "quota.db-wal"
@@ -354,7 +354,7 @@ def watched_calls(folder: Path, clock: Clock) -> tuple[int, int]:
 
 
 def test_what_is_on_the_disk_bounds_what_was_sent(tmp_path: Path, clock: Clock) -> None:
-    """However the log is cut after the last sync, the next boot counts no less than was sent, and a little more."""
+    """With any cut of the log after the last sync, the next boot counts no less than was sent, a bit more."""
     calls, synced = watched_calls(tmp_path / "live", clock)
     log = (tmp_path / "live" / "quota.db-wal").read_bytes()
     database = (tmp_path / "live" / "quota.db").read_bytes()

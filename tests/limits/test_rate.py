@@ -1,4 +1,4 @@
-"""The pace, decided: how much of a limit is used, how much is refused, cuts, recovery, slack. In virtual time."""
+"""The rate controller: shares used and refused, cuts, recovery, slack. In virtual time."""
 
 import math
 import random
@@ -18,7 +18,7 @@ NOW = 1000.0
 
 
 def leave(pace: RateController, rate: float, seconds: float, *, begin: float = NOW, trip: float = 0.1) -> list[float]:
-    """When calls leave that are always ready; every one is answered after `trip` seconds."""
+    """Departures of calls that are always ready; every one is answered after `trip` seconds."""
     times: list[float] = []
     under_way: list[tuple[float, Permit]] = []
     now = begin
@@ -55,7 +55,7 @@ def test_rates_that_are_no_whole_numbers(rate: float) -> None:
 
 @pytest.mark.parametrize("rate", RATES)
 def test_calls_leave_evenly(rate: int) -> None:
-    """One after the other from the first on; what is made up for late timers is a fiftieth of a second, no burst."""
+    """One after the other from the first on; late timers are made up for by 20 ms at most, never a burst."""
     times = leave(RateController(), rate, 5)
     assert min(later - earlier for earlier, later in pairwise(times[:rate])) >= 0.97 / rate
     assert _most_in(0.1, times) <= 2 + 0.125 * rate
@@ -79,7 +79,7 @@ def test_idle_time_is_not_saved_up() -> None:
 def test_a_strict_service_refuses_less_than_one_in_a_thousand(
     rate: int, jitter: float, least: float, window: Window
 ) -> None:
-    """Whatever the network's jitter: calls are not refused, and most of the limit is used."""
+    """With any jitter of the network: calls are not refused, and most of the limit is used."""
     service = Service(rate, window, way=(0.02, 0.02 + jitter))
     outcomes = [simulate(service, rate, max(60, min(300, 6000 / rate)), seed=seed) for seed in (1, 2, 3)]
     assert min(outcome.used(rate) for outcome in outcomes) >= least
@@ -102,14 +102,14 @@ def _share_refused(outcomes: list[Outcome]) -> float:
 def test_without_learnt_slack_nothing_is_refused_by_construction(
     limit: int, jitter: float, thinking: tuple[float, float], processes: int, seed: int
 ) -> None:
-    """Before the first 500 calls nothing is risked: refusals are what the shortest round trip was still unknown for."""
+    """The first 500 calls risk nothing: refusals come only from the yet unknown shortest round trip."""
     service = Service(limit, way=(0.01, 0.01 + jitter), thinking=(min(thinking), max(thinking)))
     outcome = simulate(service, limit, min(200, 450 / limit), processes=processes, seed=seed)
     assert len(outcome.refused) <= 2
 
 
 def test_slow_thinking_costs_less_and_less() -> None:
-    """Answers that vary by half a second: what of that is no jitter of the way there is learnt, and the limit used."""
+    """Answers that vary by half a second: the part that is no jitter is learnt, and the limit used."""
     outcome = simulate(Service(100, thinking=(0.05, 0.55)), 100, 180)
     assert outcome.used(100, 5, 15) < 0.85
     assert outcome.used(100, 120) > 0.97
@@ -125,7 +125,7 @@ def test_processes_share_one_rate(processes: int) -> None:
 
 
 def test_a_job_with_a_lower_rate_does_not_slow_the_others() -> None:
-    """The highest rate that a running job has set is the account's; two seconds after its last call it is no more."""
+    """The highest rate that a running job has set holds, until two seconds after its last call."""
     pace = RateController()
     leave(pace, 10, 2)
     pace.grant(NOW + 2, 2)
@@ -147,7 +147,7 @@ def test_refusals_of_one_round_trip_are_one_small_cut() -> None:
 
 
 def test_quick_refusals_belong_to_the_round_trip_of_the_answers() -> None:
-    """A refusal comes back before an answer could; what left within a round trip after a cut was not yet slower."""
+    """A refusal is faster than an answer: calls within a round trip after a cut were not yet slower."""
     pace = RateController()
     leave(pace, 100, 3, trip=0.2)
     for wait in (0.0, 0.05, 0.1, 0.15):
@@ -169,7 +169,7 @@ def test_refusals_that_go_on_cut_more_and_more() -> None:
 
 
 def test_never_under_a_third_of_a_set_rate() -> None:
-    """However often the service refuses, a third stays, and that is told."""
+    """Under any number of refusals a third stays, and that is told."""
     pace = RateController()
     pace.grant(NOW, 9)
     for event in range(100):
@@ -196,7 +196,7 @@ def test_a_rate_that_is_set_too_high_comes_down_to_the_limit(limit: int, rate: i
 
 
 def test_another_user_of_the_account_is_made_way_for() -> None:
-    """While somebody else takes half of the limit the rest is used; when that is over, the whole again, soon."""
+    """The half of the limit that another user leaves is used; soon after they end, all of it again."""
     outcome = simulate(Service(40, thinking=(0.1, 0.1)), 40, 200, other=(60, 120, 20))
     assert outcome.used(20, 70, 120) >= 0.85
     assert outcome.used(40, 160, 200) >= 0.95
@@ -254,7 +254,7 @@ def test_a_forgone_slot_is_free_again() -> None:
 
 @pytest.mark.parametrize("limit", [2, 10, 80])
 def test_auto_finds_the_limit(limit: int) -> None:
-    """Within ten seconds it is within 5 % of a limit that nobody told it, and stays there with hardly a refusal."""
+    """Within ten seconds it is within 5 % of an unknown limit, and stays there with hardly a refusal."""
     outcome = simulate(Service(limit), math.inf, 300)
     reached = outcome.second_reaching(0.95 * limit - 0.5)
     assert reached is not None
@@ -271,7 +271,7 @@ def test_auto_follows_another_user() -> None:
 
 
 def test_auto_begins_where_it_was() -> None:
-    """What was found is the start of the next run, which need not search."""
+    """The rate that was found is the start of the next run, which need not search."""
     pace = RateController()
     pace.grant(NOW, math.inf)
     pace.ceiling.limit = pace.ceiling.proven = 40.0
@@ -300,7 +300,7 @@ def test_auto_tries_nothing_that_is_not_used() -> None:
 
 
 def test_random_orders_of_replies_never_break_it() -> None:
-    """Answers in any order, refusals, losses, unknown numbers: the rate stays positive and slots keep coming."""
+    """Answers in any order, refusals, losses, unknown numbers: a positive rate, and permits keep coming."""
     rng = random.Random(5)
     pace, now, under_way = RateController(), NOW, list[tuple[int, float]]()
     granted = 0

@@ -30,7 +30,7 @@ def test_statistics_are_those_of_the_answers(trips: list[float]) -> None:
 
 
 def test_a_faster_network_of_minutes_ago_is_forgotten() -> None:
-    """After two periods of a minute and 300 answers the shortest round trip is one of the last two periods."""
+    """After two one-minute periods and 300 answers, the shortest is one of the last two periods."""
     seen = answered([0.01] * 301 + [0.1] * 1000, apart=0.2)
     assert seen.shortest == 0.1
 
@@ -48,7 +48,7 @@ def test_nothing_is_known_before_the_first_answer() -> None:
 
 @given(TRIPS, st.floats(0.001, 5))
 def test_a_call_has_arrived_before_its_answer(trips: list[float], trip: float) -> None:
-    """The latest arrival lies after the sending and at most a round trip less the shortest, and a margin, after it."""
+    """Arrival is after sending, by at most a round trip less the shortest, and a margin."""
     seen = answered(trips)
     latest = seen.latest_arrival(100.0, 100.0 + trip) - 100.0
     assert latest >= max(0.0, trip - seen.shortest)

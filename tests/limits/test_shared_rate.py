@@ -1,4 +1,4 @@
-"""Permits of a shared rate: one limit for every limiter of the state folder, in virtual time, over a real file."""
+"""Permits of a shared rate: one limit for all limiters of a state folder, virtual time, real file."""
 
 import asyncio
 import math
@@ -46,7 +46,7 @@ def a_limiter(paces: SharedRates, rate: float, service: str, clock: Callable[[],
 
 
 async def departures(limiter: RateLimiter, seconds: float) -> list[float]:
-    """When calls leave that are always ready, and are answered after a tenth of a second."""
+    """Departures of calls that are always ready, and are answered after a tenth of a second."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     times = []
@@ -59,7 +59,7 @@ async def departures(limiter: RateLimiter, seconds: float) -> list[float]:
 
 @pytest.mark.parametrize("rate", [2, 10, 50, 200, 500, 2000])
 def test_whole_rate_is_used(tmp_path: Path, rate: int) -> None:
-    """99 % of the rate, and never more, though timers are late; above 200 calls/s turns are taken some at a time."""
+    """99 % of the rate and never more, with late timers; above 200 calls/s several turns at a time."""
     seconds = min(30, max(5, 4000 / rate))
     with closing(SharedRates(tmp_path)) as paces:
 
@@ -73,7 +73,7 @@ def test_whole_rate_is_used(tmp_path: Path, rate: int) -> None:
 
 @pytest.mark.parametrize("rate", [2, 50, 300])
 def test_two_limiters_share_one_rate(tmp_path: Path, rate: int) -> None:
-    """As two processes do, each with a connection of its own: together they leave at the rate, and both get on."""
+    """As two processes, each with a connection of its own: they leave at the rate, and both get on."""
     with closing(SharedRates(tmp_path)) as one, closing(SharedRates(tmp_path)) as other:
 
         async def leave() -> list[list[float]]:
@@ -86,7 +86,7 @@ def test_two_limiters_share_one_rate(tmp_path: Path, rate: int) -> None:
 
 
 def test_a_job_keeps_to_its_own_lower_rate(tmp_path: Path) -> None:
-    """Where another job of the account has set a higher rate, the account goes at that, and this job at its own."""
+    """Another job of the account has set a higher rate: the account goes at that, this job at its own."""
     with closing(SharedRates(tmp_path)) as one, closing(SharedRates(tmp_path)) as other:
 
         async def leave() -> list[list[float]]:
@@ -110,7 +110,7 @@ async def _told_to_all(paces: SharedRates, other: SharedRates) -> None:
 
 
 def test_a_refusal_is_known_to_every_process_at_once(tmp_path: Path, paces: SharedRates) -> None:
-    """What one was told slows all."""
+    """A refusal of one process slows all."""
     with closing(SharedRates(tmp_path)) as other:
         _told_to_all(paces, other)
 
@@ -205,7 +205,7 @@ def test_the_file_is_its_owners_alone(tmp_path: Path, paces: SharedRates) -> Non
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    """What stands in the way of pacing ends the run with a reason."""
+    """A broken or unusable file of rates ends the run with a reason."""
     (tmp_path / "pace.db").write_bytes(b"no database" * 100)
     with pytest.raises(OutputFailed, match=r"pace\.db: cannot be used"):
         SharedRates(tmp_path)
@@ -239,7 +239,7 @@ EARLIER = (
 
 
 def test_the_format_on_the_disk_stays(tmp_path: Path) -> None:
-    """A state of an earlier version is read, and written again to the byte, so that both may share a state folder."""
+    """The state of an earlier version is read and written again to the byte: both may share a folder."""
     with closing(SharedRates(tmp_path, boot="one")) as paces, closing(sqlite3.connect(tmp_path / "pace.db")) as db:
         with db:
             db.execute("INSERT INTO pace VALUES ('me', 'dish', 'one', ?, ?, ?)", (EARLIER, b"", b""))

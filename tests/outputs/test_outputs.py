@@ -84,7 +84,7 @@ def guarded(text: str) -> str:
 
 @pytest.mark.parametrize("start", [*SIGNS, "\t", "\r", "\n", "\0"])
 def test_csv_formulas(start):
-    """Text that a spreadsheet would take for a formula gets an apostrophe, in any text cell; numbers do not."""
+    """Text that a spreadsheet takes for a formula gets an apostrophe, in any text cell; numbers do not."""
     label = {"name": f"{start}1", "root": f"{start}2", "year": f"{start}3", "score": -0.5, "box": BOX | {"left": -7}}
     ((image, *_, left, _, _, _, log_id, _),) = cells = read(
         CsvOutput().encode(row(label, image=f"{start}x.jpg", response={"log_id": f"{start}4"}))
@@ -105,7 +105,7 @@ def test_csv_formulas(start):
     ],
 )
 def test_csv_formulas_inside_a_text(name, expected):
-    """Where Excel separates at ; or tab, the rest of a text is a cell: a sign there is guarded as well."""
+    """Excel may separate at ; or tab, and the rest of a text is a cell: a sign there is guarded as well."""
     assert read(CsvOutput().encode(row({"name": name, "score": 1.0})))[0][4] == expected
     (cells,) = read(CsvOutput().encode(row(response={"log_id": [name]})))
     assert cells[-2] == guarded(str([name]))
@@ -114,7 +114,7 @@ def test_csv_formulas_inside_a_text(name, expected):
 @given(st.text(st.sampled_from("=+-@＝＋－＠;\t\r\n\0\",'a食 ")), st.text(st.sampled_from("=;\t+a＠")))
 @settings(max_examples=300)
 def test_csv_guard_is_the_contracts(image, name):
-    """Every text is guarded as the contract says, and no more; no piece between ; and tab begins like a formula."""
+    """Every text is guarded by the rule and no more; no piece between ; and tab begins like a formula."""
     (cells,) = read(CsvOutput().encode(row({"name": name, "score": -0.5}, image=image)))
     assert [cells[0], cells[4], cells[5]] == [guarded(image), guarded(name), "-0.5"]
     pieces = [piece for cell in (cells[0], cells[4]) for piece in re.split("[;\t]", cell)]
@@ -129,7 +129,7 @@ def test_csv_text_that_is_no_formula(name):
 
 @pytest.mark.parametrize("log_id", [7, 1.5, True, [1, 2], {"a": 1, 'b"': None}])
 def test_csv_log_id_of_any_kind(log_id):
-    """What a reply has there is one cell."""
+    """Any JSON value that a reply has as its log_id is one cell."""
     (cells,) = read(CsvOutput().encode(row(response={"log_id": log_id})))
     assert len(cells) == len(COLUMNS)
     assert cells[-2] == str(log_id)
@@ -138,7 +138,7 @@ def test_csv_log_id_of_any_kind(log_id):
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
 @settings(max_examples=200)
 def test_csv_quoting(image, name):
-    """Whatever stands in a name, a CSV reader finds it again, and one line."""
+    """Any text in a name is read back by a CSV reader, on one line."""
     (cells,) = read(CsvOutput().encode(row({"name": name, "score": 0.5}, image=image)))
     assert [cells[0], cells[4]] == [guarded(image), guarded(name)]
     assert len(cells) == len(COLUMNS)
@@ -180,7 +180,7 @@ async def test_append_and_read(tmp_path):
 
 
 async def test_check_cuts_back(tmp_path):
-    """What stands beyond the committed length goes; a file that is too short is not touched."""
+    """Bytes beyond the committed length are cut; a file that is too short is not touched."""
     files = files_of(tmp_path)
     async with files:
         ((_, line),) = await append(files, [row()])
@@ -231,7 +231,7 @@ def test_tidy(tmp_path):
 
 
 def test_swap_takes_no_name_but_ours(tmp_path):
-    """A journal that names a file elsewhere, as one may that somebody prepared, has nothing replaced there."""
+    """A journal, perhaps prepared by somebody, that names a file elsewhere: nothing is replaced there."""
     (tmp_path / "out").mkdir()
     for name in ("precious", "precious.new"):
         (tmp_path / name).write_text(name)
@@ -248,7 +248,7 @@ def test_stamps_that_are_none(tmp_path, stamps):
 
 
 async def test_closing_on_a_full_disk(tmp_path):
-    """What a full disk did not take is told by the append, and not told again, in other words, by closing."""
+    """A row that a full disk did not take is told by the append, and not told again by closing."""
     async with files_of(tmp_path) as files:
         handle = os.open("/dev/full", os.O_WRONLY)
         os.dup2(handle, files._files["results.jsonl"].fileno())
@@ -259,7 +259,7 @@ async def test_closing_on_a_full_disk(tmp_path):
 
 
 async def test_file_that_cannot_be_opened_for_writing(tmp_path):
-    """A read-only file, or a folder in its place: told as an output that cannot be written, and nothing stays open."""
+    """A read-only file, or a folder in its place: an output that cannot be written; nothing stays open."""
     (tmp_path / "results.csv").mkdir()
     files = ResultFiles(tmp_path, list(OUTPUTS.values()), {})
     with pytest.raises(OutputFailed, match=r"results\.csv: cannot be written"):
@@ -284,7 +284,7 @@ async def test_file_that_cannot_be_closed(tmp_path):
 
 
 def test_csv_forgets():
-    """What labels say is kept for the next row, but no number, whose equals look otherwise, and no long text."""
+    """The cells of labels are kept for the next row, but no number (equals look otherwise), no long text."""
     encode = CsvOutput().encode
     for calorie in (0.0, -0.0, 1.0, True, 1):
         assert f",蟹,,,{calorie}," in encode(row({"name": "蟹", "calorie": calorie})).decode()

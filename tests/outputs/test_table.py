@@ -35,7 +35,7 @@ class NamesOutput:
 
 
 def test_the_job_file_takes_what_the_table_has(tmp_path: Path) -> None:
-    """Each output may be named, jsonl comes first and always, and the schema for editors lists the same names."""
+    """Each output may be named, jsonl comes first and always; the schema lists the same names."""
     for name in OUTPUTS:
         job = build_job({**JOB, "output": {"formats": [name]}}, tmp_path / "job.toml")
         assert job.output.formats == tuple(dict.fromkeys(("jsonl", name)))
@@ -81,7 +81,7 @@ async def _answer(directory: Path) -> None:
 
 
 def problems(directory: Path) -> list[str]:
-    """What verify finds."""
+    """Problems that verify finds."""
     return verify(directory, lambda charge: 0, running=False).told
 
 

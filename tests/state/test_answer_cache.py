@@ -1,4 +1,4 @@
-"""Known answers: given for the same question about the same bytes, bounded in size and age, and never in the way."""
+"""Known answers: same question, same bytes; bounded in size and age, and never in the way."""
 
 import itertools
 import logging
@@ -43,7 +43,7 @@ def known(tmp_path: Path) -> Iterator[AnswerCache]:
 
 
 def test_same_question_about_the_same_bytes(known, tmp_path):
-    """What one process put another one gets, to the last digit; a newer answer wins."""
+    """An answer that one process put another one gets, to the last digit; a newer answer wins."""
     question = known.cache_key("top_num 3", personal=DISH.personal)
     known.put([answer(question, DIGEST, row(1))])
     with closing(known_at(tmp_path)) as other:

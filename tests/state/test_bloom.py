@@ -29,7 +29,7 @@ def test_what_was_not_added_is_hardly_ever_seen() -> None:
 
 
 def test_before_it_has_learnt_all_it_takes_everything_for_seen() -> None:
-    """What it was not told of yet may have been there."""
+    """Anything not told yet may have been there."""
     seen = BloomFilter()
     seen.learn([b"a" * 16])
     assert b"b" * 16 in seen

@@ -46,7 +46,7 @@ def test_every_missing_folder_is_made_private(tmp_path: Path, umask: int) -> Non
     ],
 )
 def test_state_folder_that_others_reach_is_refused(tmp_path: Path, open_mode: int, command: str) -> None:
-    """It is never changed: the message has its mode and the command that helps; a shared one gets a folder below."""
+    """Never changed; the message has its mode and the command that helps (shared: a folder below)."""
     folder = tmp_path / "my state"
     folder.mkdir()
     folder.chmod(open_mode)
@@ -58,7 +58,7 @@ def test_state_folder_that_others_reach_is_refused(tmp_path: Path, open_mode: in
 
 
 def test_state_folder_of_another_user_is_refused(tmp_path: Path) -> None:
-    """Where the user is root, a folder that was given away; else one that is root's."""
+    """For root, a folder that was given away; for anybody else, one of root's."""
     folder = tmp_path
     if os.geteuid() == 0:
         folder.chmod(0o700)

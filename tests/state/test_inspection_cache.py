@@ -1,4 +1,4 @@
-"""What was seen of files is kept, for every process, in bounds; where it cannot be, files are read again."""
+"""Inspected files are kept, for every process, in bounds; if that fails, files are read again."""
 
 import logging
 import stat
@@ -67,7 +67,7 @@ def test_one_path_by_whatever_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     ids=["repair", "upright", "limits"],
 )
 def test_another_way(looks: InspectionCache, way: Way) -> None:
-    """What would be done to a content depends on how pictures are prepared."""
+    """The treatment of a content depends on the way of preparing pictures."""
     looks.put({of_content(b"digest", WAY): b"repair"})
     assert looks.get(of_content(b"digest", way)) is None
 

@@ -1,1 +1,3 @@
-"""Shared by tests and benchmarks: virtual time, models of the service, gates over them, a caller of the emulator."""
+"""Shared by tests and benchmarks: virtual time, models of the service, gates over them.
+
+For tests alone: a caller of the emulator."""

@@ -1,4 +1,4 @@
-"""What the emulator's tests share: pictures, request bodies, and a caller with a token."""
+"""Shared by the emulator's tests: pictures, request bodies, and a caller with a token."""
 
 import asyncio
 import base64
@@ -47,7 +47,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def path_of(service: str, model: str = "fruit") -> str:
-    """Where a service is, an EasyDL one under a model's name."""
+    """The path of a service, an EasyDL one's under a model's name."""
     row = SERVICES[service]
     return row.path + (model if row.body == "json" else "")
 
@@ -104,7 +104,7 @@ class Caller:
 
 @asynccontextmanager
 async def calling(*arguments: Any, **named: Any) -> AsyncIterator[Caller]:
-    """A served emulator (arguments as for `serve`) and a caller that already holds a token if one is given out."""
+    """A served emulator (arguments as for `serve`) and its caller, with a token if one is given out."""
     async with serve(*arguments, **named) as emulator, aiohttp.ClientSession() as http:
         caller = Caller(emulator, http)
         if emulator.plan.pick("token", 1) is None:

@@ -1,4 +1,4 @@
-"""Several processes' gates against a model of the service, in virtual time: a call's whole way, from turn to count.
+"""Gates of processes against a model of the service, in virtual time: calls from turn to count.
 
 Each process has gates, paces and counts of its own over the files of one state folder, as real ones do. Only the
 clock, the sockets and the service are not real.
@@ -83,7 +83,7 @@ def a_gate(stack: ExitStack, folder: Path, caps: Caps, seed: int = 1, *, wait: b
 
 
 def through_gates(service: Service, caps: Caps, seconds: float, processes: int, folder: Path) -> Days:
-    """So many processes that always have another call, and wait for the next day where the daily limit is reached."""
+    """Run processes that always have another call, and that wait for the next day at the daily limit."""
     days: Days = virtual_time.run(_play(service, caps, seconds, processes, folder))
     return days
 

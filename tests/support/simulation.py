@@ -1,7 +1,7 @@
-"""The pace of an account against a model of its service, in virtual time: no socket, no clock, the pacer's own code.
+"""Simulation: the rate controller against a model of the service, in virtual time, without sockets.
 
-What a machine cannot hold in real time: hours, thousands of calls a second, twenty processes, another user of the
-account who comes and goes. Used by `benchmarks.quota` for its table, and by the tests.
+For loads that a machine cannot hold in real time: hours, thousands of calls a second, twenty processes, another user of
+the account who comes and goes. Used by `benchmarks.quota` for its table, and by the tests.
 """
 
 import heapq
@@ -24,7 +24,7 @@ _SPREAD = 0.016
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What takes `limit` calls in any second, or any calendar second. Seconds: the way there, and thinking about it."""
+    """A service with `limit` calls in any second, or calendar second; `way` and `thinking` in seconds."""
 
     limit: int
     window: Window = "sliding"
@@ -34,7 +34,7 @@ class Service:
 
 @dataclass(slots=True)
 class Outcome:
-    """When calls were taken and refused, in seconds from the beginning."""
+    """Times of calls taken and refused, in seconds from the beginning."""
 
     seconds: float
     taken: list[float] = field(default_factory=list)
@@ -88,7 +88,7 @@ def simulate(
     other: tuple[float, float, float] | None = None,
     seed: int = 1,
 ) -> Outcome:
-    """Calls of jobs that always have another, at the set `rate`. `other` calls too: from when, until when, how fast."""
+    """Simulate jobs that always have another call. `other` user: begin and end (s), and calls/s."""
     rng = random.Random(seed)
     pace, counter, outcome = RateController(), Counter(service.limit, service.window), Outcome(seconds)
     events: list[tuple[float, int, str, Permit | None, float]] = []

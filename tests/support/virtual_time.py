@@ -1,4 +1,4 @@
-"""Hours that take no time, for tests and simulations: an event loop whose clock jumps to the next timer."""
+"""Virtual time for tests and simulations: an event loop whose clock jumps to the next timer."""
 
 import asyncio
 import functools
@@ -12,7 +12,7 @@ P = ParamSpec("P")
 Ts = TypeVarTuple("Ts")
 
 START = 1_000.0
-"""Where the clock of every loop begins."""
+"""Seconds on the clock of every loop at its beginning."""
 
 _TURN = 1e-6
 _SECONDS_FOR_THREADS = 1.0
@@ -58,7 +58,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Looks for events without waiting, and lets the time that a real selector would have waited have passed."""
+    """Selector that does not wait: the time that a real one would have waited passes at once."""
 
     def __init__(self, turn: Callable[[float], None], threads_work: Callable[[], bool]) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 def run(coroutine: Coroutine[Any, Any, Any], late: Callable[[], float] = lambda: 0.0) -> Any:
-    """What a coroutine returns, in virtual time."""
+    """Run a coroutine in virtual time; its result."""
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(late)) as runner:
         return runner.run(coroutine)
 
