@@ -43,12 +43,14 @@ PLUGINS = {
     "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}, "summary": {"files"}},
     "images": {
         "memory": set(),
-        "jpeg": set(),
+        "exif": set(),
+        "jpeg": {"exif"},
         "png": set(),
         "others": set(),
-        "judge": {"jpeg", "png", "others"},
+        "orientation": {"exif", "jpeg", "png"},
+        "judge": {"exif", "jpeg", "orientation", "others", "png"},
         "subprocess": {"judge"},
-        "repair": {"jpeg", "judge", "subprocess"},
+        "repair": {"exif", "jpeg", "judge", "subprocess"},
         "strip": {"jpeg", "png", "judge", "repair"},
     },
 }
