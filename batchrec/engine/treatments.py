@@ -41,7 +41,8 @@ def take_treatments(
     for step in job.recognize:
         number = numbers[step.name]
         after = [follow for _, follow in following.get(number, ())]
-        if (known.of_step(number) or _BEFORE.decisive) != decisive:
+        before = known.of_step(number)
+        if (_BEFORE.decisive if before is None else before) != decisive:
             known.begin(number)
         for batch in known.unchecked(number):
             found = list(_variants(job, step, batch, proceed))
