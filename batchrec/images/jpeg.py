@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from .exif import NORMAL, PREFIX, orientation_of
+
 MAX_SCANS = 100
 """A JPEG with more scans is not decoded: each may be a few bytes, and takes as long as all the pixels. Usual are 10."""
 
@@ -87,13 +89,12 @@ def _scans(data: bytes) -> Iterator[int]:
     return (segment.body for segment in segments(data) if segment.marker == SOS)
 
 
-def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
-    """The size of a JPEG of 8 bits in grey or colour whose header is in order, in some 4 us.
+def plain_jpeg(data: bytes) -> tuple[Size, int] | None:
+    """Size and orientation of a JPEG of 8 bits in grey or colour whose header is in order, in some 4 us.
 
-    None for whatever is less plain: `sniff` judges that, at five times the cost. `turned`: whether it may hold EXIF,
-    which can say that the picture is to be turned.
+    None for whatever is less plain: `sniff` judges that, at five times the cost.
     """
-    size, at, channels, progressive = None, 2, 0, False
+    size, turn, at, channels, progressive = None, 0, 2, 0, False
     try:
         while True:
             start, marker, length = _SEGMENT.unpack_from(data, at)
@@ -102,7 +103,9 @@ def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
             if marker == SOS:
                 if at + 2 + length > len(data):
                     return None
-                return None if (progressive or data[at + 4] < channels) and many_scans(data) else size
+                if size is None or ((progressive or data[at + 4] < channels) and many_scans(data)):
+                    return None
+                return size, turn or NORMAL
             if marker in _FRAMES and size is None:
                 bits, height, width, channels = _FRAME.unpack_from(data, at + 4)
                 if bits != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
@@ -111,8 +114,10 @@ def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
             elif marker == _TABLES:
                 if not _plain_tables(data, at + 4, length - 2):
                     return None
-            elif marker not in _HARMLESS or (marker == APP1 and not turned and data.startswith(b"Exif", at + 4)):
+            elif marker not in _HARMLESS:
                 return None
+            elif marker == APP1 and not turn and data.startswith(PREFIX, at + 4):
+                turn = orientation_of(data, at + 4, at + 2 + length)
             at += 2 + length
     except (struct.error, IndexError, ValueError):
         return None

@@ -213,6 +213,11 @@ class Input(Table):
         description="Re-encode or shrink what the service would refuse; false: refuse it here, unsent.",
         examples=[True],
     )
+    upright: bool = Field(
+        default=True,
+        description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
+        examples=[False],
+    )
     within: PathText | None = Field(
         default=None,
         description="A folder, relative to this file: no input whose real path lies outside of it is read.",
@@ -448,10 +453,10 @@ class Job(Table):
         own = {name: value for name in LIMITS if (value := getattr(step, name)) is not None}
         return self.limits.model_copy(update=own)
 
-    def treatment(self, step: Step) -> Treatment:
-        """Treatment of the images of `step`. Only services that return boxes have the orientation applied."""
-        upright = SERVICES[step.service].reading.boxes
-        return Treatment(repair=self.input.repair, upright=upright, strip=self.input.strip)
+    @property
+    def treatment(self) -> Treatment:
+        """Treatment of the images before they are sent."""
+        return Treatment(repair=self.input.repair, upright=self.input.upright, strip=self.input.strip)
 
 
 def job_schema() -> Schema:
