@@ -211,6 +211,11 @@ class Input(Table):
         description="Re-encode or shrink what the service would refuse; false: refuse it here, unsent.",
         examples=[True],
     )
+    check: Literal["header", "decode"] = Field(
+        default="header",
+        description="How closely an image is looked at before a call: its header and end, or every pixel.",
+        examples=["decode"],
+    )
     within: PathText | None = Field(
         default=None,
         description="A folder, relative to this file: no input whose real path lies outside of it is read.",
@@ -438,7 +443,7 @@ class Job(Table):
     def treatment(self, step: Step) -> Treatment:
         """Treatment of the images of `step`. Only services that return boxes have the orientation applied."""
         upright = SERVICES[step.service].reading.boxes
-        return Treatment(repair=self.input.repair, upright=upright, strip=self.input.strip)
+        return Treatment(self.input.repair, upright, self.input.strip, self.input.check)
 
 
 def job_schema() -> Schema:
