@@ -252,12 +252,14 @@ class Treatment:
     """Treatment of a job's images before they are sent, as its `[input]` table says.
 
     `repair`: convert, shrink and re-encode what the service would refuse; otherwise it is refused without a call.
-    `upright`: turn the pixels as the orientation says. `strip`: remove metadata.
+    `upright`: turn the pixels as the orientation says. `strip`: remove metadata. `check`: "header", or "decode" to
+    decode every image before a call is spent on it.
     """
 
     repair: bool = True
     upright: bool = True
     strip: bool = False
+    check: str = "header"
 
     @property
     def decisive(self) -> str:

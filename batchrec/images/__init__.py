@@ -10,6 +10,7 @@ encodes (10 ms to seconds), so it belongs in a thread. What would hold the inter
 
 import contextlib
 import hashlib
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from typing import TypeVar
 from PIL import Image
 
 from ..values import Failure, ImageLimits, Prepared, Treatment
+from .completeness import verify
 from .exif import NORMAL
-from .jpeg import ended_jpeg, plain_jpeg
+from .jpeg import EOI, FOLLOWED_BYTES, plain_jpeg
 from .judge import (
-    MAX_DECODED_PIXELS,
+    MAX_DECODED_BYTES,
     Picture,
     fits_bytes,
     refuse,
@@ -30,16 +32,16 @@ from .judge import (
     unfit,
     unrepairable,
     unusual,
-    verify,
     within,
 )
 from .memory import decoding
+from .png import IEND
 from .repair import TURNED, repair_here, repair_picture
 from .strip import stripped
 
 __all__ = [
     "BETWEEN",
-    "MAX_DECODED_PIXELS",
+    "MAX_DECODED_BYTES",
     "REPAIR",
     "TURNED",
     "TURNED_BACK",
@@ -67,7 +69,8 @@ _HEAVY_BYTES = 32 * 1024 * 1024
 _LOOKED_AT = 4  # times its size takes a PNG that is nothing but text to be looked at
 
 _JPEG = b"\xff\xd8\xff"
-_SEEN_AT_A_GLANCE = (_JPEG, b"\x89PNG", b"BM")
+_PNG = b"\x89PNG"
+_SEEN_AT_A_GLANCE = (_JPEG, _PNG, b"BM")
 
 # What Pillow is known to raise for bytes that are no sound picture. Not `Exception`: StopIteration, ImportError and
 # the like would be a bug, and should look like one.
@@ -86,6 +89,12 @@ _DAMAGED = (
     zlib.error,
     Warning,  # only where somebody turned warnings into errors in another thread
 )
+
+
+_UNREAD = re.compile(
+    "unsupported|not supported|unknown (?:pixel|raw) mode|cannot handle|no decoder|not available", re.IGNORECASE
+)
+"""Errors of a decoder that lacks the kind of picture, which is no damage."""
 
 
 def _empty() -> Failure:
@@ -124,7 +133,8 @@ def foresee(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     judged = _guarded(data, lambda: _judged(data, limits, treatment))
     if isinstance(judged, Failure):
         return str(judged.code)
-    return REPAIR if judged[1] else ""
+    picture, to_mend = judged
+    return REPAIR if to_mend or picture.words else ""
 
 
 def variant(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
@@ -152,8 +162,10 @@ def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:
     try:
         return work()
     except (MemoryError, Image.DecompressionBombError):
-        return refuse("too_large", "it needs more memory than there is to decode: a decompression bomb?")
+        return refuse("too_large", "it needs more memory to decode than there is")
     except _DAMAGED as error:
+        if _UNREAD.search(str(error)) is not None:
+            return refuse("unsupported", f"a kind of picture that cannot be read{_words_of(error)}")
         return refuse("torn", f"the picture ends early or is damaged{_words_of(error)}")
 
 
@@ -169,6 +181,8 @@ def as_it_is(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared
 
     For the event loop, which a decode would hold up: `prepare` belongs in a thread.
     """
+    if treatment.check == "decode":
+        return None
     usual = _usual(data, limits, treatment)
     if usual is None or not treatment.strip:
         return usual
@@ -181,18 +195,21 @@ def _usual(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared |
         return None
     if data.startswith(_JPEG) and (seen := plain_jpeg(data)) is not None:
         size, orientation = seen
-        lies = treatment.upright and orientation != NORMAL
-        return Prepared(data) if not lies and within(size, data, limits) and ended_jpeg(data) else None
+        if data.endswith(EOI) and len(data) <= FOLLOWED_BYTES:
+            lies = treatment.upright and orientation != NORMAL
+            return Prepared(data) if not lies and within(size, data, limits) else None
+    elif data.startswith(_PNG) and IEND not in data:
+        return None
     silence_pillow()
     try:
         picture = sniff(data)
         if isinstance(picture, Failure) or unrepairable(picture, limits) or unfit(picture, limits):
             return None
-        if unusual(picture, upright=treatment.upright) or not picture.format.ended(picture):
+        if unusual(picture, upright=treatment.upright) or not picture.ended:
             return None
     except (*_DAMAGED, MemoryError, Image.DecompressionBombError):
         return None
-    return Prepared(data)
+    return Prepared(picture.data, picture.words)
 
 
 def _prepare(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
@@ -200,10 +217,10 @@ def _prepare(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared
     if isinstance(judged, Failure):
         return judged
     picture, to_mend = judged
-    if to_mend:
-        return repair_picture(picture, limits, treatment)
-    verify(picture)
-    return Prepared(data)
+    verify(picture, thorough=treatment.check == "decode", decoded=to_mend)
+    if not to_mend:
+        return Prepared(picture.data, picture.words)
+    return repair_picture(picture, limits, treatment)
 
 
 def _repaired(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:

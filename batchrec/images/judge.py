@@ -31,45 +31,54 @@ from PIL import (
 from PIL.ImageFile import ImageFile
 
 from ..values import Failure, ImageLimits, Kind
-from . import container
+from . import container, extent, jpeg, png
 from .exif import NORMAL, orientation_of
+from .extent import Extent
 from .heif import MISSING, available, heif_image
-from .jpeg import MAX_SCANS, Size, ended_jpeg, first_scan, many_scans
-from .memory import decoding
+from .jpeg import MAX_SCANS, Size, first_scan, many_scans
 from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
 from .others import identify
-from .png import IEND
 
-MAX_DECODED_PIXELS = 100_000_000
-"""Larger pictures are not decoded. One of this size takes 400 MB, and 1.3 GB for the moment of flattening its alpha."""
+MAX_DECODED_BYTES = 450_000_000
+"""Pictures that take more in memory are not decoded: 112 megapixels in colour, 450 in grey or black and white.
 
-MAX_SEQUENTIAL_PIXELS = 4 * MAX_DECODED_PIXELS
-"""The same for sequential JPEGs (200 megapixel phones), since these can be decoded straight to a half or less.
-A progressive JPEG needs all its coefficients at once, so it counts like any other format."""
+In colour that is 1.8 GB for the moment of flattening alpha. A sequential JPEG counts as it is decoded, at a half of its
+sides or less where it is to be shrunk (200 megapixel phones); a progressive one needs all its coefficients at once.
+"""
+
+MAX_DECODED_PIXELS = 450_000_000
+"""More pixels take too long: up to 10 s, whatever the memory. A sheet of 840 x 1,190 mm at 400 dpi has 248 million."""
+
+_MB = 1_000_000  # bytes
+
+_REDUCED = frozenset({"1", "L", "P", "RGB", "CMYK"})
+_REDUCED_PIXELS = 25_000_000
+"""Larger pictures in these modes are reduced part by part where they are to be shrunk to a half or less."""
 
 PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 """Pillow's names for black and white, grey, palette and colour of 8 bits: what every service decodes."""
 
 _FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "HEIC": 24, "WEBP": 24}
 _MODE_BYTES = {"L": 4, "1": 5, "I": 9, "F": 9, "P": 12, "RGB": 12, "I;16": 12, "I;16B": 12}
+_STORED_BYTES = {"1": 1, "L": 1, "P": 1}  # a pixel in Pillow's memory; all other modes take 4, or are widened to that
+_WIDE_BYTES = 4
 _MOST_BYTES = 16
 """Bytes a pixel at the peak of a repair: of formats whose decoders hold more than one copy, else of Pillow's modes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """Picture format: signature, reader, whether it is lossless, check of its end, orientation.
+    """Picture format: signature, reader, whether it is lossless, its extent in a file, orientation.
 
-    `ended` saves decoding where it is True; where it is False only decoding can tell. `turned`: the reader turns the
-    pixels upright by itself. `apart`: it is decoded in a process of its own, since the header does not tell how much
-    memory its decoder takes.
+    `turned`: the reader turns the pixels upright by itself. `apart`: it is decoded in a process of its own, since the
+    header does not tell how much memory its decoder takes.
     """
 
     name: str
     start: re.Pattern[bytes]
     reader: Callable[[io.BytesIO], ImageFile]
     lossless: bool = True
-    ended: Callable[["Picture"], bool] = lambda picture: False
+    alone: Callable[[bytes], Extent] = extent.as_it_is
     orientation: Callable[["Picture"], int] = lambda picture: NORMAL
     turned: bool = False
     apart: bool = False
@@ -77,11 +86,17 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A file that began like a picture: its bytes and Pillow's view of its header, nothing decoded yet."""
+    """A file that began like a picture: its bytes and Pillow's view of its header, nothing decoded yet.
+
+    `words`: what was done to the bytes so that they are the picture alone, and whole. `ended`: whether its end is
+    there; else only decoding can tell.
+    """
 
     data: bytes
     format: Format
     image: ImageFile
+    words: tuple[str, ...] = ()
+    ended: bool = False
 
     @property
     def size(self) -> Size:
@@ -104,12 +119,33 @@ class Picture:
         Measured with Pillow 13 as the peak of repairing 13 megapixels, by format and mode.
         """
         pixels, image = self.size[0] * self.size[1], self.image
+        if (factor := self.reduction(wanted)) > 1:
+            return self.stored(wanted) + _MOST_BYTES * pixels // factor**2
         shrunk = pixels // _draft_scale(self.size, wanted) ** 2 if self.format is _JPEG else pixels
         each = _FORMAT_BYTES.get(self.format.name) or _MODE_BYTES.get(image.mode, _MOST_BYTES)
         if image.has_transparency_data:
             each = max(each, _MOST_BYTES)
         coefficients = 2 * len(image.getbands()) * pixels if self.buffered else 0
         return max(each * shrunk, coefficients + 4 * shrunk)
+
+    def stored(self, wanted: Size) -> int:
+        """Bytes that the decoded picture takes in memory, wanted with so many pixels or more."""
+        pixels, image = self.size[0] * self.size[1], self.image
+        if self.format is _JPEG and not self.buffered:
+            pixels //= _draft_scale(self.size, wanted) ** 2
+        return pixels * (_WIDE_BYTES if image.has_transparency_data else _STORED_BYTES.get(image.mode, _WIDE_BYTES))
+
+    def reduction(self, wanted: Size) -> int:
+        """Factor by which a picture is reduced part by part, right after it was decoded; 1 where it is not.
+
+        All else then takes the memory of the reduced picture. JPEGs are decoded to a smaller size instead.
+        """
+        image = self.image
+        if self.format is _JPEG or image.mode not in _REDUCED or image.has_transparency_data:
+            return 1
+        if self.size[0] * self.size[1] < _REDUCED_PIXELS or self.format.name in _FORMAT_BYTES:
+            return 1
+        return max(1, min(self.size[0] // wanted[0], self.size[1] // wanted[1]))
 
     @property
     def deep(self) -> bool:
@@ -147,7 +183,15 @@ class Picture:
         """Whether its pixels are the original ones, so that they deserve PNG."""
         if self.format is _WEBP:
             return b"VP8L" in self.data[:4096]
+        if self.format is _JPEG:
+            return self.coding == jpeg.LOSSLESS
         return self.format.lossless and self.image.info.get("compression") != "jpeg"
+
+    @property
+    def coding(self) -> str:
+        """Name of the coding of a JPEG that few services read; empty for all others."""
+        frame = jpeg.frame_of(self.data) if self.format is _JPEG else None
+        return jpeg.UNUSUAL.get(frame.marker, "") if frame is not None else ""
 
     @property
     def orientation(self) -> int:
@@ -191,17 +235,14 @@ def _quiet_once() -> None:
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
-def _tail(data: bytes) -> bytes:
-    """The end of a file, less the zeros and line ends that transfers and cameras append."""
-    return data[-4096:].rstrip(b"\0 \t\r\n")
+class LargeTiff(TiffImagePlugin.TiffImageFile):
+    """A TIFF of any size: Pillow refuses scans of 179 million pixels, also of one bit a pixel."""
 
-
-def _bmp_ended(picture: Picture) -> bool:
-    codec, _, offset, settings = picture.image.tile[0]
-    if codec != "raw" or not isinstance(settings, tuple):
-        return False
-    stride: int = settings[1]
-    return offset + stride * picture.size[1] <= len(picture.data)
+    def load_prepare(self) -> None:
+        """Make room for the pixels; `overwhelming` has judged how much."""
+        if self._im is None:
+            self.im = _imaging.new(self.mode, self._tile_size)
+        super().load_prepare()
 
 
 _AVIF_BRAND = re.compile(rb".{4}ftypavi[fs]", re.DOTALL)
@@ -248,14 +289,14 @@ _JPEG = Format(
     # The class and not its factory: a phone's MPO is a JPEG with more pictures after it, and is sent as one.
     JpegImagePlugin.JpegImageFile,
     lossless=False,
-    ended=lambda picture: ended_jpeg(picture.data),
+    alone=jpeg.alone,
     orientation=lambda picture: of_jpeg(picture.data),
 )
 _PNG = Format(
     "PNG",
     re.compile(rb"\x89PNG"),
     PngImagePlugin.PngImageFile,
-    ended=lambda picture: _tail(picture.data).endswith(IEND),
+    alone=png.alone,
     orientation=lambda picture: of_png(picture.data),
 )
 # Two letters are little to go by, so the header's length is asked as well.
@@ -263,12 +304,12 @@ _BMP = Format(
     "BMP",
     re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL),
     BmpImagePlugin.BmpImageFile,
-    ended=_bmp_ended,
+    alone=extent.bitmap,
 )
 _TIFF = Format(
     "TIFF",
     re.compile(rb"II[*+]\0|MM\0[*+]"),
-    TiffImagePlugin.TiffImageFile,
+    LargeTiff,
     orientation=lambda picture: _of_tiff(picture.image),
     turned=True,
 )
@@ -276,6 +317,7 @@ _WEBP = Format(
     "WEBP",
     re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
     WebPImagePlugin.WebPImageFile,
+    alone=extent.webp,
     orientation=lambda picture: of_webp(picture.data),
 )
 _JPEG2000 = Format(
@@ -326,10 +368,17 @@ def sniff(data: bytes) -> Picture | Failure:
         return refuse("unsupported", MISSING)
     if kind is _HEIC and not container.still(data):
         return refuse("unsupported", "a HEIC sequence without a still image; save one of its images as JPEG")
-    # Searched from the end, where it nearly always is.
-    if kind is _PNG and data.rfind(IEND) < 0:
-        return refuse("torn", "the picture ends early: a PNG without its end")
-    return Picture(data, kind, kind.reader(io.BytesIO(data)))
+    if kind is _JPEG and (unread := _unread(data)) is not None:
+        return unread
+    own, changes, ended = kind.alone(data)
+    return Picture(own, kind, kind.reader(io.BytesIO(own)), changes, ended)
+
+
+def _unread(data: bytes) -> Failure | None:
+    """Failure of a JPEG of a kind that no decoder at hand reads."""
+    frame = jpeg.frame_of(data)
+    name = jpeg.unread(frame) if frame is not None else None
+    return refuse("unsupported", f"{name}, which cannot be read; convert it to a usual JPEG") if name else None
 
 
 def _contained(data: bytes) -> Format | None:
@@ -346,8 +395,7 @@ def _draft_scale(size: Size, wanted: Size) -> int:
 def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
     """Failure that no repair can help, without decoding: enlarging, cropping, too much memory or time."""
     buffered = picture.buffered
-    most = MAX_SEQUENTIAL_PIXELS if picture.format is _JPEG and not buffered else MAX_DECODED_PIXELS
-    if (failure := misshapen(picture.size, limits) or overwhelming(picture.size, most)) is not None:
+    if (failure := misshapen(picture.size, limits) or overwhelming(picture, limits)) is not None:
         return failure
     if buffered and many_scans(picture.data):
         return refuse("unsupported", f"a JPEG of more than {MAX_SCANS} scans, which would take too long to decode")
@@ -364,11 +412,29 @@ def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
     return None
 
 
-def overwhelming(size: Size, most: int = MAX_DECODED_PIXELS) -> Failure | None:
-    """Failure of a picture with more than `most` pixels, which is not decoded."""
-    if size[0] * size[1] <= most:
-        return None
-    return refuse("too_large", "{}x{} px: too many to decode safely (a decompression bomb?)".format(*size))
+def overwhelming(picture: Picture, limits: ImageLimits) -> Failure | None:
+    """Failure of a picture that takes too much memory or time to decode."""
+    width, height = picture.size
+    if width * height > MAX_DECODED_PIXELS:
+        return refuse("too_large", f"{width}x{height} px: at most {MAX_DECODED_PIXELS:,} pixels are decoded; shrink it")
+    stored = picture.stored(fitted(picture.size, limits.max_side))
+    if stored > MAX_DECODED_BYTES:
+        most = MAX_DECODED_BYTES // _MB
+        return refuse(
+            "too_large", f"{width}x{height} px take {stored // _MB:,} MB of memory: at most {most} are used; shrink it"
+        )
+    return None
+
+
+def fitted(size: Size, side: int) -> Size:
+    """The size with its longer side at most `side`.
+
+    The other is rounded up, so that it never gets longer in shape.
+    """
+    longer = max(size)
+    if longer <= side:
+        return size
+    return -(-size[0] * side // longer), -(-size[1] * side // longer)
 
 
 def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
@@ -385,8 +451,10 @@ def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
 
 
 def unusual(picture: Picture, *, upright: bool) -> bool:
-    """Whether the service may not take it as it is meant: alpha, CMYK, 16 bit, lying on its side."""
+    """Whether the service may not take it as it is meant: alpha, CMYK, 16 bit, on its side, rare coding."""
     image = picture.image
+    if picture.coding:
+        return True
     if image.mode not in PLAIN_MODES or image.has_transparency_data or picture.deep:
         return True
     return upright and picture.lying
@@ -399,18 +467,9 @@ def within(size: Size, data: bytes, limits: ImageLimits) -> bool:
         "JPEG" in limits.formats
         and limits.min_side <= shortest
         and longest <= min(limits.max_side, shortest * limits.max_ratio)
-        and overwhelming(size) is None
+        and _WIDE_BYTES * shortest * longest <= MAX_DECODED_BYTES
         and fits_bytes(len(data), limits)
     )
-
-
-def verify(picture: Picture) -> None:
-    """Decode a picture whose end is not where it should be; raises where it is torn."""
-    if not picture.format.ended(picture):
-        with decoding.hold(picture.footprint((1, 1))):
-            # Every byte of a JPEG is read at an eighth of its size as well, with less work and memory.
-            picture.image.draft(None, (1, 1))
-            picture.image.load()
 
 
 def base64_length(data: bytes) -> int:

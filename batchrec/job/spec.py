@@ -218,6 +218,11 @@ class Input(Table):
         description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
         examples=[False],
     )
+    check: Literal["header", "decode"] = Field(
+        default="header",
+        description="How closely an image is looked at before a call: its header and end, or every pixel.",
+        examples=["decode"],
+    )
     within: PathText | None = Field(
         default=None,
         description="A folder, relative to this file: no input whose real path lies outside of it is read.",
@@ -456,7 +461,8 @@ class Job(Table):
     @property
     def treatment(self) -> Treatment:
         """Treatment of the images before they are sent."""
-        return Treatment(repair=self.input.repair, upright=self.input.upright, strip=self.input.strip)
+        given = self.input
+        return Treatment(repair=given.repair, upright=given.upright, strip=given.strip, check=given.check)
 
 
 def job_schema() -> Schema:
