@@ -20,6 +20,7 @@ from itertools import islice
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
+    ExifTags,
     GifImagePlugin,
     IcoImagePlugin,
     Image,
@@ -33,7 +34,10 @@ from PIL import (
 from PIL.ImageFile import ImageFile
 
 from ..values import Failure, ImageLimits, Kind
+from .levels import Box
 from .memory import decoding
+from .pages import RAW, is_raw, main_page, pages
+from .samples import SampledImage, opened
 
 MAX_DECODED_PIXELS = 100_000_000
 """Larger pictures are not decoded. One of this size takes 400 MB, and 1.3 GB for the moment of flattening its alpha."""
@@ -51,7 +55,7 @@ PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 Size = tuple[int, int]
 
 _FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "WEBP": 24}
-_MODE_BYTES = {"L": 4, "1": 5, "I": 9, "F": 9, "P": 12, "RGB": 12, "I;16": 12, "I;16B": 12}
+_MODE_BYTES = {"L": 4, "1": 5, "P": 12, "RGB": 12, "I;16": 12, "I;16B": 12}
 _MOST_BYTES = 16
 """Bytes a pixel at the peak of a repair: of formats whose decoders hold more than one copy, else of Pillow's modes."""
 
@@ -72,11 +76,16 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A file that began like a picture: its bytes and Pillow's view of its header, nothing decoded yet."""
+    """A file that began like a picture: its bytes and Pillow's view of its header, nothing decoded yet.
+
+    `words`: what was done to come to it. `inside`: the format of the file that holds it, where `data` is a part of one.
+    """
 
     data: bytes
     format: Format
     image: ImageFile
+    words: tuple[str, ...] = ()
+    inside: str = ""
 
     @property
     def size(self) -> Size:
@@ -101,6 +110,8 @@ class Picture:
         pixels, image = self.size[0] * self.size[1], self.image
         shrunk = pixels // _draft_scale(self.size, wanted) ** 2 if self.format is _JPEG else pixels
         each = _FORMAT_BYTES.get(self.format.name) or _MODE_BYTES.get(image.mode, _MOST_BYTES)
+        if isinstance(image, SampledImage):
+            each = max(each, image.pixel_bytes)
         if image.has_transparency_data:
             each = max(each, _MOST_BYTES)
         coefficients = 2 * len(image.getbands()) * pixels if self.buffered else 0
@@ -114,18 +125,18 @@ class Picture:
         """
         if self.format is _PNG:
             return self.data[24] == 16
-        return self.image.mode.startswith(("I", "F"))
+        return self.image.mode.startswith("I;16")
 
     @property
     def holds_lock(self) -> bool:
         """Whether Pillow keeps the interpreter's lock while it works on the picture, for 20 ms and longer.
 
-        A JPEG 2000 is decoded at 5 megapixels a second, and the range of numbers of 32 bits sought at 300, in one go.
+        A JPEG 2000 is decoded at 5 megapixels a second, and numbers of more than 8 bits are scaled at 30.
         """
         width, height = self.size
         if self.format is _JPEG2000:
             return width * height > 50_000
-        return self.image.mode in {"I", "F"} and width * height > 6_000_000
+        return isinstance(self.image, SampledImage) and width * height > 600_000
 
     @property
     def lossless(self) -> bool:
@@ -133,6 +144,14 @@ class Picture:
         if self.format is _WEBP:
             return b"VP8L" in self.data[:4096]
         return self.format.lossless and self.image.info.get("compression") != "jpeg"
+
+    @property
+    def frame(self) -> Box | None:
+        """Part of the canvas that the first frame of an animation covers; None where that is all of it."""
+        box = _webp_frame(self.data) if self.format is _WEBP else None
+        if isinstance(self.image, GifImagePlugin.GifImageFile):
+            box = self.image.dispose_extent
+        return None if box == (0, 0, *self.size) else box
 
     @property
     def orientation(self) -> int:
@@ -179,6 +198,20 @@ def ended_jpeg(data: bytes) -> bool:
     return data.endswith(_EOI) or _tail(data).endswith(_EOI)
 
 
+def _webp_frame(data: bytes) -> Box | None:
+    """Box of the first frame of an animated WebP; its offsets are in units of 2 px."""
+    at = _RIFF_HEAD
+    while at + _RIFF_CHUNK + 12 <= len(data):
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if kind == b"ANMF":
+            at += _RIFF_CHUNK
+            left, top, width, height = (int.from_bytes(data[at + k : at + k + 3], "little") for k in (0, 3, 6, 9))
+            return 2 * left, 2 * top, 2 * left + width + 1, 2 * top + height + 1
+        at += _RIFF_CHUNK + length + length % 2
+    return None
+
+
+_RIFF_HEAD, _RIFF_CHUNK = 12, 8  # bytes before the first chunk, and before the data of each
 _EOI = b"\xff\xd9"
 _IEND = b"IEND\xaeB`\x82"
 _EXIF_BYTES = 64 * 1024
@@ -276,10 +309,38 @@ def sniff(data: bytes) -> Picture | Failure:
     # Searched from the end, where it nearly always is.
     if kind is _PNG and data.rfind(_IEND) < 0:
         return refuse("torn", "the picture ends early: a PNG without its end")
-    return Picture(data, kind, kind.reader(io.BytesIO(data)))
+    return _tiff(data) if kind is _TIFF else Picture(data, kind, kind.reader(io.BytesIO(data)))
+
+
+def _tiff(data: bytes) -> Picture | Failure:
+    """The page of a TIFF that shows the image; a JPEG by itself where the page is one."""
+    page = main_page(data)
+    if isinstance(page, str):
+        return refuse("unsupported", page)
+    first = page.at == next(pages(data)).at
+    words = () if first else ("full-size page of tiff",)
+    if (jpeg := page.jpeg) is not None:
+        alone = with_orientation(bytes(jpeg), page.orientation)
+        return Picture(alone, _JPEG, JpegImagePlugin.JpegImageFile(io.BytesIO(alone)), (*words, "jpeg of tiff"), "TIFF")
+    image = opened(page, data if first else page.written({}))
+    if isinstance(image, str):
+        return refuse("unsupported", image)
+    if isinstance(image, SampledImage) and image.layout.bits != 8:
+        words = (*words, f"{image.layout.bits} bit to 8 bit")
+    return Picture(data, _TIFF, image, words)
+
+
+def with_orientation(jpeg: bytes, orientation: int) -> bytes:
+    """A JPEG that a file turns, with the orientation in it."""
+    if orientation == 1 or b"Exif\0\0" in jpeg[:_EXIF_BYTES]:
+        return jpeg
+    exif = orientation_tag(orientation)
+    return b"".join((jpeg[:2], b"\xff\xe1", (len(exif) + 2).to_bytes(2), exif, jpeg[2:]))
 
 
 def _no_picture(data: bytes) -> Failure:
+    if is_raw(data):
+        return refuse("unsupported", RAW)
     head = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for start, word, likeness in _OTHERS:
         if start.match(head):
@@ -405,9 +466,10 @@ def overwhelming(size: Size, most: int = MAX_DECODED_PIXELS) -> Failure | None:
 
 def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
     """Failure by which the service would refuse the file as it is."""
-    if picture.format.name not in limits.formats:
+    form = picture.inside or picture.format.name
+    if form not in limits.formats:
         taken = ", ".join(limits.formats)
-        return refuse("unsupported", f"{picture.format.name} is not taken; the service takes {taken}")
+        return refuse("unsupported", f"{form} is not taken; the service takes {taken}")
     if max(picture.size) > limits.max_side:
         return refuse("too_large", "{}x{} px: at most {} a side".format(*picture.size, limits.max_side))
     if not fits_bytes(len(picture.data), limits):
@@ -458,6 +520,15 @@ def fits_bytes(size: int, limits: ImageLimits) -> bool:
 def most_bytes(limits: ImageLimits) -> int:
     """Largest number of bytes whose base64 text the service takes."""
     return limits.base64_bytes // 4 * 3
+
+
+def orientation_tag(orientation: int) -> bytes:
+    """EXIF that holds the orientation and nothing else; empty where the picture is upright."""
+    if orientation == 1:
+        return b""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif.tobytes()
 
 
 def _late_exif(data: bytes) -> bytes:

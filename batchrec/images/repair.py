@@ -12,12 +12,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 
 from ..values import Failure, ImageLimits, Prepared, Treatment
-from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
+from . import levels
+from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, orientation_tag, overwhelming, refuse
 from .memory import decoding
 from .subprocess import Work, repair_in_process
 
@@ -78,12 +79,16 @@ def _give_back() -> None:
 
 def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     """As `repair_picture`, in this thread whatever the picture is, and beside whatever else is decoded."""
-    words = [f"first frame of {_name(picture)}"] if getattr(picture.image, "is_animated", False) else []
+    words = [*picture.words]
+    if getattr(picture.image, "is_animated", False):
+        words.append(f"first frame of {_name(picture)}")
     orientation = picture.orientation
     size = _decode(picture, limits)
     if isinstance(size, Failure):
         return size
     image, changes = _plain(picture)
+    if levels.blank(image) and not levels.blank(picture.image):
+        return refuse("unsupported", f"a {picture.format.name} that would come out in one colour, though it has more")
     words += changes
     if treatment.upright and orientation in _TURNS:
         image, size = image.transpose(_TURNS[orientation]), size if orientation < 5 else size[::-1]
@@ -119,36 +124,17 @@ def _plain(picture: Picture) -> tuple[Image.Image, list[str]]:
     if picture.deep:
         # A transparent colour of 16 bits cannot be told from its neighbours in 8.
         image.info.pop("transparency", None)
-        words.append("32 bit to 8 bit" if image.mode in {"I", "F"} else "16 bit to 8 bit")
-        image = _narrowed(image)
-    if image.has_transparency_data:
-        words.append("alpha flattened")
-        image = _flattened(image)
+        words.append("16 bit to 8 bit")
+        if image.mode.startswith("I;16"):
+            image = levels.sixteen_bits(image)
+    box = picture.frame
+    if image.has_transparency_data or box is not None:
+        words.append("alpha flattened" if image.has_transparency_data else "white around the frame")
+        image = levels.flattened(image, box)
     if image.mode not in PLAIN_MODES:
         words.append(f"{image.mode.lower()} to rgb")
         image = _rgb(image)
     return image, words
-
-
-def _narrowed(image: Image.Image) -> Image.Image:
-    """8 bits a channel, scaled and not clipped; numbers without a known range are stretched to fill it."""
-    if image.mode.startswith("I;16"):
-        low, step = 0.0, 256.0
-        image = image.convert("I")
-    elif image.mode in {"I", "F"}:
-        low, high = cast("tuple[float, float]", image.getextrema())
-        step = (high - low) / 255 or 1.0
-    else:
-        return image
-    return image.point(lambda value: value * (1 / step) + (-low / step)).convert("L")
-
-
-def _flattened(image: Image.Image) -> Image.Image:
-    grey = image.mode in {"L", "LA"}
-    layer = image.convert("LA" if grey else "RGBA")
-    paper = Image.new("L" if grey else "RGB", image.size, "white")
-    paper.paste(layer, mask=layer.getchannel("A"))
-    return paper
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -257,15 +243,6 @@ class _Buffer(io.BytesIO):
 def _fits(profile: bytes, mode: str) -> bool:
     """Whether a colour profile fits the picture, which may have been CMYK, and is worth its bytes."""
     return len(profile) <= _MAX_PROFILE_BYTES and profile[16:20] == _PROFILE_OF.get(mode)
-
-
-def orientation_tag(orientation: int) -> bytes:
-    """EXIF that holds the orientation and nothing else; empty where the picture is upright."""
-    if orientation == 1:
-        return b""
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
-    return exif.tobytes()
 
 
 def _last_words(picture: Picture, form: str, quality: int, full: Size, size: Size) -> list[str]:

@@ -11,8 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from .judge import Picture
-from .repair import orientation_tag
+from .judge import Picture, orientation_tag
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _SOS, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE

@@ -1,0 +1,169 @@
+"""Grey levels, colours and transparency: a decoded image in, one of 8 bits a channel out that shows the same.
+
+Numbers are handled as Pillow's mode F (32-bit floats): exact for 24 bits, and its arithmetic runs in C.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageChops, ImageFilter, ImageMath
+
+_HUGE = 3e38
+"""Larger numbers are no measurements: the largest 32-bit float, 3.4e38, is what programs write for a gap."""
+
+_DIM = 8
+"""A grey image that uses less than this part of its range is scaled by its own: 12 bits in a file of 16, for one."""
+
+_PAPERS = ((255, 255, 255), (90, 90, 90), (0, 0, 0))
+"""Backgrounds for transparent images, in the order in which they are preferred."""
+
+_ALIKE = 40
+"""Colours that differ by less in every channel of 0 to 255 are taken for one that nobody sees on the other."""
+
+_MOST_LOST = 0.1
+"""White is left when a larger share of the drawing's edge cannot be told from it."""
+
+_SEEN_FROM, _CLEAR_TO = 16, 128
+"""Alpha, 0 to 255, from which a pixel belongs to the drawing, and to which its neighbour is background."""
+
+_LOOKED_AT_SIDE = 512  # enough to find the edges of a drawing
+
+Range = tuple[float, float]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Meaning of numbers: `full` is one more than the largest that can be, None where only the image tells its range.
+
+    `dim`: whether an image that uses little of the full range is stretched. `gap`: number that stands for no
+    measurement. `inverted`: whether the smallest number is white.
+    """
+
+    full: int | None
+    dim: bool = True
+    gap: float | None = None
+    inverted: bool = False
+
+
+def to_bytes(bands: Sequence[Image.Image], scale: Scale) -> list[Image.Image]:
+    """Bands of mode F as 8 bits each, all by the same scale; gaps, NaN and infinity become black."""
+    masks = [_measured(band, scale) for band in bands]
+    ranges = [_range(band, mask) for band, mask in zip(bands, masks, strict=True)]
+    low, high = _chosen(min(low for low, _ in ranges), max(high for _, high in ranges), scale)
+    return [_band(band, mask, low, high, scale) for band, mask in zip(bands, masks, strict=True)]
+
+
+def sixteen_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits as 8 bits, scaled and not clipped."""
+    raw = "F;16B" if image.mode == "I;16B" else "F;16"
+    return to_bytes([Image.frombytes("F", image.size, image.tobytes(), "raw", raw)], Scale(1 << 16))[0]
+
+
+def _measured(band: Image.Image, scale: Scale) -> Image.Image | None:
+    """Mask in mode F: 1 where a number is a measurement, else 0. None where all are."""
+    if scale.full is not None and scale.gap is None:
+        return None
+    gap = math.nan if scale.gap is None else scale.gap  # nothing equals NaN
+    mask: Image.Image = ImageMath.lambda_eval(lambda of: (abs(of["band"]) < _HUGE) * (of["band"] != gap), band=band)
+    return mask
+
+
+def _range(band: Image.Image, mask: Image.Image | None) -> Range:
+    """Smallest and largest number that was measured."""
+    if mask is None:
+        low, high = band.getextrema()
+        return low, high  # type: ignore[return-value]
+    clean = _cleaned(band, mask)
+    smallest = ImageMath.lambda_eval(lambda of: of["clean"] + (1.0 - of["mask"]) * _HUGE, clean=clean, mask=mask)
+    largest = ImageMath.lambda_eval(lambda of: of["clean"] - (1.0 - of["mask"]) * _HUGE, clean=clean, mask=mask)
+    return smallest.getextrema()[0], largest.getextrema()[1]
+
+
+def _cleaned(band: Image.Image, mask: Image.Image) -> Image.Image:
+    """The band with 0 where nothing was measured; NaN is not below and not above any number, so both limits end it."""
+    clean: Image.Image = ImageMath.lambda_eval(
+        lambda of: of["min"](of["max"](of["band"], -_HUGE), _HUGE) * of["mask"], band=band, mask=mask
+    )
+    return clean
+
+
+def _chosen(low: float, high: float, scale: Scale) -> Range:
+    """Number that becomes black, and number that becomes white."""
+    if scale.full is None:
+        return low, high
+    little = scale.dim and high < scale.full / _DIM
+    return (low, high) if high > low and (little or high - low < scale.full / 256) else (0, scale.full)
+
+
+def _band(band: Image.Image, mask: Image.Image | None, low: float, high: float, scale: Scale) -> Image.Image:
+    if mask is not None:
+        band = _cleaned(band, mask)
+    if low == 0 and high == scale.full:
+        grey = band.point(lambda value: value * (256 / high)).convert("L")
+    else:
+        step = (high - low) / 255 or 1.0
+        grey = band.point(lambda value: value * (1 / step) + (0.5 - low / step)).convert("L")
+    if scale.inverted:
+        grey = ImageChops.invert(grey)
+    if mask is not None:
+        grey.paste(0, mask=ImageChops.invert(mask.point(lambda value: value * 255.0).convert("L")))
+    return grey
+
+
+# -- transparency
+
+
+def flattened(image: Image.Image, box: Box | None = None) -> Image.Image:
+    """The image without alpha, on a background on which its edges show; white where that does.
+
+    `box`: the part of the canvas that the image covers, where the rest is background too. An alpha of zero everywhere
+    says nothing: old programs leave the byte unused.
+    """
+    canvas, colour = image.size, _PAPERS[0]
+    if box is not None:
+        image = image.crop(box)
+    grey = image.mode in {"L", "LA", "La"}
+    plain = image.convert("L" if grey else "RGB")
+    alpha = None
+    if image.has_transparency_data:
+        layer = image.convert("LA" if grey else "RGBA")
+        plain, alpha = layer.convert(plain.mode), layer.getchannel("A")
+        if alpha.getbbox() is None:
+            alpha = None
+        else:
+            colour = paper_for(layer)
+    paper = Image.new(plain.mode, canvas, colour[0] if grey else colour)
+    paper.paste(plain, box and box[:2], alpha)
+    return paper
+
+
+def paper_for(layer: Image.Image) -> tuple[int, int, int]:
+    """Background for an image with alpha: the first of the papers on which its edge can be seen."""
+    small = layer.convert("RGBA").reduce(max(1, max(layer.size) // _LOOKED_AT_SIDE))
+    alpha = small.getchannel("A")
+    seen = alpha.point(lambda value: 255 * (value >= _SEEN_FROM))
+    ground = alpha.filter(ImageFilter.MinFilter(3)).point(lambda value: 255 * (value < _CLEAR_TO))
+    edge = ImageChops.multiply(seen, ground)
+    total = edge.histogram()[255]
+    lost = [_alike(small.convert("RGB"), paper, edge) for paper in _PAPERS]
+    return _PAPERS[0] if lost[0] <= _MOST_LOST * total else _PAPERS[lost.index(min(lost))]
+
+
+def _alike(image: Image.Image, colour: tuple[int, int, int], mask: Image.Image) -> int:
+    """Number of pixels under the mask that can hardly be told from the colour."""
+    red, green, blue = ImageChops.difference(image, Image.new("RGB", image.size, colour)).split()
+    return sum(ImageChops.lighter(ImageChops.lighter(red, green), blue).histogram(mask)[:_ALIKE])
+
+
+def blank(image: Image.Image) -> bool:
+    """Whether the image has one colour. A look at a few pixels tells for nearly all that it has more."""
+    few = image.resize((16, 16), Image.Resampling.NEAREST)
+    return _one_colour(few) and _one_colour(image)
+
+
+def _one_colour(image: Image.Image) -> bool:
+    image = image.convert("RGBA") if image.mode in {"P", "PA"} else image
+    extrema = image.getextrema()
+    return all(low == high for low, high in (extrema if isinstance(extrema[0], tuple) else (extrema,)))
