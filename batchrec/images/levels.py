@@ -21,13 +21,14 @@ _PAPERS = ((255, 255, 255), (90, 90, 90), (0, 0, 0))
 _ALIKE = 40
 """Colours that differ by less in every channel of 0 to 255 are taken for one that nobody sees on the other."""
 
-_MOST_LOST = 0.1
-"""White is left when a larger share of the drawing's edge cannot be told from it."""
+_MOST_LOST = 0.03
+"""White is left when a larger share of the drawing's edge vanishes on it."""
 
 _SEEN_FROM, _CLEAR_TO = 16, 128
 """Alpha, 0 to 255, from which a pixel belongs to the drawing, and to which its neighbour is background."""
 
-_LOOKED_AT_SIDE = 512  # enough to find the edges of a drawing
+_LOOKED_AT_SIDE, _FAR = 128, 12
+"""Pixels of the longer side at which a drawing is looked at (up to twice as many), and pixels that are far there."""
 
 Range = tuple[float, float]
 Box = tuple[int, int, int, int]
@@ -140,21 +141,29 @@ def flattened(image: Image.Image, box: Box | None = None) -> Image.Image:
 
 
 def paper_for(layer: Image.Image) -> tuple[int, int, int]:
-    """Background for an image with alpha: the first of the papers on which its edge can be seen."""
+    """Background for an image with alpha: white, unless parts of its edge vanish on it and less does on another."""
     small = layer.convert("RGBA").reduce(max(1, max(layer.size) // _LOOKED_AT_SIDE))
-    alpha = small.getchannel("A")
+    alpha, image = small.getchannel("A"), small.convert("RGB")
     seen = alpha.point(lambda value: 255 * (value >= _SEEN_FROM))
     ground = alpha.filter(ImageFilter.MinFilter(3)).point(lambda value: 255 * (value < _CLEAR_TO))
     edge = ImageChops.multiply(seen, ground)
-    total = edge.histogram()[255]
-    lost = [_alike(small.convert("RGB"), paper, edge) for paper in _PAPERS]
-    return _PAPERS[0] if lost[0] <= _MOST_LOST * total else _PAPERS[lost.index(min(lost))]
+    lost = _vanishing(image, _PAPERS[0], seen, edge)
+    if lost <= _MOST_LOST * edge.histogram()[255]:
+        return _PAPERS[0]
+    return min(_PAPERS, key=lambda paper: _vanishing(image, paper, seen, edge))
 
 
-def _alike(image: Image.Image, colour: tuple[int, int, int], mask: Image.Image) -> int:
-    """Number of pixels under the mask that can hardly be told from the colour."""
-    red, green, blue = ImageChops.difference(image, Image.new("RGB", image.size, colour)).split()
-    return sum(ImageChops.lighter(ImageChops.lighter(red, green), blue).histogram(mask)[:_ALIKE])
+def _vanishing(image: Image.Image, paper: tuple[int, int, int], seen: Image.Image, edge: Image.Image) -> int:
+    """Number of pixels at the edge of the drawing that are like the paper and far from all that is not.
+
+    Far within the drawing: a white letter beside a black one is lost on white, a white spot on a black one is not.
+    """
+    red, green, blue = ImageChops.difference(image, Image.new("RGB", image.size, paper)).split()
+    distance = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    shown = ImageChops.multiply(seen, distance.point(lambda value: 255 * (value >= _ALIKE)))
+    for _ in range(_FAR):
+        shown = ImageChops.multiply(shown.filter(ImageFilter.MaxFilter(3)), seen)
+    return edge.histogram(ImageChops.invert(shown))[255]
 
 
 def blank(image: Image.Image) -> bool:

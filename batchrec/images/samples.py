@@ -100,16 +100,16 @@ class Layout:
         if not known or not self.colours or self.channels < needed:
             return self.described
         if self.page.first(pages.COMPRESSION, 1) not in _PACKED:
-            return f"{self.described}, compressed in a way that is not read"
+            return f"{self.described}, compressed with loss"
         single = self.planes or self.channels == 1
         keeps = single and self.bits in (8, 16, 32)
-        return "" if self.predictor == 1 or keeps else f"{self.described} with a predictor"
+        return "" if self.predictor == 1 or keeps else f"{self.described}, with a predictor"
 
     @property
     def described(self) -> str:
         """The layout in words."""
-        samples = "sample" if self.channels == 1 else "samples"
-        return f"a TIFF of {self.channels}{_NAMES.get(self.kind, ' complex')} {samples} of {self.bits} bits a pixel"
+        numbers = "number" if self.channels == 1 else "numbers"
+        return f"a TIFF of {self.channels}{_NAMES.get(self.kind, ' complex')} {numbers} a pixel, {self.bits} bits each"
 
 
 def layout_of(page: Page) -> Layout | str:
@@ -179,7 +179,7 @@ def opened(page: Page, data: bytes) -> ImageFile | str:
 
 def _read_by_pillow(layout: Layout) -> bool:
     """Whether Pillow reads such samples rightly, if it reads the file: 8 bits and less, colours of 16 bits in turns."""
-    if layout.kind != _UNSIGNED:
+    if layout.kind != _UNSIGNED or (layout.planes and layout.colours == "L"):
         return False
     return layout.bits <= 8 or (layout.bits == 16 and not layout.planes and len(layout.colours) > 1)
 
