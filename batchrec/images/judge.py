@@ -55,7 +55,7 @@ PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 Size = tuple[int, int]
 
 _FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "WEBP": 24}
-_MODE_BYTES = {"L": 4, "1": 5, "P": 12, "RGB": 12, "I;16": 12, "I;16B": 12}
+_MODE_BYTES = {"L": 4, "1": 5, "P": 12, "RGB": 12, "I;16": 14, "I;16B": 14}
 _MOST_BYTES = 16
 """Bytes a pixel at the peak of a repair: of formats whose decoders hold more than one copy, else of Pillow's modes."""
 
@@ -131,12 +131,12 @@ class Picture:
     def holds_lock(self) -> bool:
         """Whether Pillow keeps the interpreter's lock while it works on the picture, for 20 ms and longer.
 
-        A JPEG 2000 is decoded at 5 megapixels a second, and numbers of more than 8 bits are scaled at 30.
+        A JPEG 2000 is decoded at 5 megapixels a second, and each step of scaling numbers takes a second for 300.
         """
         width, height = self.size
         if self.format is _JPEG2000:
             return width * height > 50_000
-        return isinstance(self.image, SampledImage) and width * height > 600_000
+        return isinstance(self.image, SampledImage) and width * height > 6_000_000
 
     @property
     def lossless(self) -> bool:
@@ -367,6 +367,8 @@ def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
     """Failure that no repair can help, without decoding: enlarging, cropping, too much memory or time."""
     buffered = picture.buffered
     most = MAX_SEQUENTIAL_PIXELS if picture.format is _JPEG and not buffered else MAX_DECODED_PIXELS
+    if isinstance(picture.image, SampledImage):
+        most = min(most, MAX_DECODED_PIXELS * _MOST_BYTES // picture.image.pixel_bytes)
     if (failure := misshapen(picture.size, limits) or overwhelming(picture.size, most)) is not None:
         return failure
     if buffered and _many_scans(picture.data):

@@ -148,8 +148,9 @@ class SampledImage(ImageFile):
 
     @property
     def pixel_bytes(self) -> int:
-        """Most bytes a pixel while it is decoded: packed and unpacked samples, and four copies as floats."""
-        return 2 * -(-self.layout.bits // 8) * self.layout.channels + 16 + 5 * len(self.getbands())
+        """Most bytes a pixel while it is decoded: samples packed and unpacked, floats, and copies that scaling makes."""
+        bands, masked = len(self.getbands()), self.layout.scale.full is None or self.layout.scale.gap is not None
+        return 2 * -(-self.layout.bits // 8) * self.layout.channels + 5 * bands + (20 if masked else 5)
 
     def load(self) -> Any:
         """Decode the page, turn it as its orientation says."""
@@ -249,6 +250,8 @@ def _loaded(data: bytes) -> bytes:
             (tile,) = image.tile
             assert isinstance(tile.args, tuple)
             image.tile = [tile._replace(args=("F;32NF", *tile.args[1:]))]
+        # The size was judged; Pillow would count each byte as a pixel and take a large image for a bomb.
+        image.im = Image.new(image.mode, image.size).im
         image.load()
         return image.tobytes()
 
