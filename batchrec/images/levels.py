@@ -15,11 +15,14 @@ _HUGE = 3e38
 _DIM = 8
 """A grey image that uses less than this part of its range is scaled by its own: 12 bits in a file of 16, for one."""
 
-_PAPERS = ((255, 255, 255), (90, 90, 90), (0, 0, 0))
+_PAPERS = ((255, 255, 255), (90, 90, 90), (170, 170, 170), (0, 0, 0))
 """Backgrounds for transparent images, in the order in which they are preferred."""
 
 _ALIKE = 40
 """Colours that differ by less in every channel of 0 to 255 are taken for one that nobody sees on the other."""
+
+_UNSEEN, _SOMETHING = 2, 32
+"""Differences of 0 to 255 that nobody sees in what is sent, and that are something in its source."""
 
 _MOST_LOST = 0.03
 """White is left when a larger share of the drawing's edge vanishes on it."""
@@ -166,13 +169,15 @@ def _vanishing(image: Image.Image, paper: tuple[int, int, int], seen: Image.Imag
     return edge.histogram(ImageChops.invert(shown))[255]
 
 
-def blank(image: Image.Image) -> bool:
-    """Whether the image has one colour. A look at a few pixels tells for nearly all that it has more."""
+def blanked(image: Image.Image, source: Image.Image) -> bool:
+    """Whether nothing is to be seen in an image that was made of a source that shows something."""
+    # A look at a few pixels tells for nearly all images that there is something.
     few = image.resize((16, 16), Image.Resampling.NEAREST)
-    return _one_colour(few) and _one_colour(image)
+    return _spread(few) <= _UNSEEN and _spread(image) <= _UNSEEN and _spread(source) >= _SOMETHING
 
 
-def _one_colour(image: Image.Image) -> bool:
+def _spread(image: Image.Image) -> float:
+    """Largest difference of two pixels in a channel."""
     image = image.convert("RGBA") if image.mode in {"P", "PA"} else image
     extrema = image.getextrema()
-    return all(low == high for low, high in (extrema if isinstance(extrema[0], tuple) else (extrema,)))
+    return max(high - low for low, high in (extrema if isinstance(extrema[0], tuple) else (extrema,)))

@@ -87,7 +87,7 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
     if isinstance(size, Failure):
         return size
     image, changes = _plain(picture)
-    if levels.blank(image) and not levels.blank(picture.image):
+    if levels.blanked(image, picture.image):
         return refuse("unsupported", f"a {picture.format.name} that would come out in one colour, though it has more")
     words += changes
     if treatment.upright and orientation in _TURNS:

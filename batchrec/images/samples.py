@@ -179,8 +179,11 @@ def opened(page: Page, data: bytes) -> ImageFile | str:
 
 
 def _read_by_pillow(layout: Layout) -> bool:
-    """Whether Pillow reads such samples rightly, if it reads the file: 8 bits and less, colours of 16 bits in turns."""
-    if layout.kind != _UNSIGNED or (layout.planes and layout.colours == "L"):
+    """Whether Pillow reads such samples rightly, if it reads the file: 8 bits and less, colours of 16 bits in turns.
+
+    Of planes it knows some kinds only.
+    """
+    if layout.kind != _UNSIGNED or (layout.planes and not layout.problem()):
         return False
     return layout.bits <= 8 or (layout.bits == 16 and not layout.planes and len(layout.colours) > 1)
 

@@ -34,7 +34,7 @@ def rgb_page(image: Image.Image, tags: Mapping[int, Value] | None = None, below:
 def grey_page(size: tuple[int, int], data: bytes, bits: int, **tags: Value) -> Page:
     """A page of one channel; further tags as `t339=[3]`."""
     numbers = {int(name[1:]): value for name, value in tags.items()}
-    photometric = list(numbers.pop(PHOTOMETRIC, (1,)))[0]
+    photometric = next(iter(numbers.pop(PHOTOMETRIC, (1,))))
     return Page(size, [data], (bits,), photometric, numbers)
 
 
