@@ -43,10 +43,19 @@ PLUGINS = {
     "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}, "summary": {"files"}},
     "images": {
         "memory": set(),
-        "judge": set(),
+        "exif": set(),
+        "jpeg": {"exif"},
+        "png": set(),
+        "others": set(),
+        "webp": set(),
+        "orientation": {"exif", "jpeg", "png", "webp"},
+        "levels": {"webp"},
+        "pages": {"jpeg"},
+        "samples": {"levels", "pages"},
+        "judge": {"exif", "jpeg", "orientation", "others", "pages", "png", "samples", "webp"},
         "subprocess": {"judge"},
-        "repair": {"judge", "subprocess"},
-        "strip": {"judge", "repair"},
+        "repair": {"exif", "jpeg", "judge", "levels", "subprocess"},
+        "strip": {"exif", "jpeg", "png", "judge"},
     },
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""

@@ -4,18 +4,15 @@ Pillow's readers are called directly, never through `Image.open`: that one tries
 PostScript, which starts a program), and warns about large pictures by means of state that all threads share.
 """
 
-import codecs
 import contextlib
 import ctypes
 import functools
 import io
 import logging
 import re
-import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 from PIL import (
     AvifImagePlugin,
@@ -34,10 +31,15 @@ from PIL import (
 from PIL.ImageFile import ImageFile
 
 from ..values import Failure, ImageLimits, Kind
-from .levels import Box
+from .exif import NORMAL, orientation_of, orientation_tag
+from .jpeg import MAX_SCANS, Size, ended_jpeg, first_scan, many_scans, with_exif
 from .memory import decoding
+from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
+from .others import identify
 from .pages import RAW, is_raw, main_page, pages
+from .png import IEND
 from .samples import SampledImage, opened
+from .webp import Box, first_frame
 
 MAX_DECODED_PIXELS = 100_000_000
 """Larger pictures are not decoded. One of this size takes 400 MB, and 1.3 GB for the moment of flattening its alpha."""
@@ -46,13 +48,8 @@ MAX_SEQUENTIAL_PIXELS = 4 * MAX_DECODED_PIXELS
 """The same for sequential JPEGs (200 megapixel phones), since these can be decoded straight to a half or less.
 A progressive JPEG needs all its coefficients at once, so it counts like any other format."""
 
-MAX_SCANS = 100
-"""A JPEG with more scans is not decoded: each may be a few bytes, and takes as long as all the pixels. Usual are 10."""
-
 PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 """Pillow's names for black and white, grey, palette and colour of 8 bits: what every service decodes."""
-
-Size = tuple[int, int]
 
 _FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "WEBP": 24}
 _MODE_BYTES = {"L": 4, "1": 5, "P": 12, "RGB": 12, "I;16": 14, "I;16B": 14}
@@ -62,9 +59,10 @@ _MOST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """Picture format: signature, reader, whether it is lossless, and a cheap check of its end.
+    """Picture format: signature, reader, whether it is lossless, check of its end, orientation.
 
-    `ended` saves decoding where it is True; where it is False only decoding can tell.
+    `ended` saves decoding where it is True; where it is False only decoding can tell. `turned`: the reader turns the
+    pixels upright by itself.
     """
 
     name: str
@@ -72,6 +70,8 @@ class Format:
     reader: Callable[[io.BytesIO], ImageFile]
     lossless: bool = True
     ended: Callable[["Picture"], bool] = lambda picture: False
+    orientation: Callable[["Picture"], int] = lambda picture: NORMAL
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Picture:
         """
         if self.format is not _JPEG:
             return False
-        return "progressive" in self.image.info or _first_scan(self.data) < len(self.image.getbands())
+        return "progressive" in self.image.info or first_scan(self.data) < len(self.image.getbands())
 
     def footprint(self, wanted: Size) -> int:
         """Most bytes that decoding and converting takes for a picture wanted with so many pixels or more.
@@ -148,18 +148,25 @@ class Picture:
     @property
     def frame(self) -> Box | None:
         """Part of the canvas that the first frame of an animation covers; None where that is all of it."""
-        box = _webp_frame(self.data) if self.format is _WEBP else None
+        box = first_frame(self.data) if self.format is _WEBP else None
         if isinstance(self.image, GifImagePlugin.GifImageFile):
             box = self.image.dispose_extent
         return None if box == (0, 0, *self.size) else box
 
     @property
     def orientation(self) -> int:
-        """The EXIF orientation, 1 to 8; 1 is upright. Pillow turns TIFF by itself, so that counts as upright."""
-        exif = self.image.info.get("exif", b"")
-        if self.format is _PNG and not exif:
-            exif = _late_exif(self.data)
-        return 1 if self.format is _TIFF else _orientation(exif)
+        """The orientation that the file states, 1 to 8; 1 is upright."""
+        return self.format.orientation(self)
+
+    @property
+    def lying(self) -> bool:
+        """Whether its pixels do not lie upright as they are decoded."""
+        return not self.format.turned and self.orientation != NORMAL
+
+    @property
+    def turned(self) -> bool:
+        """Whether its pixels are turned upright while they are decoded."""
+        return self.format.turned and self.orientation != NORMAL
 
 
 def refuse(word: str, message: str) -> Failure:
@@ -193,30 +200,6 @@ def _tail(data: bytes) -> bytes:
     return data[-4096:].rstrip(b"\0 \t\r\n")
 
 
-def ended_jpeg(data: bytes) -> bool:
-    """Whether a JPEG's last bytes are those of its end."""
-    return data.endswith(_EOI) or _tail(data).endswith(_EOI)
-
-
-def _webp_frame(data: bytes) -> Box | None:
-    """Box of the first frame of an animated WebP; its offsets are in units of 2 px."""
-    at = _RIFF_HEAD
-    while at + _RIFF_CHUNK + 12 <= len(data):
-        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        if kind == b"ANMF":
-            at += _RIFF_CHUNK
-            left, top, width, height = (int.from_bytes(data[at + k : at + k + 3], "little") for k in (0, 3, 6, 9))
-            return 2 * left, 2 * top, 2 * left + width + 1, 2 * top + height + 1
-        at += _RIFF_CHUNK + length + length % 2
-    return None
-
-
-_RIFF_HEAD, _RIFF_CHUNK = 12, 8  # bytes before the first chunk, and before the data of each
-_EOI = b"\xff\xd9"
-_IEND = b"IEND\xaeB`\x82"
-_EXIF_BYTES = 64 * 1024
-
-
 def _bmp_ended(picture: Picture) -> bool:
     codec, _, offset, settings = picture.image.tile[0]
     if codec != "raw" or not isinstance(settings, tuple):
@@ -243,6 +226,12 @@ def _icon(file: io.BytesIO) -> ImageFile:
     return IcoImagePlugin.IcoImageFile(file)
 
 
+def _of_tiff(image: Image.Image) -> int:
+    """The orientation of a TIFF as its reader takes it: a whole number from 1 to 8, else it is upright."""
+    value = getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation)
+    return value if isinstance(value, int) and 1 <= value <= 8 else NORMAL
+
+
 _ICON_PIXELS = 1_000_000
 """No list of icons can speak of a bitmap of more than 65,536 pixels."""
 
@@ -253,12 +242,14 @@ _JPEG = Format(
     JpegImagePlugin.JpegImageFile,
     lossless=False,
     ended=lambda picture: ended_jpeg(picture.data),
+    orientation=lambda picture: of_jpeg(picture.data),
 )
 _PNG = Format(
     "PNG",
     re.compile(rb"\x89PNG"),
     PngImagePlugin.PngImageFile,
-    ended=lambda picture: _tail(picture.data).endswith(_IEND),
+    ended=lambda picture: _tail(picture.data).endswith(IEND),
+    orientation=lambda picture: of_png(picture.data),
 )
 # Two letters are little to go by, so the header's length is asked as well.
 _BMP = Format(
@@ -267,13 +258,33 @@ _BMP = Format(
     BmpImagePlugin.BmpImageFile,
     ended=_bmp_ended,
 )
-_TIFF = Format("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile)
-_WEBP = Format("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile)
+_TIFF = Format(
+    "TIFF",
+    re.compile(rb"II[*+]\0|MM\0[*+]"),
+    TiffImagePlugin.TiffImageFile,
+    orientation=lambda picture: _of_tiff(picture.image),
+    turned=True,
+)
+_WEBP = Format(
+    "WEBP",
+    re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    WebPImagePlugin.WebPImageFile,
+    orientation=lambda picture: of_webp(picture.data),
+)
 _JPEG2000 = Format(
     "JPEG2000",
     re.compile(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"),
     Jpeg2KImagePlugin.Jpeg2KImageFile,
     lossless=False,
+    orientation=lambda picture: of_jpeg2000(picture.data),
+)
+_AVIF = Format(
+    "AVIF",
+    re.compile(rb".{4}ftypavi[fs]", re.DOTALL),
+    AvifImagePlugin.AvifImageFile,
+    lossless=False,
+    # Pillow puts the container's rotation there, which counts, in place of the file's own.
+    orientation=lambda picture: orientation_of(picture.image.info.get("exif", b"")),
 )
 
 FORMATS = (
@@ -283,31 +294,19 @@ FORMATS = (
     Format("GIF", re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
     _WEBP,
     _TIFF,
-    Format("AVIF", re.compile(rb".{4}ftypavi[fs]", re.DOTALL), AvifImagePlugin.AvifImageFile, lossless=False),
+    _AVIF,
     Format("ICO", re.compile(rb"\x00\x00\x01\x00"), _icon),
     _JPEG2000,
 )
-
-# What else is found under an image's name: start (in lower case, after white space), the word, what it looks like.
-_OTHERS = (
-    (re.compile(rb".{4}ftyp(?:hei|hev|mif|msf)", re.DOTALL), "unsupported", "a HEIC picture; convert it to JPEG"),
-    (re.compile(rb".{4}ftyp", re.DOTALL), "not_an_image", "a video"),
-    (re.compile(rb"(?:<\?xml[^>]*>\s*)?<svg"), "not_an_image", "an SVG drawing"),
-    (re.compile(rb"<\?xml"), "not_an_image", "an XML document"),
-    (re.compile(rb"<"), "not_an_image", "an HTML page"),
-    (re.compile(rb"[{\[]"), "not_an_image", "JSON text"),
-    (re.compile(rb"%pdf"), "not_an_image", "a PDF document"),
-)
-_TEXT = re.compile(rb"[^\0-\x08\x0e-\x1a\x1c-\x1f\x7f]+")
 
 
 def sniff(data: bytes) -> Picture | Failure:
     """Identify the format of non-empty bytes by their start. Pillow may raise for a damaged header."""
     kind = next((known for known in FORMATS if known.start.match(data)), None)
     if kind is None:
-        return _no_picture(data)
+        return refuse("unsupported", RAW) if is_raw(data) else refuse(*identify(data))
     # Searched from the end, where it nearly always is.
-    if kind is _PNG and data.rfind(_IEND) < 0:
+    if kind is _PNG and data.rfind(IEND) < 0:
         return refuse("torn", "the picture ends early: a PNG without its end")
     return _tiff(data) if kind is _TIFF else Picture(data, kind, kind.reader(io.BytesIO(data)))
 
@@ -320,41 +319,15 @@ def _tiff(data: bytes) -> Picture | Failure:
     first = page.at == next(pages(data)).at
     words = () if first else ("full-size page of tiff",)
     if (jpeg := page.jpeg) is not None:
-        alone = with_orientation(bytes(jpeg), page.orientation)
-        return Picture(alone, _JPEG, JpegImagePlugin.JpegImageFile(io.BytesIO(alone)), (*words, "jpeg of tiff"), "TIFF")
+        if of_jpeg(jpeg) == NORMAL != page.orientation:
+            jpeg = with_exif(jpeg, orientation_tag(page.orientation))
+        return Picture(jpeg, _JPEG, JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg)), (*words, "jpeg of tiff"), "TIFF")
     image = opened(page, data if first else page.written({}))
     if isinstance(image, str):
         return refuse("unsupported", image)
     if isinstance(image, SampledImage) and image.layout.bits != 8:
         words = (*words, f"{image.layout.bits} bit to 8 bit")
     return Picture(data, _TIFF, image, words)
-
-
-def with_orientation(jpeg: bytes, orientation: int) -> bytes:
-    """A JPEG that a file turns, with the orientation in it."""
-    if orientation == 1 or b"Exif\0\0" in jpeg[:_EXIF_BYTES]:
-        return jpeg
-    exif = orientation_tag(orientation)
-    return b"".join((jpeg[:2], b"\xff\xe1", (len(exif) + 2).to_bytes(2), exif, jpeg[2:]))
-
-
-def _no_picture(data: bytes) -> Failure:
-    if is_raw(data):
-        return refuse("unsupported", RAW)
-    head = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for start, word, likeness in _OTHERS:
-        if start.match(head):
-            return refuse(word, f"looks like {likeness}")
-    likeness = "looks like plain text" if _is_text(head) else "no picture format that is known"
-    return refuse("not_an_image", likeness)
-
-
-def _is_text(head: bytes) -> bool:
-    """Whether it is UTF-8 without control characters; the last letter may be cut."""
-    with contextlib.suppress(UnicodeDecodeError):
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-        return _TEXT.fullmatch(head) is not None
-    return False
 
 
 def _draft_scale(size: Size, wanted: Size) -> int:
@@ -371,82 +344,9 @@ def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
         most = min(most, MAX_DECODED_PIXELS * _MOST_BYTES // picture.image.pixel_bytes)
     if (failure := misshapen(picture.size, limits) or overwhelming(picture.size, most)) is not None:
         return failure
-    if buffered and _many_scans(picture.data):
+    if buffered and many_scans(picture.data):
         return refuse("unsupported", f"a JPEG of more than {MAX_SCANS} scans, which would take too long to decode")
     return None
-
-
-_SCAN_MARKER = re.compile(b"\xff\xda")
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
-_END = 0xD9  # EOI, the marker at the end of a JPEG
-
-
-def _many_scans(data: bytes) -> bool:
-    """Whether a JPEG has more than MAX_SCANS scans. 0.3 us/KB where nothing looks like it."""
-    if sum(1 for _ in islice(_SCAN_MARKER.finditer(data), MAX_SCANS + 1)) <= MAX_SCANS:
-        return False
-    # Thumbnails and colour profiles may hold the marker's two bytes as well: only what stands between segments counts.
-    return sum(1 for _ in islice(_scans(data), MAX_SCANS + 1)) > MAX_SCANS
-
-
-def _first_scan(data: bytes) -> int:
-    """Number of channels in the first scan of a JPEG; 0 where there is no scan."""
-    at = next(_scans(data), None)
-    return data[at] if at is not None and at < len(data) else 0
-
-
-def _scans(data: bytes) -> Iterator[int]:
-    """Positions of the number of channels of each scan of a JPEG."""
-    at = 2
-    while (marker := _MARKER.search(data, at)) is not None and marker[1][0] != _END:
-        if marker[1][0] == _SCAN:
-            yield marker.end() + 2
-        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-
-
-_SEGMENT = struct.Struct(">BBH")
-_FRAME = struct.Struct(">BHHB")
-_PROGRESSIVE = 0xC2  # SOF2
-_FRAMES = frozenset((0xC0, 0xC1, _PROGRESSIVE))
-_TABLES, _TABLE_BYTES = 0xDB, 65
-_SCAN = 0xDA  # SOS
-_APP0, _EXIF = 0xE0, 0xE1
-_HARMLESS = frozenset((0xC4, 0xDD, 0xFE, *range(_APP0, 0xF0)))
-
-
-def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
-    """The size of a JPEG of 8 bits in grey or colour whose header is in order, in some 4 us.
-
-    None for whatever is less plain: `sniff` judges that, at five times the cost. `turned`: whether it may hold EXIF,
-    which can say that the picture is to be turned.
-    """
-    size, at, channels, progressive = None, 2, 0, False
-    try:
-        while True:
-            start, marker, length = _SEGMENT.unpack_from(data, at)
-            if start != 0xFF or length < 2:
-                return None
-            if marker == _SCAN:
-                if at + 2 + length > len(data):
-                    return None
-                return None if (progressive or data[at + 4] < channels) and _many_scans(data) else size
-            if marker in _FRAMES and size is None:
-                bits, height, width, channels = _FRAME.unpack_from(data, at + 4)
-                if bits != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
-                    return None
-                size, progressive = (width, height), marker == _PROGRESSIVE
-            elif marker == _TABLES:
-                if not _plain_tables(data, at + 4, length - 2):
-                    return None
-            elif marker not in _HARMLESS or (marker == _EXIF and not turned and data.startswith(b"Exif", at + 4)):
-                return None
-            at += 2 + length
-    except (struct.error, IndexError):
-        return None
-
-
-def _plain_tables(data: bytes, at: int, length: int) -> bool:
-    return length % _TABLE_BYTES == 0 and all(data[table] < 16 for table in range(at, at + length, _TABLE_BYTES))
 
 
 def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
@@ -481,11 +381,11 @@ def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
 
 
 def unusual(picture: Picture, *, upright: bool) -> bool:
-    """Whether its handling by the service is unconfirmed: alpha, CMYK, 16 bit, turned with boxes."""
+    """Whether the service may not take it as it is meant: alpha, CMYK, 16 bit, lying on its side."""
     image = picture.image
     if image.mode not in PLAIN_MODES or image.has_transparency_data or picture.deep:
         return True
-    return upright and picture.orientation != 1
+    return upright and picture.lying
 
 
 def within(size: Size, data: bytes, limits: ImageLimits) -> bool:
@@ -522,37 +422,3 @@ def fits_bytes(size: int, limits: ImageLimits) -> bool:
 def most_bytes(limits: ImageLimits) -> int:
     """Largest number of bytes whose base64 text the service takes."""
     return limits.base64_bytes // 4 * 3
-
-
-def orientation_tag(orientation: int) -> bytes:
-    """EXIF that holds the orientation and nothing else; empty where the picture is upright."""
-    if orientation == 1:
-        return b""
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
-    return exif.tobytes()
-
-
-def _late_exif(data: bytes) -> bytes:
-    """The EXIF of a PNG that stands after its pixels, where Pillow's look at the header does not reach."""
-    at = data.rfind(b"eXIf", -_EXIF_BYTES)
-    return data[at + 4 : at + 4 + _EXIF_BYTES] if at > 0 else b""
-
-
-def _orientation(exif: bytes) -> int:
-    """The orientation in a block of EXIF, 1 where it has none or is damaged.
-
-    Not Pillow's parser: it reads every tag, and a good picture with a broken thumbnail table would be refused.
-    """
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None:
-        return 1
-    with contextlib.suppress(struct.error):
-        (table,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, table)
-        for entry in range(table + 2, table + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, entry)
-            if tag == 0x0112:
-                return value if kind == 3 and 1 <= value <= 8 else 1
-    return 1

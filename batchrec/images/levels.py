@@ -1,4 +1,4 @@
-"""Grey levels, colours and transparency: a decoded image in, one of 8 bits a channel out that shows the same.
+"""Grey levels, colours and transparency: decoded images as ones of 8 bits that show the same.
 
 Numbers are handled as Pillow's mode F (32-bit floats): exact for 24 bits, and its arithmetic runs in C.
 """
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageChops, ImageFilter, ImageMath
+
+from .webp import Box
 
 _HUGE = 3e38
 """Larger numbers are no measurements: the largest 32-bit float, 3.4e38, is what programs write for a gap."""
@@ -34,15 +36,15 @@ _LOOKED_AT_SIDE, _FAR = 128, 12
 """Pixels of the longer side at which a drawing is looked at (up to twice as many), and pixels that are far there."""
 
 Range = tuple[float, float]
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Meaning of numbers: `full` is one more than the largest that can be, None where only the image tells its range.
+    """Meaning of numbers, by which they become grey levels.
 
-    `dim`: whether an image that uses little of the full range is stretched. `gap`: number that stands for no
-    measurement. `inverted`: whether the smallest number is white.
+    `full`: one more than the largest that can be, None where only the image tells its range. `dim`: whether an image
+    that uses little of the full range is stretched. `gap`: number that stands for no measurement. `inverted`: whether
+    the smallest number is white.
     """
 
     full: int | None
@@ -86,7 +88,8 @@ def _range(band: Image.Image, mask: Image.Image | None) -> Range:
 
 
 def _cleaned(band: Image.Image, mask: Image.Image) -> Image.Image:
-    """The band with 0 where nothing was measured; NaN is not below and not above any number, so both limits end it."""
+    """The band with 0 where nothing was measured."""
+    # NaN is neither below nor above a number, so that limits turn it into one.
     clean: Image.Image = ImageMath.lambda_eval(
         lambda of: of["min"](of["max"](of["band"], -_HUGE), _HUGE) * of["mask"], band=band, mask=mask
     )
@@ -144,7 +147,7 @@ def flattened(image: Image.Image, box: Box | None = None) -> Image.Image:
 
 
 def paper_for(layer: Image.Image) -> tuple[int, int, int]:
-    """Background for an image with alpha: white, unless parts of its edge vanish on it and less does on another."""
+    """Background for an image with alpha: white, unless more of its edge vanishes there than on another."""
     small = layer.convert("RGBA").reduce(max(1, max(layer.size) // _LOOKED_AT_SIDE))
     alpha, image = small.getchannel("A"), small.convert("RGB")
     seen = alpha.point(lambda value: 255 * (value >= _SEEN_FROM))

@@ -4,13 +4,15 @@ The first page of a file may be a preview: so it is in raw files, and in scans a
 in a page below it (SubIFDs, tag 330) or in a later one. Format: TIFF 6.0 and BigTIFF, DNG 1.7 for the types of pages.
 """
 
+import contextlib
 import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-Size = tuple[int, int]
+from .jpeg import Size, segments
+
 Values = tuple[int, ...]
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -34,7 +36,10 @@ _MASK = 4  # photometric interpretation
 _SENSOR = frozenset((32803, 34892))
 """Photometric interpretations of a sensor's data: CFA, and LinearRaw, whose colours are those of one camera."""
 
-_OLD_JPEG = 6
+_FRAMES = frozenset((*range(0xC0, 0xD0),)) - {0xC4, 0xC8, 0xCC}
+"""Markers of JPEG frames of every kind, lossless ones among them."""
+
+_OLD_JPEG = 6  # compression
 _MOST_PAGES, _MOST_TAGS = 64, 1000
 """Pages looked at and tags read of each: raw files have up to 10 pages and 100 tags."""
 
@@ -66,7 +71,10 @@ def is_raw(data: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Directory of a TIFF: byte order, place in the file, the place of each tag's values; `parent` of a SubIFD."""
+    """Directory of a TIFF.
+
+    `order` of bytes, `at`: its place in the file, `tags`: type, number and place of the values, `parent` of a SubIFD.
+    """
 
     data: bytes
     order: str
@@ -92,12 +100,12 @@ class Page:
     @property
     def size(self) -> Size:
         """Width and height as stored, (0, 0) where the page holds no image."""
-        if (jpeg := self.jpeg) and (size := jpeg_size(jpeg)) is not None:
+        if (jpeg := self.jpeg) and (size := _jpeg_size(jpeg)) is not None:
             return size
         return self.first(WIDTH, 0), self.first(HEIGHT, 0)
 
     @property
-    def jpeg(self) -> memoryview | None:
+    def jpeg(self) -> bytes | None:
         """The JPEG that is this page, where it holds one from end to end, as the previews of cameras do."""
         if self.first(COMPRESSION, 1) != _OLD_JPEG:
             return None
@@ -106,7 +114,7 @@ class Page:
             at, length = self.get(STRIPS), self.get(STRIP_BYTES)
         if len(at) != 1 or len(length) != 1 or not self.data.startswith(b"\xff\xd8\xff", at[0]):
             return None
-        return memoryview(self.data)[at[0] : at[0] + length[0]]
+        return self.data[at[0] : at[0] + length[0]]
 
     @property
     def sensor(self) -> bool:
@@ -154,7 +162,7 @@ class Page:
 
 
 def pages(data: bytes) -> Iterator[Page]:
-    """The pages of a TIFF in order, each followed by those below it; each once, where the chain is a circle."""
+    """The pages of a TIFF in order, each followed by those below it, each once."""
     order = "<" if data.startswith(b"II") else ">"
     big = 43 in data[2:4]
     seen: set[int] = set()
@@ -242,7 +250,7 @@ def _sensor_size(page: Page) -> Size:
     if min(size) > 0:
         return size
     jpeg = page.jpeg
-    return (jpeg_size(jpeg, columns=True) if jpeg else None) or (0, 0)
+    return (_jpeg_size(jpeg, columns=True) if jpeg else None) or (0, 0)
 
 
 def _larger(page: Page, others: list[Page]) -> Page:
@@ -254,18 +262,19 @@ def _larger(page: Page, others: list[Page]) -> Page:
 
 
 def _times(page: Page, other: Page) -> float:
-    """How many times the sides of a page another has that shows the same in shape; 0 where it is of another shape."""
+    """Sides of the other page by those of the first; 0 where it is of another shape."""
     across, down = (large / small for small, large in zip(page.size, other.size, strict=True))
     return min(across, down) if max(across, down) <= _SAME_SHAPE * min(across, down) else 0
 
 
-def jpeg_size(data: memoryview | bytes, *, columns: bool = False) -> Size | None:
-    """Width and height in the header of a JPEG of any kind; `columns`: of pixels that are coded as channels."""
-    at = 2
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width, channels = struct.unpack_from(">HHB", data, at + 5)
-            return width * (channels if columns and channels in (2, 4) else 1), height
-        at += 2 + max(length, 2)
+def _jpeg_size(data: bytes, *, columns: bool = False) -> Size | None:
+    """Width and height in the header of a JPEG of any kind.
+
+    `columns`: of a sensor, whose columns are coded as the 2 or 4 channels of one pixel.
+    """
+    with contextlib.suppress(ValueError, struct.error):
+        for marker, body, _ in segments(data):
+            if marker in _FRAMES:
+                height, width, channels = struct.unpack_from(">HHB", data, body + 1)
+                return width * (channels if columns and channels % 2 == 0 else 1), height
     return None

@@ -18,7 +18,9 @@ from PIL import Image, ImageCms
 
 from ..values import Failure, ImageLimits, Prepared, Treatment
 from . import levels
-from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, orientation_tag, overwhelming, refuse
+from .exif import NORMAL, orientation_tag
+from .jpeg import Size
+from .judge import PLAIN_MODES, Picture, misshapen, most_bytes, overwhelming, refuse
 from .memory import decoding
 from .subprocess import Work, repair_in_process
 
@@ -37,6 +39,15 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_BACK = {6: 8, 8: 6}
+"""The orientations whose turn is undone by another one; the others undo themselves."""
+
+_FIRST_QUARTER = 5
+"""Orientations from this one on exchange width and height."""
+
+TURNED = "turned upright"
+"""The word in `repaired` for pixels that were turned as the orientation says."""
 
 _SECONDS, _PIXELS_A_SECOND = 20, 1_000_000
 _MEMORY, _SPARE = 256_000_000, 2
@@ -82,7 +93,7 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
     words = [*picture.words]
     if getattr(picture.image, "is_animated", False):
         words.append(f"first frame of {_name(picture)}")
-    orientation = picture.orientation
+    turn, orientation = _turn(picture, upright=treatment.upright)
     size = _decode(picture, limits)
     if isinstance(size, Failure):
         return size
@@ -90,10 +101,9 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
     if levels.blanked(image, picture.image):
         return refuse("unsupported", f"a {picture.format.name} that would come out in one colour, though it has more")
     words += changes
-    if treatment.upright and orientation in _TURNS:
-        image, size = image.transpose(_TURNS[orientation]), size if orientation < 5 else size[::-1]
-        words.append("turned upright")
-        orientation = 1
+    if turn in _TURNS:
+        image, size = image.transpose(_TURNS[turn]), size if turn < _FIRST_QUARTER else size[::-1]
+        words += [TURNED] if orientation == NORMAL else []
     profile = picture.image.info.get("icc_profile")
     for form, quality, smaller in _attempts(image, size, limits, lossless=picture.lossless):
         data = _encode(smaller, form, quality, profile, orientation, most_bytes(limits))
@@ -101,6 +111,13 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
             words += _last_words(picture, form, quality, size, smaller.size)
             return Prepared(data, tuple(words) or ("recompressed",), size[0] / smaller.width, size[1] / smaller.height)
     return refuse("too_large", "{}x{} px cannot be made light enough".format(*size))
+
+
+def _turn(picture: Picture, *, upright: bool) -> tuple[int, int]:
+    """The orientation that the decoded pixels are turned by, and the one that they have afterwards."""
+    if upright:
+        return picture.orientation if picture.lying else NORMAL, NORMAL
+    return _BACK.get(picture.orientation, picture.orientation) if picture.turned else NORMAL, picture.orientation
 
 
 def _decode(picture: Picture, limits: ImageLimits) -> Size | Failure:

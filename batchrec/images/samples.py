@@ -1,4 +1,6 @@
-"""TIFF pages whose samples Pillow does not read or misreads: more than 8 bits, signed, float, planes, odd channels.
+"""TIFF pages whose samples Pillow does not read or misreads.
+
+Such have more than 8 bits, signs, floats, planes or odd channels.
 
 libtiff, which Pillow calls, unpacks any page. So the page is described to it as one of plain bytes, as many as a row
 has, and the bytes are read here as the numbers that they are. Where a predictor was applied, which works on numbers of
@@ -56,7 +58,7 @@ _COMPRESSIONS = {
 }
 """Names of compressions that Pillow does not know."""
 
-_TWELVE = 12
+_TWELVE = 12  # bits
 _NAMES = {_UNSIGNED: "", _SIGNED: " signed", _FLOAT: " floating-point"}
 
 
@@ -131,7 +133,7 @@ def layout_of(page: Page) -> Layout | str:
 
 
 class SampledImage(ImageFile):
-    """Image of such a page, for use like Pillow's own: its size and mode are known at once, its pixels after `load`."""
+    """Image of such a page, to be used like Pillow's own: pixels are decoded by `load`."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -143,12 +145,13 @@ class SampledImage(ImageFile):
         self._size = (width, height) if turned < 5 else (height, width)
         self._mode = self.layout.colours + ("A" if self.layout.alpha[1] else "")
         self.tile = []
+        self.tag_v2 = {pages.ORIENTATION: turned}
         if profile := bytes(self.layout.page.get(34675)):
             self.info["icc_profile"] = profile
 
     @property
     def pixel_bytes(self) -> int:
-        """Most bytes a pixel while it is decoded: samples packed and unpacked, floats, and copies that scaling makes."""
+        """Most bytes a pixel while it is decoded: samples packed and unpacked, floats, copies to scale."""
         bands, masked = len(self.getbands()), self.layout.scale.full is None or self.layout.scale.gap is not None
         return 2 * -(-self.layout.bits // 8) * self.layout.channels + 5 * bands + (20 if masked else 5)
 
@@ -165,7 +168,10 @@ class SampledImage(ImageFile):
 
 
 def opened(page: Page, data: bytes) -> ImageFile | str:
-    """The image of a page in the file `data`, nothing decoded yet; or the reason for which it cannot be read."""
+    """The image of a page, nothing decoded yet, or the reason for which it cannot be read.
+
+    `data`: the file, or one with this page alone.
+    """
     compression = page.first(pages.COMPRESSION, 1)
     if compression not in TiffImagePlugin.COMPRESSION_INFO:
         return f"a TIFF compressed as {_COMPRESSIONS.get(compression, f'number {compression}')}"
@@ -179,9 +185,9 @@ def opened(page: Page, data: bytes) -> ImageFile | str:
 
 
 def _read_by_pillow(layout: Layout) -> bool:
-    """Whether Pillow reads such samples rightly, if it reads the file: 8 bits and less, colours of 16 bits in turns.
+    """Whether Pillow reads such samples rightly, if it reads the file at all.
 
-    Of planes it knows some kinds only.
+    So it does up to 8 bits, and colours of 16 bits in turns. Of planes it knows some kinds only.
     """
     if layout.kind != _UNSIGNED or (layout.planes and not layout.problem()):
         return False

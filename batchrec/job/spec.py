@@ -211,6 +211,11 @@ class Input(Table):
         description="Re-encode or shrink what the service would refuse; false: refuse it here, unsent.",
         examples=[True],
     )
+    upright: bool = Field(
+        default=True,
+        description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
+        examples=[False],
+    )
     within: PathText | None = Field(
         default=None,
         description="A folder, relative to this file: no input whose real path lies outside of it is read.",
@@ -435,10 +440,10 @@ class Job(Table):
         own = {key: getattr(step, key) for key in ("qps", "daily", "total")}
         return self.limits.model_copy(update={key: value for key, value in own.items() if value is not None})
 
-    def treatment(self, step: Step) -> Treatment:
-        """Treatment of the images of `step`. Only services that return boxes have the orientation applied."""
-        upright = SERVICES[step.service].reading.boxes
-        return Treatment(repair=self.input.repair, upright=upright, strip=self.input.strip)
+    @property
+    def treatment(self) -> Treatment:
+        """Treatment of the images before they are sent."""
+        return Treatment(repair=self.input.repair, upright=self.input.upright, strip=self.input.strip)
 
 
 def job_schema() -> Schema:

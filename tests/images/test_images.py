@@ -498,10 +498,11 @@ def test_orientation_is_left_alone_where_no_boxes_come_back() -> None:
     assert shrunk.getexif() == {ORIENTATION: 6}
 
 
-def test_without_repair_a_turned_picture_is_sent_as_it_is() -> None:
-    """Turning is a repair."""
+def test_without_repair_a_turned_picture_is_turned_all_the_same() -> None:
+    """`upright` is a key of its own: `repair` is about what the service would refuse."""
     data = saved(photo(), "JPEG", exif=turned_tag(6))
-    assert mended(data, repair=False, upright=True) == Prepared(data)
+    assert mended(data, repair=False, upright=True).repaired == ("turned upright", "jpeg quality 95")
+    assert mended(data, repair=False, upright=False) == Prepared(data)
 
 
 def test_an_orientation_after_the_pixels_of_a_png_counts() -> None:
