@@ -36,7 +36,7 @@ from .jpeg import MAX_SCANS, Size, ended_jpeg, first_scan, many_scans, with_exif
 from .memory import decoding
 from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
 from .others import identify
-from .pages import RAW, is_raw, main_page, pages
+from .pages import BITS, RAW, is_raw, main_page, pages
 from .png import IEND
 from .samples import SampledImage, opened
 from .webp import Box, first_frame
@@ -125,6 +125,8 @@ class Picture:
         """
         if self.format is _PNG:
             return self.data[24] == 16
+        if isinstance(self.image, TiffImagePlugin.TiffImageFile):
+            return 16 in self.image.tag_v2.get(BITS, ())
         return self.image.mode.startswith("I;16")
 
     @property

@@ -15,7 +15,7 @@ _HUGE = 3e38
 """Larger numbers are no measurements: the largest 32-bit float, 3.4e38, is what programs write for a gap."""
 
 _DIM = 8
-"""A grey image that uses less than this part of its range is scaled by its own: 12 bits in a file of 16, for one."""
+"""An image of 16 bits that uses less than this part of its range is scaled by its own, as 12 bits in 16 do."""
 
 _PAPERS = ((255, 255, 255), (90, 90, 90), (170, 170, 170), (0, 0, 0))
 """Backgrounds for transparent images, in the order in which they are preferred."""
@@ -65,6 +65,18 @@ def sixteen_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 bits as 8 bits, scaled and not clipped."""
     raw = "F;16B" if image.mode == "I;16B" else "F;16"
     return to_bytes([Image.frombytes("F", image.size, image.tobytes(), "raw", raw)], Scale(1 << 16))[0]
+
+
+def undimmed(image: Image.Image) -> Image.Image:
+    """Colours that were 16 bits, scaled by their own range where they use little of it."""
+    *bands, last = image.split()
+    alpha = [last] if image.mode in {"LA", "RGBA"} else []
+    bands += [] if alpha else [last]
+    high = max(band.getextrema()[1] for band in bands)
+    if image.mode not in {"L", "LA", "RGB", "RGBA"} or not 0 < high < 256 / _DIM:
+        return image
+    scaled = [band.point(lambda value: value * 255 / high) for band in bands]
+    return Image.merge(image.mode, [*scaled, *alpha])
 
 
 def _measured(band: Image.Image, scale: Scale) -> Image.Image | None:

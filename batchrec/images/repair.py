@@ -142,8 +142,7 @@ def _plain(picture: Picture) -> tuple[Image.Image, list[str]]:
         # A transparent colour of 16 bits cannot be told from its neighbours in 8.
         image.info.pop("transparency", None)
         words.append("16 bit to 8 bit")
-        if image.mode.startswith("I;16"):
-            image = levels.sixteen_bits(image)
+        image = levels.sixteen_bits(image) if image.mode.startswith("I;16") else levels.undimmed(image)
     box = picture.frame
     if image.has_transparency_data or box is not None:
         words.append("alpha flattened" if image.has_transparency_data else "white around the frame")

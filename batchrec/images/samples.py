@@ -53,10 +53,11 @@ _COMPRESSIONS = {
     34892: "lossy DNG",
     34933: "PNG",
     34934: "JPEG XR",
+    50001: "WebP",
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
-"""Names of compressions that Pillow does not know."""
+"""Names of compressions that Pillow does not know; that of WebP, for which its libtiff has no decoder."""
 
 _TWELVE = 12  # bits
 _NAMES = {_UNSIGNED: "", _SIGNED: " signed", _FLOAT: " floating-point"}
@@ -91,9 +92,8 @@ class Layout:
     @property
     def scale(self) -> Scale:
         """Scale of its numbers."""
-        grey = self.colours == "L"
         full = 1 << self.bits if self.kind == _UNSIGNED and self.bits <= 16 else None
-        return Scale(full, dim=grey and self.bits > 12, gap=_gap(self.page), inverted=self.photometric == 0)
+        return Scale(full, dim=self.bits > _TWELVE, gap=_gap(self.page), inverted=self.photometric == 0)
 
     def problem(self) -> str:
         """Reason for which its samples cannot be read, empty where they can."""
@@ -173,7 +173,7 @@ def opened(page: Page, data: bytes) -> ImageFile | str:
     `data`: the file, or one with this page alone.
     """
     compression = page.first(pages.COMPRESSION, 1)
-    if compression not in TiffImagePlugin.COMPRESSION_INFO:
+    if compression in _COMPRESSIONS or compression not in TiffImagePlugin.COMPRESSION_INFO:
         return f"a TIFF compressed as {_COMPRESSIONS.get(compression, f'number {compression}')}"
     layout = layout_of(page)
     if isinstance(layout, str):
@@ -181,7 +181,8 @@ def opened(page: Page, data: bytes) -> ImageFile | str:
     if _read_by_pillow(layout):
         with contextlib.suppress(SyntaxError):  # channels that it does not know
             return TiffImagePlugin.TiffImageFile(io.BytesIO(data))
-    return layout.problem() or SampledImage(layout)
+    problem = layout.problem()
+    return f"{problem}; save it with 8 bits a channel" if problem else SampledImage(layout)
 
 
 def _read_by_pillow(layout: Layout) -> bool:

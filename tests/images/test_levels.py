@@ -137,6 +137,21 @@ def test_a_png_of_16_bits_is_scaled_by_its_own_range_where_it_is_dim(factor: int
     assert_ramp(sent(png16([factor * v for v in RAMP])))
 
 
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "planes"])
+def test_colours_of_12_bits_in_16_are_not_black(form: str) -> None:
+    """Their levels are few, but there to be seen."""
+    values = [16 * each for v in RAMP for each in (v, 255 - v, 255)]
+    if form == "PNG":
+        data = png16(values, 3)
+    elif form == "TIFF":
+        data = tiff(Page(SIZE, [numbers("H", values, "<")], (16,) * 3))
+    else:
+        data = tiff(Page(SIZE, [numbers("H", values[k::3], "<") for k in range(3)], (16,) * 3, tags={284: [2]}))
+    image = sent(data)
+    for column in (3, 100, 250):
+        assert image.getpixel((column, 9)) == pytest.approx((column, 255 - column, 255), abs=18)
+
+
 def test_a_jpeg_2000_of_16_bits_is_scaled_by_its_own_range_where_it_is_dim() -> None:
     """The same for the format of medicine and archives."""
     image = Image.frombytes("I;16", SIZE, numbers("H", [16 * v for v in RAMP], "<"))
@@ -208,6 +223,7 @@ def test_cmyk_in_planes_of_16_bits() -> None:
         (grey_page(SIZE, bytes(256 * 96 * 2), 14), "1 number a pixel, 14 bits each"),
         (grey_page(SIZE, bytes(256 * 96 * 8), 64, t339=[6]), "1 complex number a pixel, 64 bits each"),
         (grey_page(SIZE, bytes(256 * 96), 8, t259=[34887]), "compressed as LERC"),
+        (grey_page(SIZE, bytes(256 * 96), 8, t259=[50001]), "compressed as WebP"),
         (Page(SIZE, [bytes(256 * 96 * 4)], (8, 8, 16)), "channels differ in bits"),
     ],
 )
