@@ -72,7 +72,7 @@ def undimmed(image: Image.Image) -> Image.Image:
     *bands, last = image.split()
     alpha = [last] if image.mode in {"LA", "RGBA"} else []
     bands += [] if alpha else [last]
-    high = max(band.getextrema()[1] for band in bands)
+    high = max(_extrema(band)[1] for band in bands)
     if image.mode not in {"L", "LA", "RGB", "RGBA"} or not 0 < high < 256 / _DIM:
         return image
     scaled = [band.point(lambda value: value * 255 / high) for band in bands]
@@ -91,12 +91,19 @@ def _measured(band: Image.Image, scale: Scale) -> Image.Image | None:
 def _range(band: Image.Image, mask: Image.Image | None) -> Range:
     """Smallest and largest number that was measured."""
     if mask is None:
-        low, high = band.getextrema()
-        return low, high  # type: ignore[return-value]
+        return _extrema(band)
     clean = _cleaned(band, mask)
     smallest = ImageMath.lambda_eval(lambda of: of["clean"] + (1.0 - of["mask"]) * _HUGE, clean=clean, mask=mask)
     largest = ImageMath.lambda_eval(lambda of: of["clean"] - (1.0 - of["mask"]) * _HUGE, clean=clean, mask=mask)
-    return smallest.getextrema()[0], largest.getextrema()[1]
+    return _extrema(smallest)[0], _extrema(largest)[1]
+
+
+def _extrema(band: Image.Image) -> Range:
+    """Smallest and largest number of a single channel."""
+    low, high = band.getextrema()
+    assert not isinstance(low, tuple)
+    assert not isinstance(high, tuple)
+    return low, high
 
 
 def _cleaned(band: Image.Image, mask: Image.Image) -> Image.Image:
