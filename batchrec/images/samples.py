@@ -59,6 +59,9 @@ _COMPRESSIONS = {
 }
 """Names of compressions that Pillow does not know; that of WebP, for which its libtiff has no decoder."""
 
+_MOST_CHANNELS = 64
+"""More are a damaged number: satellites have up to 16 channels."""
+
 _TWELVE = 12  # bits
 _NAMES = {_UNSIGNED: "", _SIGNED: " signed", _FLOAT: " floating-point"}
 
@@ -99,7 +102,7 @@ class Layout:
         """Reason for which its samples cannot be read, empty where they can."""
         known = (self.bits, self.kind) in _RAW or (self.bits, self.kind) == (_TWELVE, _UNSIGNED)
         needed = max(len(self.colours), self.alpha[0] + 1)
-        if not known or not self.colours or self.channels < needed:
+        if not known or not self.colours or not needed <= self.channels <= _MOST_CHANNELS:
             return self.described
         if self.page.first(pages.COMPRESSION, 1) not in _PACKED:
             return f"{self.described}, compressed with loss"

@@ -224,6 +224,7 @@ def test_cmyk_in_planes_of_16_bits() -> None:
         (grey_page(SIZE, bytes(256 * 96 * 8), 64, t339=[6]), "1 complex number a pixel, 64 bits each"),
         (grey_page(SIZE, bytes(256 * 96), 8, t259=[34887]), "compressed as LERC"),
         (grey_page(SIZE, bytes(256 * 96), 8, t259=[50001]), "compressed as WebP"),
+        (grey_page(SIZE, bytes(256 * 96 * 2), 16, t277=[60_000]), "60000 numbers a pixel"),
         (Page(SIZE, [bytes(256 * 96 * 4)], (8, 8, 16)), "channels differ in bits"),
     ],
 )
