@@ -156,7 +156,8 @@ WORDS: dict[str, Word] = {
         Word(
             "unsupported",
             Kind.IMAGE,
-            "a format the service does not take, and input.repair is off; or a JPEG of more than 100 scans",
+            "a format the service does not take, and input.repair is off; pixels that cannot be read, as those of a "
+            "camera's raw file; or a JPEG of more than 100 scans",
         ),
         Word("too_small", Kind.IMAGE, "a side is under the service's minimum; batchrec never enlarges"),
         Word("too_long", Kind.IMAGE, "longer than 3:1; batchrec never crops or pads"),
