@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ..api.credentials import Credentials
-from ..api.endpoint import EMBEDDED
+from ..api.endpoint import EMBEDDED, comparable
 from ..api.services import SERVICES
 from ..console.progress import Snapshot, Style, shown
 from ..engine.resume import OpenReport, RunRequest, evaluate_conditions, listed, take_inputs, take_steps
@@ -123,7 +123,7 @@ class _Survey:
         if self._job.account.endpoint != EMBEDDED:
             identity["endpoint"] = self._job.account.endpoint
         try:
-            journal.opening.claim_identity(identity)
+            journal.opening.claim_identity(identity, comparable)
         except JobError as error:
             complaints = (text.replace(str(folder), str(self._job.directory)) for text in error.complaints)
             raise JobError(*complaints) from error
