@@ -107,7 +107,7 @@ class TokenAccount:
         self._last = ""
         self._authorization = Authorization()
         self.refreshes = 0
-        """How many tokens of this run were replaced by a new one."""
+        """Tokens of this run that were replaced by a new one."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
