@@ -9,7 +9,7 @@ import pybase64
 from ..exact_json import dumps
 from ..interfaces import Transport
 from ..values import Answer, Authorization, Failure, Kind, Reply
-from .call import authorized, json_object
+from .call import addressed, json_object
 from .labels import read_labels
 from .services import MOST_LABELS, OptionValue, Reading, Service
 
@@ -75,10 +75,9 @@ class Client:
 
     async def call(self, request: Request, body: bytes, authorization: Authorization) -> Answer | Failure:
         """Post the body that `request.body` has made of an image, and parse the reply."""
-        address, headers = authorized(request.path, authorization)
-        headers["Content-Type"] = request.content_type
+        arguments = addressed(self._endpoint, request.path, request.content_type, authorization, body)
         sent = self._time()
-        reply = await self._transport.post(f"{self._endpoint}{address}", body, headers)
+        reply = await self._transport.post(*arguments)
         if isinstance(reply, Failure):
             return reply
         return parse_reply(reply, request.reading, (self._time() - sent) * 1000)

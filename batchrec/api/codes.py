@@ -20,6 +20,8 @@ class Code:
     advice: str
     billed: bool = True
     """Whether such a call counts against a quota. Where it does not, its reservation is given back."""
+    cluster_busy: bool = False
+    """Whether a throttled call says that the service is busy for everybody: calls pause, and the rate stays."""
     one_service: bool = False
     """Whether a refusal is about the service that was called, and not about the key: the others are called on."""
 
@@ -41,6 +43,7 @@ CODES: dict[int, Code] = {
             Kind.THROTTLED,
             "the whole cluster is busy; batchrec pauses",
             billed=False,
+            cluster_busy=True,
         ),
         Code(
             6,

@@ -36,7 +36,7 @@ _PLACES_A_CORE = 2
 """Images a core that are decoded or wait for that: the next one is there when one is done, and few are in memory."""
 
 Encoded = tuple[Prepared, bytes]
-"""What was done to an image, its bytes let go of, and the body of its call."""
+"""Repairs of an image, its bytes let go of, and the body of its call."""
 
 
 class Ready(NamedTuple):

@@ -63,7 +63,7 @@ UPRIGHT, TURNED_BACK = "upright", "turned-back"
 BETWEEN = ","
 
 REPAIR = "repair"
-"""What `foresee` says of a picture that `prepare` would have to change."""
+"""Word of `foresee` for a picture that `prepare` would have to change."""
 
 _HEAVY_BYTES = 32 * 1024 * 1024
 _LOOKED_AT = 4  # times its size takes a PNG that is nothing but text to be looked at

@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from ..api.retry import Breaker, counts
+from ..api.retry import Breaker, cluster_busy, counts
 from ..concurrency import Batcher, PriorityLock
 from ..interfaces import Account, CallLog, Keeper
 from ..times import Clock
 from ..values import Authorization, Closure, Failure, Kind, Permit, QuotaKey, Target, Ticket, Uncounted
-from .availability import CLUSTER_BUSY, Availability, Policy, Verdict
+from .availability import Availability, Policy, Verdict
 from .rate_limiter import RateLimiter
 
 _log = logging.getLogger(__name__)
@@ -230,7 +230,7 @@ class Gate:
         """Tell the rate limiter whether the call has arrived, and whether the rate was in its way."""
         permit, sent_at = ticket.permit, ticket.sent_at
         match failure.kind:
-            case Kind.THROTTLED if failure.code == CLUSTER_BUSY:
+            case Kind.THROTTLED if cluster_busy(failure):
                 self.limiter.hold(permit, sent_at)
             case Kind.THROTTLED:
                 self.limiter.on_refused(permit, sent_at)
