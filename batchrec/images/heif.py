@@ -1,4 +1,4 @@
-"""Reader of HEIC images, by pi-heif of the extra `heif`: libheif and libde265, which decode and do not encode.
+"""Reader of HEIC images, by pi-heif of the extra `heif`: libheif and libde265, without an encoder.
 
 Its class of Pillow images is used by itself. Nothing is registered with Pillow, where every `Image.open` of the
 caller's program would find it.
@@ -34,7 +34,7 @@ def available() -> bool:
 
 
 def heif_image(file: io.BytesIO) -> ImageFile:
-    """The primary image of a file; its pixels come upright, and with 8 bits a channel where there are colours."""
+    """The primary image of a file; its pixels come upright, colours with 8 bits a channel."""
     from pi_heif import options
     from pi_heif.as_plugin import HeifImageFile
 
