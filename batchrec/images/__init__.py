@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..values import Failure, ImageLimits, Prepared, Treatment
 from .exif import NORMAL
+from .heif import available
 from .jpeg import ended_jpeg, plain_jpeg
 from .judge import (
     MAX_DECODED_PIXELS,
@@ -46,6 +47,7 @@ __all__ = [
     "UPRIGHT",
     "as_it_is",
     "digest",
+    "extras",
     "fits_bytes",
     "foresee",
     "prepare",
@@ -125,6 +127,11 @@ def foresee(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     if isinstance(judged, Failure):
         return str(judged.code)
     return REPAIR if judged[1] else ""
+
+
+def extras() -> tuple[str, ...]:
+    """The formats that can be read since an extra is installed: verdicts without it do not hold with it."""
+    return ("HEIC",) if available() else ()
 
 
 def variant(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:

@@ -31,7 +31,9 @@ from PIL import (
 from PIL.ImageFile import ImageFile
 
 from ..values import Failure, ImageLimits, Kind
+from . import container
 from .exif import NORMAL, orientation_of, orientation_tag
+from .heif import MISSING, available, heif_image
 from .jpeg import MAX_SCANS, Size, ended_jpeg, first_scan, many_scans, with_exif
 from .memory import decoding
 from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
@@ -51,7 +53,7 @@ A progressive JPEG needs all its coefficients at once, so it counts like any oth
 PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 """Pillow's names for black and white, grey, palette and colour of 8 bits: what every service decodes."""
 
-_FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "WEBP": 24}
+_FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "HEIC": 24, "WEBP": 24}
 _MODE_BYTES = {"L": 4, "1": 5, "P": 12, "RGB": 12, "I;16": 14, "I;16B": 14}
 _MOST_BYTES = 16
 """Bytes a pixel at the peak of a repair: of formats whose decoders hold more than one copy, else of Pillow's modes."""
@@ -62,7 +64,8 @@ class Format:
     """Picture format: signature, reader, whether it is lossless, check of its end, orientation.
 
     `ended` saves decoding where it is True; where it is False only decoding can tell. `turned`: the reader turns the
-    pixels upright by itself.
+    pixels upright by itself. `apart`: it is decoded in a process of its own, since the header does not tell how much
+    memory its decoder takes.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Format:
     ended: Callable[["Picture"], bool] = lambda picture: False
     orientation: Callable[["Picture"], int] = lambda picture: NORMAL
     turned: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,16 @@ class Picture:
         if isinstance(self.image, TiffImagePlugin.TiffImageFile):
             return 16 in self.image.tag_v2.get(BITS, ())
         return self.image.mode.startswith("I;16")
+
+    @property
+    def apart(self) -> bool:
+        """Whether it is decoded in a process of its own."""
+        return self.format.apart or self.holds_lock
+
+    @property
+    def animated(self) -> bool:
+        """Whether it has several frames. A HEIC has several images, of which one is the primary one."""
+        return self.format is not _HEIC and getattr(self.image, "is_animated", False)
 
     @property
     def holds_lock(self) -> bool:
@@ -210,6 +224,17 @@ def _bmp_ended(picture: Picture) -> bool:
     return offset + stride * picture.size[1] <= len(picture.data)
 
 
+_AVIF_BRAND = re.compile(rb".{4}ftypavi[fs]", re.DOTALL)
+
+
+def _avif(file: io.BytesIO) -> ImageFile:
+    """An AVIF by whatever brand: libavif takes it by its own brand alone."""
+    data = file.getvalue()
+    return AvifImagePlugin.AvifImageFile(
+        file if _AVIF_BRAND.match(data) else io.BytesIO(data[:8] + b"avif" + data[12:])
+    )
+
+
 def _icon(file: io.BytesIO) -> ImageFile:
     """Entry of an icon that Pillow takes, by its own header: the list of entries says 256 px at most.
 
@@ -282,11 +307,21 @@ _JPEG2000 = Format(
 )
 _AVIF = Format(
     "AVIF",
-    re.compile(rb".{4}ftypavi[fs]", re.DOTALL),
-    AvifImagePlugin.AvifImageFile,
+    _AVIF_BRAND,
+    _avif,
     lossless=False,
     # Pillow puts the container's rotation there, which counts, in place of the file's own.
     orientation=lambda picture: orientation_of(picture.image.info.get("exif", b"")),
+)
+
+_HEIC = Format(
+    "HEIC",
+    re.compile(rb"(?!)"),  # only the container tells it from an AVIF
+    heif_image,
+    lossless=False,
+    orientation=lambda picture: container.orientation(picture.data),
+    turned=True,
+    apart=True,
 )
 
 FORMATS = (
@@ -304,9 +339,13 @@ FORMATS = (
 
 def sniff(data: bytes) -> Picture | Failure:
     """Identify the format of non-empty bytes by their start. Pillow may raise for a damaged header."""
-    kind = next((known for known in FORMATS if known.start.match(data)), None)
+    kind = next((known for known in FORMATS if known.start.match(data)), None) or _contained(data)
     if kind is None:
         return refuse("unsupported", RAW) if is_raw(data) else refuse(*identify(data))
+    if kind is _HEIC and not available():
+        return refuse("unsupported", MISSING)
+    if kind is _HEIC and not container.still(data):
+        return refuse("unsupported", "a HEIC sequence without a still image; save one of its images as JPEG")
     # Searched from the end, where it nearly always is.
     if kind is _PNG and data.rfind(IEND) < 0:
         return refuse("torn", "the picture ends early: a PNG without its end")
@@ -330,6 +369,11 @@ def _tiff(data: bytes) -> Picture | Failure:
     if isinstance(image, SampledImage) and image.layout.bits != 8:
         words = (*words, f"{image.layout.bits} bit to 8 bit")
     return Picture(data, _TIFF, image, words)
+
+
+def _contained(data: bytes) -> Format | None:
+    """The format of a file that names its kind only inside of its container."""
+    return {"AVIF": _AVIF, "HEIC": _HEIC}.get(container.codec(data) or "")
 
 
 def _draft_scale(size: Size, wanted: Size) -> int:

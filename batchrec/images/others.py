@@ -8,6 +8,7 @@ import re
 _OTHERS = (
     (re.compile(rb".{4}ftyp(?:hei|hev|mif|msf)", re.DOTALL), "unsupported", "a HEIC picture; convert it to JPEG"),
     (re.compile(rb".{4}ftyp", re.DOTALL), "not_an_image", "a video"),
+    (re.compile(rb"\xff\x0a|\0\0\0\x0cjxl \r\n\x87\n"), "unsupported", "a JPEG XL picture; convert it to JPEG"),
     (re.compile(rb"(?:<\?xml[^>]*>\s*)?<svg"), "not_an_image", "an SVG drawing"),
     (re.compile(rb"<\?xml"), "not_an_image", "an XML document"),
     (re.compile(rb"<"), "not_an_image", "an HTML page"),

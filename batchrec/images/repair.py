@@ -69,7 +69,7 @@ def repair_picture(picture: Picture, limits: ImageLimits, treatment: Treatment) 
     wanted = _fitted(picture.size, limits.max_side)
     memory = picture.footprint(wanted)
     with decoding.hold(memory), contextlib.closing(picture.image):
-        if picture.holds_lock:
+        if picture.apart:
             seconds = _SECONDS + picture.size[0] * picture.size[1] // _PIXELS_A_SECOND
             work = Work(limits, treatment, _MEMORY + _SPARE * memory + 2 * len(picture.data), seconds)
             if (outcome := repair_in_process(picture.data, work)) is not None:
@@ -90,9 +90,7 @@ def _give_back() -> None:
 
 def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     """As `repair_picture`, in this thread whatever the picture is, and beside whatever else is decoded."""
-    words = [*picture.words]
-    if getattr(picture.image, "is_animated", False):
-        words.append(f"first frame of {_name(picture)}")
+    words = [*picture.words, *([f"first frame of {_name(picture)}"] if picture.animated else [])]
     turn, orientation = _turn(picture, upright=treatment.upright)
     size = _decode(picture, limits)
     if isinstance(size, Failure):
