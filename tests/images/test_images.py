@@ -550,7 +550,7 @@ def test_an_orientation_that_does_not_exist_is_none(orientation: int) -> None:
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9", "not_an_image", "looks like plain text"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0", "not_an_image", "looks like a video"),
         (
-            b"\0\0\0\x18ftypheic\0\0\0\0",
+            b"\0\0\0\x18ftypmif1\0\0\0\0",
             "unsupported",
             "looks like a HEIC picture; convert it to JPEG",
         ),

@@ -13,20 +13,9 @@ from batchrec.api.services import LIMITS_2024
 from batchrec.values import Prepared, Treatment
 
 from .containers import box, quarters
+from .test_images import LAID
 
 UPRIGHT, LYING = Treatment(), Treatment(upright=False)
-BACK = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-"""By orientation: from an image as displayed to one as stored."""
-
 SHORT, LONG, BYTE = (3, "H"), (4, "I"), (1, "B")
 
 
@@ -37,8 +26,7 @@ def displayed() -> Image.Image:
 
 def stored(orientation: int) -> Image.Image:
     """The pixels as a camera writes them."""
-    back = BACK[orientation]
-    return displayed() if back is None else displayed().transpose(back)
+    return displayed().transpose(LAID[orientation]) if orientation in LAID else displayed()
 
 
 def exif(orientation: int, kind: tuple[int, str] = SHORT, order: str = ">", gap: int = 0, before: int = 0) -> bytes:

@@ -20,7 +20,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..images import Picture, turn_of
+from ..images import Picture, upright
 from . import Box, Guess, Undecodable, activation, classes, graph, weights
 from .classes import Class
 
@@ -140,9 +140,7 @@ def squashed(picture: Picture) -> Array:
     try:
         with Image.open(BytesIO(picture.data), formats=[picture.format]) as image:
             image.draft("RGB", size)  # a large JPEG is decoded at a fraction of its size
-            pixels = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
-            turn = turn_of(image)
-        return np.asarray(pixels if turn is None else pixels.transpose(turn))
+            return np.asarray(upright(image.convert("RGB").resize(size, Image.Resampling.BICUBIC)))
     except (OSError, SyntaxError, ValueError, OverflowError, Image.DecompressionBombError) as exc:
         raise Undecodable(str(exc)) from exc
 
