@@ -340,7 +340,7 @@ class Run:
             Asked(step.name, service, step.model),
             make_request(service, step.model, step.options),
             self._job.limits.attempts,
-            self._job.treatment(step),
+            self._job.treatment,
             follow,
             None if self._cache is None else self._cache.cache_key(step.fingerprint, personal=service.personal),
             options.reuse and (options.reuse_models or not service.custom),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from .exif import NORMAL, PREFIX, orientation_of
 from .extent import RESTORED, TAIL, Extent
 
 MAX_SCANS = 100
@@ -111,7 +112,7 @@ _BETWEEN_SCANS = frozenset((SOS, 0xC4, _TABLES, 0xDC, RESTARTS, COM, *range(APP0
 
 
 def _lists_more(data: bytes) -> bool:
-    return not all(_harmless(data, *each, turned=True) for each in segments(data, scans=False))
+    return any(_lists(data, *each) for each in segments(data, scans=False))
 
 
 class Frame(NamedTuple):
@@ -176,13 +177,12 @@ def _scans(data: bytes) -> Iterator[int]:
     return (segment.body for segment in segments(data) if segment.marker == SOS)
 
 
-def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
-    """The size of a JPEG of 8 bits in grey or colour whose header is in order, in some 4 us.
+def plain_jpeg(data: bytes) -> tuple[Size, int] | None:
+    """Size and orientation of a JPEG of 8 bits in grey or colour whose header is in order, in some 4 us.
 
     None for whatever is less plain, and where more pictures may follow: `sniff` judges that, at five times the cost.
-    `turned`: whether it may hold EXIF, which can say that the picture is to be turned.
     """
-    size, at, channels, progressive = None, 2, 0, False
+    size, turn, at, channels, progressive = None, 0, 2, 0, False
     try:
         while True:
             start, marker, length = _SEGMENT.unpack_from(data, at)
@@ -191,7 +191,9 @@ def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
             if marker == SOS:
                 if at + 2 + length > len(data):
                     return None
-                return None if (progressive or data[at + 4] < channels) and many_scans(data) else size
+                if size is None or ((progressive or data[at + 4] < channels) and many_scans(data)):
+                    return None
+                return size, turn or NORMAL
             if marker in _FRAMES and size is None:
                 bits, height, width, channels = _FRAME.unpack_from(data, at + 4)
                 if bits != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
@@ -200,8 +202,10 @@ def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
             elif marker == _TABLES:
                 if not _plain_tables(data, at + 4, length - 2):
                     return None
-            elif marker not in _HARMLESS or not _harmless(data, marker, at + 4, at + 2 + length, turned=turned):
+            elif marker not in _HARMLESS or _lists(data, marker, at + 4, at + 2 + length):
                 return None
+            elif marker == APP1 and not turn and data.startswith(PREFIX, at + 4):
+                turn = orientation_of(data, at + 4, at + 2 + length)
             at += 2 + length
     except (struct.error, IndexError, ValueError):
         return None
@@ -210,13 +214,11 @@ def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
 _XMP = b"http://ns.adobe.com/xap/1.0/"
 
 
-def _harmless(data: bytes, marker: int, start: int, end: int, *, turned: bool) -> bool:
-    """Whether a segment neither turns the picture nor lists further ones (CIPA DC-007, Android)."""
-    if marker == APP1:
-        if data.startswith(b"Exif", start):
-            return turned
-        return not data.startswith(_XMP, start) or data.find(b"Container", start, end) < 0
-    return marker != APP2 or not data.startswith(b"MPF\0", start)
+def _lists(data: bytes, marker: int, start: int, end: int) -> bool:
+    """Whether a segment lists further pictures in the file: by CIPA DC-007, or as Android's containers."""
+    if marker == APP2:
+        return data.startswith(b"MPF\0", start)
+    return marker == APP1 and data.startswith(_XMP, start) and data.find(b"Container", start, end) >= 0
 
 
 def _plain_tables(data: bytes, at: int, length: int) -> bool:

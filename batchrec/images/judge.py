@@ -10,7 +10,6 @@ import functools
 import io
 import logging
 import re
-import struct
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
+    ExifTags,
     GifImagePlugin,
     IcoImagePlugin,
     Image,
@@ -31,9 +31,12 @@ from PIL import (
 from PIL.ImageFile import ImageFile
 
 from ..values import Failure, ImageLimits, Kind
-from . import extent, jpeg, png
+from . import container, extent, jpeg, png
+from .exif import NORMAL, orientation_of
 from .extent import Extent
+from .heif import MISSING, available, heif_image
 from .jpeg import MAX_SCANS, Size, first_scan, many_scans
+from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
 from .others import identify
 
 MAX_DECODED_BYTES = 450_000_000
@@ -55,7 +58,7 @@ _REDUCED_PIXELS = 25_000_000
 PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 """Pillow's names for black and white, grey, palette and colour of 8 bits: what every service decodes."""
 
-_FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "WEBP": 24}
+_FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "HEIC": 24, "WEBP": 24}
 _MODE_BYTES = {"L": 4, "1": 5, "I": 9, "F": 9, "P": 12, "RGB": 12, "I;16": 12, "I;16B": 12}
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1}  # a pixel in Pillow's memory; all other modes take 4, or are widened to that
 _WIDE_BYTES = 4
@@ -65,13 +68,20 @@ _MOST_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """Picture format: signature, reader, whether it is lossless, and its extent in a file."""
+    """Picture format: signature, reader, whether it is lossless, extent in a file, orientation.
+
+    `turned`: the reader turns the pixels upright by itself. `apart`: it is decoded in a process of its own, since the
+    header does not tell how much memory its decoder takes.
+    """
 
     name: str
     start: re.Pattern[bytes]
     reader: Callable[[io.BytesIO], ImageFile]
     lossless: bool = True
     alone: Callable[[bytes], Extent] = extent.as_it_is
+    orientation: Callable[["Picture"], int] = lambda picture: NORMAL
+    turned: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,16 @@ class Picture:
         return self.image.mode.startswith(("I", "F"))
 
     @property
+    def apart(self) -> bool:
+        """Whether it is decoded in a process of its own."""
+        return self.format.apart or self.holds_lock
+
+    @property
+    def animated(self) -> bool:
+        """Whether it has several frames. A HEIC has several images, of which one is the primary one."""
+        return self.format is not _HEIC and getattr(self.image, "is_animated", False)
+
+    @property
     def holds_lock(self) -> bool:
         """Whether Pillow keeps the interpreter's lock while it works on the picture, for 20 ms and longer.
 
@@ -175,11 +195,18 @@ class Picture:
 
     @property
     def orientation(self) -> int:
-        """The EXIF orientation, 1 to 8; 1 is upright. Pillow turns TIFF by itself, so that counts as upright."""
-        exif = self.image.info.get("exif", b"")
-        if self.format is _PNG and not exif:
-            exif = _late_exif(self.data)
-        return 1 if self.format is _TIFF else _orientation(exif)
+        """The orientation that the file states, 1 to 8; 1 is upright."""
+        return self.format.orientation(self)
+
+    @property
+    def lying(self) -> bool:
+        """Whether its pixels do not lie upright as they are decoded."""
+        return not self.format.turned and self.orientation != NORMAL
+
+    @property
+    def turned(self) -> bool:
+        """Whether its pixels are turned upright while they are decoded."""
+        return self.format.turned and self.orientation != NORMAL
 
 
 def refuse(word: str, message: str) -> Failure:
@@ -208,9 +235,6 @@ def _quiet_once() -> None:
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
-_EXIF_BYTES = 64 * 1024
-
-
 class LargeTiff(TiffImagePlugin.TiffImageFile):
     """A TIFF of any size: Pillow refuses scans of 179 million pixels, also of one bit a pixel."""
 
@@ -219,6 +243,17 @@ class LargeTiff(TiffImagePlugin.TiffImageFile):
         if self._im is None:
             self.im = _imaging.new(self.mode, self._tile_size)
         super().load_prepare()
+
+
+_AVIF_BRAND = re.compile(rb".{4}ftypavi[fs]", re.DOTALL)
+
+
+def _avif(file: io.BytesIO) -> ImageFile:
+    """An AVIF by whatever brand: libavif takes it by its own brand alone."""
+    data = file.getvalue()
+    return AvifImagePlugin.AvifImageFile(
+        file if _AVIF_BRAND.match(data) else io.BytesIO(data[:8] + b"avif" + data[12:])
+    )
 
 
 def _icon(file: io.BytesIO) -> ImageFile:
@@ -239,6 +274,12 @@ def _icon(file: io.BytesIO) -> ImageFile:
     return IcoImagePlugin.IcoImageFile(file)
 
 
+def _of_tiff(image: Image.Image) -> int:
+    """The orientation of a TIFF as its reader takes it: a whole number from 1 to 8, else it is upright."""
+    value = getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation)
+    return value if isinstance(value, int) and 1 <= value <= 8 else NORMAL
+
+
 _ICON_PIXELS = 1_000_000
 """No list of icons can speak of a bitmap of more than 65,536 pixels."""
 
@@ -249,12 +290,14 @@ _JPEG = Format(
     JpegImagePlugin.JpegImageFile,
     lossless=False,
     alone=jpeg.alone,
+    orientation=lambda picture: of_jpeg(picture.data),
 )
 _PNG = Format(
     "PNG",
     re.compile(rb"\x89PNG"),
     PngImagePlugin.PngImageFile,
     alone=png.alone,
+    orientation=lambda picture: of_png(picture.data),
 )
 # Two letters are little to go by, so the header's length is asked as well.
 _BMP = Format(
@@ -263,13 +306,44 @@ _BMP = Format(
     BmpImagePlugin.BmpImageFile,
     alone=extent.bitmap,
 )
-_TIFF = Format("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), LargeTiff)
-_WEBP = Format("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile, alone=extent.webp)
+_TIFF = Format(
+    "TIFF",
+    re.compile(rb"II[*+]\0|MM\0[*+]"),
+    LargeTiff,
+    orientation=lambda picture: _of_tiff(picture.image),
+    turned=True,
+)
+_WEBP = Format(
+    "WEBP",
+    re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    WebPImagePlugin.WebPImageFile,
+    alone=extent.webp,
+    orientation=lambda picture: of_webp(picture.data),
+)
 _JPEG2000 = Format(
     "JPEG2000",
     re.compile(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"),
     Jpeg2KImagePlugin.Jpeg2KImageFile,
     lossless=False,
+    orientation=lambda picture: of_jpeg2000(picture.data),
+)
+_AVIF = Format(
+    "AVIF",
+    _AVIF_BRAND,
+    _avif,
+    lossless=False,
+    # Pillow puts the container's rotation there, which counts, in place of the file's own.
+    orientation=lambda picture: orientation_of(picture.image.info.get("exif", b"")),
+)
+
+_HEIC = Format(
+    "HEIC",
+    re.compile(rb"(?!)"),  # only the container tells it from an AVIF
+    heif_image,
+    lossless=False,
+    orientation=lambda picture: container.orientation(picture.data),
+    turned=True,
+    apart=True,
 )
 
 FORMATS = (
@@ -279,7 +353,7 @@ FORMATS = (
     Format("GIF", re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
     _WEBP,
     _TIFF,
-    Format("AVIF", re.compile(rb".{4}ftypavi[fs]", re.DOTALL), AvifImagePlugin.AvifImageFile, lossless=False),
+    _AVIF,
     Format("ICO", re.compile(rb"\x00\x00\x01\x00"), _icon),
     _JPEG2000,
 )
@@ -287,9 +361,13 @@ FORMATS = (
 
 def sniff(data: bytes) -> Picture | Failure:
     """Identify the format of non-empty bytes by their start. Pillow may raise for a damaged header."""
-    kind = next((known for known in FORMATS if known.start.match(data)), None)
+    kind = next((known for known in FORMATS if known.start.match(data)), None) or _contained(data)
     if kind is None:
         return refuse(*identify(data))
+    if kind is _HEIC and not available():
+        return refuse("unsupported", MISSING)
+    if kind is _HEIC and not container.still(data):
+        return refuse("unsupported", "a HEIC sequence without a still image; save one of its images as JPEG")
     if kind is _JPEG and (unread := _unread(data)) is not None:
         return unread
     own, changes, ended = kind.alone(data)
@@ -301,6 +379,11 @@ def _unread(data: bytes) -> Failure | None:
     frame = jpeg.frame_of(data)
     name = jpeg.unread(frame) if frame is not None else None
     return refuse("unsupported", f"{name}, which cannot be read; convert it to a usual JPEG") if name else None
+
+
+def _contained(data: bytes) -> Format | None:
+    """The format of a file that names its kind only inside of its container."""
+    return {"AVIF": _AVIF, "HEIC": _HEIC}.get(container.codec(data) or "")
 
 
 def _draft_scale(size: Size, wanted: Size) -> int:
@@ -368,13 +451,13 @@ def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
 
 
 def unusual(picture: Picture, *, upright: bool) -> bool:
-    """Whether its handling by the service is unconfirmed: alpha, CMYK, 16 bit, turned, rare coding."""
+    """Whether the service may not take it as it is meant: alpha, CMYK, 16 bit, lying, rare coding."""
     image = picture.image
     if picture.coding:
         return True
     if image.mode not in PLAIN_MODES or image.has_transparency_data or picture.deep:
         return True
-    return upright and picture.orientation != 1
+    return upright and picture.lying
 
 
 def within(size: Size, data: bytes, limits: ImageLimits) -> bool:
@@ -402,28 +485,3 @@ def fits_bytes(size: int, limits: ImageLimits) -> bool:
 def most_bytes(limits: ImageLimits) -> int:
     """Largest number of bytes whose base64 text the service takes."""
     return limits.base64_bytes // 4 * 3
-
-
-def _late_exif(data: bytes) -> bytes:
-    """The EXIF of a PNG that stands after its pixels, where Pillow's look at the header does not reach."""
-    at = data.rfind(b"eXIf", -_EXIF_BYTES)
-    return data[at + 4 : at + 4 + _EXIF_BYTES] if at > 0 else b""
-
-
-def _orientation(exif: bytes) -> int:
-    """The orientation in a block of EXIF, 1 where it has none or is damaged.
-
-    Not Pillow's parser: it reads every tag, and a good picture with a broken thumbnail table would be refused.
-    """
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None:
-        return 1
-    with contextlib.suppress(struct.error):
-        (table,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, table)
-        for entry in range(table + 2, table + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, entry)
-            if tag == 0x0112:
-                return value if kind == 3 and 1 <= value <= 8 else 1
-    return 1

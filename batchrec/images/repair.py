@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageCms
 from PIL.ImageFile import ImageFile
 
 from ..values import Failure, ImageLimits, Prepared, Treatment
+from .exif import NORMAL
 from .jpeg import Size
 from .judge import PLAIN_MODES, Picture, fitted, misshapen, most_bytes, refuse
 from .memory import decoding
@@ -41,6 +42,15 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_BACK = {6: 8, 8: 6}
+"""The orientations whose turn is undone by another one; the others undo themselves."""
+
+_FIRST_QUARTER = 5
+"""Orientations from this one on exchange width and height."""
+
+TURNED = "turned upright"
+"""The word in `repaired` for pixels that were turned as the orientation says."""
+
 _SECONDS, _PIXELS_A_SECOND = 20, 1_000_000
 _MEMORY, _SPARE = 256_000_000, 2
 """Limits of a decoder's process: a fifth of the speed and twice the memory that JPEG 2000 was measured with."""
@@ -61,7 +71,7 @@ def repair_picture(picture: Picture, limits: ImageLimits, treatment: Treatment) 
     wanted = fitted(picture.size, limits.max_side)
     memory = picture.footprint(wanted)
     with decoding.hold(memory), contextlib.closing(picture.image):
-        if picture.holds_lock:
+        if picture.apart:
             seconds = _SECONDS + picture.size[0] * picture.size[1] // _PIXELS_A_SECOND
             work = Work(limits, treatment, _MEMORY + _SPARE * memory + 2 * len(picture.data), seconds)
             if (outcome := repair_in_process(picture.data, work)) is not None:
@@ -83,20 +93,19 @@ def _give_back() -> None:
 def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     """As `repair_picture`, in this thread whatever the picture is, and beside whatever else is decoded."""
     words = [*picture.words]
-    if getattr(picture.image, "is_animated", False):
+    if picture.animated:
         words.append(f"first frame of {_name(picture)}")
     if picture.coding:
         words.append(picture.coding)
-    orientation = picture.orientation
+    turn, orientation = _turn(picture, upright=treatment.upright)
     size = _decode(picture, limits)
     if isinstance(size, Failure):
         return size
     image, changes = _plain(_reduced(picture, limits))
     words += changes
-    if treatment.upright and orientation in _TURNS:
-        image, size = image.transpose(_TURNS[orientation]), size if orientation < 5 else size[::-1]
-        words.append("turned upright")
-        orientation = 1
+    if turn in _TURNS:
+        image, size = image.transpose(_TURNS[turn]), size if turn < _FIRST_QUARTER else size[::-1]
+        words += [TURNED] if orientation == NORMAL else []
     profile = picture.image.info.get("icc_profile")
     for form, quality, smaller in _attempts(image, size, limits, lossless=picture.lossless):
         data = _encode(smaller, form, quality, profile, orientation, most_bytes(limits))
@@ -104,6 +113,13 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
             words += _last_words(picture, form, quality, size, smaller.size)
             return Prepared(data, tuple(words) or ("recompressed",), size[0] / smaller.width, size[1] / smaller.height)
     return refuse("too_large", "{}x{} px cannot be made light enough".format(*size))
+
+
+def _turn(picture: Picture, *, upright: bool) -> tuple[int, int]:
+    """The orientation that the decoded pixels are turned by, and the one that they have afterwards."""
+    if upright:
+        return picture.orientation if picture.lying else NORMAL, NORMAL
+    return _BACK.get(picture.orientation, picture.orientation) if picture.turned else NORMAL, picture.orientation
 
 
 def _decode(picture: Picture, limits: ImageLimits) -> Size | Failure:
@@ -272,7 +288,7 @@ def _fits(profile: bytes, mode: str) -> bool:
 
 def orientation_tag(orientation: int) -> bytes:
     """EXIF that holds the orientation and nothing else; empty where the picture is upright."""
-    if orientation == 1:
+    if orientation == NORMAL:
         return b""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation

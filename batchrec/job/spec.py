@@ -216,6 +216,11 @@ class Input(Table):
         description="How closely an image is looked at before a call: its header and end, or every pixel.",
         examples=["decode"],
     )
+    upright: bool = Field(
+        default=True,
+        description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
+        examples=[False],
+    )
     within: PathText | None = Field(
         default=None,
         description="A folder, relative to this file: no input whose real path lies outside of it is read.",
@@ -440,10 +445,11 @@ class Job(Table):
         own = {key: getattr(step, key) for key in ("qps", "daily", "total")}
         return self.limits.model_copy(update={key: value for key, value in own.items() if value is not None})
 
-    def treatment(self, step: Step) -> Treatment:
-        """Treatment of the images of `step`. Only services that return boxes have the orientation applied."""
-        upright = SERVICES[step.service].reading.boxes
-        return Treatment(self.input.repair, upright, self.input.strip, self.input.check)
+    @property
+    def treatment(self) -> Treatment:
+        """Treatment of the images before they are sent."""
+        chosen = self.input
+        return Treatment(repair=chosen.repair, upright=chosen.upright, strip=chosen.strip, check=chosen.check)
 
 
 def job_schema() -> Schema:
