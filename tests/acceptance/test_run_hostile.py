@@ -389,13 +389,13 @@ def saved(image: Image.Image, **options: Any) -> bytes:
 
 
 def test_decompression_bombs_stay_closed(apart: Place) -> None:
-    """Too many pixels are refused by the header, texts and profiles that swell are dropped; large pictures go one by one.
+    """Too many bytes of pixels are refused by the header, texts that swell are dropped; large pictures go one by one.
 
     An icon has the size of its entry, whatever its list says.
     """
     keys = apart.pictures(2)
-    apart.put("家居/pixels.png", png(12_000, 12_000))
-    apart.put("家居/icon.png", icon(png(12_000, 12_000)))
+    apart.put("家居/pixels.png", png(12_000, 12_000, alpha=True))
+    apart.put("家居/icon.png", icon(png(12_000, 12_000, alpha=True)))
     apart.put("家居/scans.jpg", scans(1_000))
     heads = {"zTXt": b"k\0\0", "iTXt": b"k\0\1\0\0\0", "iCCP": b"k\0\0"}
     keys += [
