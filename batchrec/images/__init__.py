@@ -21,6 +21,7 @@ from PIL import Image
 from ..values import Failure, ImageLimits, Prepared, Treatment
 from .completeness import verify
 from .exif import NORMAL
+from .heif import available
 from .jpeg import EOI, FOLLOWED_BYTES, plain_jpeg
 from .judge import (
     MAX_DECODED_BYTES,
@@ -48,6 +49,7 @@ __all__ = [
     "UPRIGHT",
     "as_it_is",
     "digest",
+    "extras",
     "fits_bytes",
     "foresee",
     "prepare",
@@ -135,6 +137,11 @@ def foresee(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
         return str(judged.code)
     picture, to_mend = judged
     return REPAIR if to_mend or picture.words else ""
+
+
+def extras() -> tuple[str, ...]:
+    """The formats that can be read since an extra is installed: verdicts without it do not hold with it."""
+    return ("HEIC",) if available() else ()
 
 
 def variant(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
