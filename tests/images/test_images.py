@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import io
 import math
 import os
 import random
@@ -34,6 +33,8 @@ from batchrec.images.judge import Picture, sniff
 from batchrec.images.memory import MemoryBudget
 from batchrec.images.subprocess import Work, repair_in_process
 from batchrec.values import Box, Failure, ImageLimits, Kind, Prepared, Treatment
+
+from .made import opened, saved
 
 T = TypeVar("T")
 
@@ -67,18 +68,6 @@ MODES = {
     "ICO": ("L", "RGB", "RGBA"),
     "JPEG2000": ("L", "LA", "RGB", "RGBA", "I;16"),
 }
-
-
-def saved(image: Image.Image, form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def opened(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data))
-    image.load()
-    return image
 
 
 def photo(size: tuple[int, int] = (64, 48), mode: str = "RGB") -> Image.Image:
