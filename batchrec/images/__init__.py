@@ -128,7 +128,7 @@ def repaired_here(data: bytes, limits: ImageLimits, treatment: Treatment) -> Pre
 
 
 def foresee(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
-    """Foresee what `prepare` would do, in 5 to 100 µs: nothing (empty), `REPAIR`, or the word of the failure.
+    """Foresee what `prepare` would do, in 5 to 100 µs: nothing (empty), `REPAIR`, or the failure's word.
 
     Nothing is decoded, so a picture that is torn inside, or that no repair makes fit, is not found out.
     """
