@@ -213,15 +213,15 @@ class Input(Table):
         description="Re-encode or shrink what the service would refuse; false: refuse it here, unsent.",
         examples=[True],
     )
-    upright: bool = Field(
-        default=True,
-        description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
-        examples=[False],
-    )
     check: Literal["header", "decode"] = Field(
         default="header",
         description="How closely an image is looked at before a call: its header and end, or every pixel.",
         examples=["decode"],
+    )
+    upright: bool = Field(
+        default=True,
+        description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
+        examples=[False],
     )
     within: PathText | None = Field(
         default=None,
@@ -461,8 +461,8 @@ class Job(Table):
     @property
     def treatment(self) -> Treatment:
         """Treatment of the images before they are sent."""
-        given = self.input
-        return Treatment(repair=given.repair, upright=given.upright, strip=given.strip, check=given.check)
+        chosen = self.input
+        return Treatment(repair=chosen.repair, upright=chosen.upright, strip=chosen.strip, check=chosen.check)
 
 
 def job_schema() -> Schema:
