@@ -21,6 +21,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     TRANSIENT = "transient"
     IMAGE = "image"
+    READ = "read"
     REQUEST = "request"
     UNKNOWN = "unknown"
 
@@ -37,6 +38,11 @@ class Failure:
     code: int | str
     message: str
     counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage(Failure):
+    """Failure to read an input while the machine has no descriptor or memory left, which passes."""
 
 
 class Reply(NamedTuple):
@@ -272,7 +278,7 @@ class Task(NamedTuple):
     """One image and step that is to be answered. `image` and `step` are the journal's numbers for them.
 
     `size` is the file's, in bytes (-1: there is none), `mtime_ns` its time as it was listed; `sha256` its digest when
-    the journal knows it already.
+    the journal knows it already. `failed_before` is the message of its last failure, where it had one.
     """
 
     image: int
@@ -283,6 +289,7 @@ class Task(NamedTuple):
     sha256: bytes | None = None
     problem: str | None = None
     mtime_ns: int = 0
+    failed_before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from ..limits.quota import Quota
 from ..limits.shared_rate import SharedRates
 from ..outputs import OUTPUTS
 from ..outputs.files import ResultFiles
-from ..sources import Boundary
+from ..sources import Boundary, may_pass
 from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
@@ -102,6 +102,7 @@ class _Survey:
                 numbers = take_steps(job, journal, opened, RunRequest())
                 journal.queue.fill(numbers[step.name] for step in job.recognize if step.when is None)
                 evaluate_conditions(job, journal, ResultFiles(job.directory, [OUTPUTS["jsonl"]], {}), numbers)
+                journal.queue.retry_reads(numbers.values(), may_pass)
                 inspection = Inspection(job, image_store(job), cache)
                 self._total = journal.survey.begin_looking()
                 for size in inspection.run(journal):

@@ -43,7 +43,7 @@ from .engine import Engine
 from .exit_status import RunFacts, exit_status
 from .lane import MOST_WORKERS, PREPARING, Backlog, Lane, Step
 from .preparation import Preparation
-from .process import Stopper, rare_collections
+from .process import Stopper, connections_at_most, rare_collections
 from .recorder import Recorder
 from .resume import OpenReport, RunRequest, open_directory
 from .rows import Asked
@@ -261,7 +261,7 @@ class Run:
         write_failures(directory, journal.reader.failures())
         counts = journal.reader.counts()
         tally = self._engine.tally if self._engine else Tally()
-        end = exit_status(self._facts(counts, horizon))
+        end = exit_status(self._facts(horizon))
         seconds = time.monotonic() - started
         summary = Summary(
             images=counts.images,
@@ -308,7 +308,7 @@ class Run:
         All gates together let as many calls be in flight as the job allows.
         """
         job = self._job
-        in_flight = job.limits.concurrency or MOST_WORKERS
+        in_flight = _in_flight(job)
         slots, most = asyncio.Semaphore(in_flight), min(MOST_WORKERS, in_flight + PREPARING)
         clock = Clock(asyncio.get_running_loop().time, self._environment.now, self._rng)
         keeper = LocalKeeper(rates, quota, clock.time)
@@ -347,7 +347,7 @@ class Run:
             self._job.input.strip,
         )
 
-    def _facts(self, counts: Counts, horizon: int) -> RunFacts:
+    def _facts(self, horizon: int) -> RunFacts:
         """Facts about the end of the run. Images that remain without any reason are a defect, not a success."""
         engine = self._engine
         error = engine.error if engine else None
@@ -359,7 +359,8 @@ class Run:
         closures = tuple(gate.closure for gate in stuck if gate.closure is not None)
         if stuck and not (error or forbidden or closures or self._stopper.signal):
             raise RuntimeError("the run ended with images that are neither answered nor failed")
-        return RunFacts(error, forbidden, closures, self._stopper.signal, counts.failed)
+        failed = engine.tally.new_failures if engine else 0
+        return RunFacts(error, forbidden, closures, self._stopper.signal, failed)
 
 
 def _log_report(report: OpenReport) -> None:
@@ -372,6 +373,17 @@ def _log_report(report: OpenReport) -> None:
             most,
             report.outcome_unknown,
         )
+
+
+def _in_flight(job: Job) -> int:
+    """Calls in flight at most: the job's number, where there are descriptors for so many connections."""
+    wanted = job.limits.concurrency or MOST_WORKERS
+    # An emulator in this process has the other end of each connection.
+    allowed = connections_at_most(2 if job.account.endpoint == EMBEDDED else 1)
+    if wanted <= allowed:
+        return wanted
+    _log.warning("at most %d calls in flight, since this process may open so few files: see `ulimit -n`", allowed)
+    return int(allowed)
 
 
 def _workers(caps: Caps) -> int:

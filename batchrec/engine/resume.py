@@ -18,6 +18,7 @@ from ..job.spec import Job
 from ..journal import Changed, Journal, StepRecord
 from ..outputs.csv import DIALECT
 from ..outputs.files import ResultFiles
+from ..sources import may_pass
 from ..state.answer_cache import AnswerCache
 from ..state.durable import sync_directory
 from ..state.inspection_cache import InspectionCache, of_file
@@ -86,6 +87,7 @@ def open_directory(
     _catch_up(journal, files)
     journal.queue.fill(steps[step.name] for step in job.recognize if step.when is None)
     evaluate_conditions(job, journal, files, steps)
+    _tell(report, journal.queue.retry_reads(steps.values(), may_pass), "read again, since they could not be read")
     if request.retry:
         _tell(report, journal.queue.retry(steps.values(), request.retry_kinds), "asked again, since they have failed")
     if cache is not None:
