@@ -80,8 +80,8 @@ class Options:
 
     `limit`: at most so many images without a result (None: all).
     `reuse`: take cached results of earlier jobs; `reuse_models`: those of EasyDL models too, which may have been
-    trained anew since. `signals`: handle SIGINT and SIGTERM. `on_rows` is called on the event loop with the lines of
-    every group that was committed to results.jsonl.
+    trained anew since. `signals`: handle SIGINT, SIGTERM and SIGHUP. `on_rows` is called on the event loop with the
+    lines of every group that was committed to results.jsonl.
     """
 
     request: RunRequest = field(default_factory=RunRequest)

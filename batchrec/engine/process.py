@@ -21,7 +21,8 @@ except ImportError:  # Windows, which has no such limit
     resource = None  # type: ignore[assignment]
 
 _log = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Signals that stop a run. Windows has no SIGHUP, which says that the terminal is gone."""
 
 
 class Stopper:
@@ -44,7 +45,7 @@ class Stopper:
         Raises Interrupted, with the signal's exit code, where the block ends by the second signal or raises it itself.
         """
         self._main = asyncio.current_task()
-        forget = [self._heed(number) for number in _SIGNALS]
+        forget = [self._heed(number) for number in _wanted()]
         try:
             yield
         except Interrupted as error:
@@ -84,6 +85,14 @@ class Stopper:
     def _came_outside(self, number: int, frame: FrameType | None) -> None:
         if self._main is not None:
             self._main.get_loop().call_soon_threadsafe(self._came, signal.Signals(number))
+
+
+def _wanted() -> Iterator[signal.Signals]:
+    """The signals to handle: not a SIGHUP that is ignored already, as under `nohup`."""
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+            yield number
 
 
 _T = TypeVar("_T")

@@ -459,10 +459,15 @@ def test_on_daily_limit_wait_stays(place: Place, emulator: Emulator) -> None:
     assert emulator.counters.calls["advanced_general"] == 3
 
 
-# -- 130, 143
+# -- 129, 130, 143
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+EACH_SIGNAL = pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+
+
+@EACH_SIGNAL
 def test_a_signal_finishes_and_records_the_paid_calls(
     place: Place, emulator: Emulator, number: signal.Signals, code: int
 ) -> None:
@@ -482,7 +487,7 @@ def test_a_signal_finishes_and_records_the_paid_calls(
     assert (images_of(place.rows()), place.summary()["outcome_unknown"]) == (keys, 0)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@EACH_SIGNAL
 def test_a_signal_before_the_first_call_sends_nothing(
     place: Place, emulator: Emulator, number: signal.Signals, code: int
 ) -> None:

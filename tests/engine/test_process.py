@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: asked to stop, then told to leave."""
+"""SIGINT, SIGTERM and SIGHUP: asked to stop, then told to leave."""
 
 import asyncio
 import gc
@@ -11,14 +11,14 @@ import pytest
 from batchrec.engine.process import RareCollections, Stopper
 from batchrec.errors import Interrupted
 
-BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+EACH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 
 def send(number):
     os.kill(os.getpid(), number)
 
 
-@BOTH
+@EACH
 async def test_the_first_signal_asks(number):
     """`ask` is called on the loop, nothing is cancelled, and the signal is remembered."""
     stopper, asked = Stopper(), asyncio.Event()
@@ -30,7 +30,7 @@ async def test_the_first_signal_asks(number):
     assert (stopper.came(), stopper.signal) == (True, number)
 
 
-@BOTH
+@EACH
 async def test_the_second_signal_leaves(number):
     """The block ends at once, with the exit code of the first signal."""
     stopper, asked = Stopper(), asyncio.Event()
@@ -48,7 +48,7 @@ async def test_the_second_signal_leaves(number):
     assert end.value.exit_code == 128 + number
 
 
-@BOTH
+@EACH
 async def test_who_stops_by_himself_need_not_know_the_signal(number):
     """Interrupted, raised within the block, gets the code of the signal that came."""
     stopper, asked = Stopper(), asyncio.Event()
