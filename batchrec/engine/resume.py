@@ -82,9 +82,9 @@ def open_directory(
     # Not before the inputs are listed: a step that changed drops answers, and a wrong manifest must not cost them.
     steps = report.steps = take_steps(job, journal, report, request)
     if request.rebuild or journal.note("dirty"):
-        lost = _rewrite(journal, files)
+        lost = _rewrite(journal, files, report)
         _tell(report, lost, "asked again, since their rows are missing in results.jsonl")
-    _catch_up(journal, files)
+    _catch_up(journal, files, report)
     journal.queue.fill(steps[step.name] for step in job.recognize if step.when is None)
     evaluate_conditions(job, journal, files, steps)
     _tell(report, journal.queue.retry_reads(steps.values(), may_pass), "read again, since they could not be read")
@@ -112,7 +112,7 @@ def _recover(
     killed = not journal.calls.concluded
     _finish_swap(journal, files)
     files.places = journal.reader.outputs()
-    files.trust(journal.note("stamps"))
+    files.trust(journal.note("stamps"), concluded=not killed)
     if not files.places:
         check_unaccounted(files.directory)
     report.outcome_unknown = journal.opening.recover()
@@ -264,25 +264,28 @@ def _swap(journal: Journal, files: ResultFiles, names: Sequence[str]) -> None:
     journal.sync()
 
 
-def _rewrite(journal: Journal, files: ResultFiles) -> int:
+def _rewrite(journal: Journal, files: ResultFiles, report: OpenReport) -> int:
     """Drop rows that the journal lacks, and results whose rows are gone; returns the number of these."""
     journal.answers.begin_rewrite()
 
     def keep(row: Row, start: int, length: int) -> bool:
         return journal.answers.keep(row, start, length)
 
-    files.places = files.rewrite(files.outputs, keep)
+    places = files.rewrite(files.outputs, keep)
+    report.notices.extend(files.keep_edited())
+    files.places = places
     names = list(files.places)
     lost = journal.answers.end_rewrite(files.places, " ".join(names))
     _swap(journal, files, names)
     return lost
 
 
-def _catch_up(journal: Journal, files: ResultFiles) -> None:
+def _catch_up(journal: Journal, files: ResultFiles, report: OpenReport) -> None:
     """Make outputs that are missing, damaged or new from results.jsonl; forget those not wanted any more."""
     outdated = journal.note("csv_dialect") != DIALECT
     behind = files.behind([TABLE] if outdated else ())
     made = files.rewrite(behind, lambda row, start, length: True) if behind else {}
+    report.notices.extend(files.keep_edited() if made else ())
     wanted = {output.filename for output in files.outputs}
     drop = files.places.keys() - wanted
     files.places = {name: files.places.get(name, (0, 0)) for name in wanted} | made
