@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from ..api.account import TokenAccount
 from ..api.credentials import Credentials, credentials_file, read_profiles, real_endpoint
@@ -22,6 +22,7 @@ from ..engine.process import run_loop
 from ..errors import JobError, OutputFailed
 from ..redact import remember
 from ..state.directory import make_private, write_private
+from ..state.file_system import CONFIG_REMEDY, private_lock, with_cause
 
 _SECONDS = 30.0
 _WAKE_EVERY = 0.2
@@ -96,14 +97,14 @@ async def try_and_keep(profile: str, api_key: str, secret_key: str, account: str
     try:
         await asyncio.to_thread(_keep, path, profile, {key: value for key, value in table.items() if value})
     except (OSError, Timeout) as exc:
-        raise OutputFailed(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+        raise OutputFailed(f"{path}: cannot be written: {with_cause(exc, CONFIG_REMEDY)}") from exc
     return path
 
 
 def _keep(path: Path, profile: str, table: dict[str, str]) -> None:
     """Put a profile into the file. Two logins at once take turns, so that both are kept."""
     make_private(path.parent)
-    with FileLock(path.with_name(path.name + ".lock"), timeout=_SECONDS, mode=0o600):
+    with private_lock(path.with_name(path.name + ".lock")).acquire(timeout=_SECONDS):
         write_private(path, _toml({**read_profiles(path), profile: table}).encode())
 
 

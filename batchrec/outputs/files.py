@@ -20,6 +20,7 @@ from ..exact_json import dumps, loads
 from ..interfaces import Output
 from ..redact import may_hold_secret, redact_json
 from ..state.durable import sync_directory, sync_file
+from ..state.file_system import OUTPUT_REMEDY, with_cause
 from ..state.output_directory import NEW, OUTPUT_FILES, create_own, open_own
 from ..values import Row
 from .jsonl import JsonlOutput
@@ -266,7 +267,7 @@ class ResultFiles:
 
 def writing(path: Path, exc: OSError) -> OutputFailed:
     """The error for an output that cannot be written."""
-    return OutputFailed(f"{path}: cannot be written: {exc.strerror or exc}")
+    return OutputFailed(f"{path}: cannot be written: {with_cause(exc, OUTPUT_REMEDY)}")
 
 
 def _append(file: BinaryIO, text: bytes, place: Place) -> Place:

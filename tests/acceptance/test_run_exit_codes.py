@@ -140,6 +140,42 @@ def test_2_the_directory_of_another_job(place: Place, emulator: Emulator, change
     assert (place.output / "results.jsonl").read_bytes() == before
 
 
+HOMELESS = """
+import pwd
+def nobody(number):
+    raise KeyError(number)
+pwd.getpwuid = nobody
+from batchrec.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("missing", ["BATCHREC_STATE_DIR", "BATCHREC_CONFIG_DIR"])
+def test_2_without_a_home_folder(place: Place, missing: str) -> None:
+    """A container's user without HOME and passwd entry: the variables that help are named, and no folder is made."""
+    place.pictures(1)
+    place.job()
+    if missing == "BATCHREC_CONFIG_DIR":
+        place.env |= {"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": ""}
+    place.env = {name: value for name, value in place.env.items() if name not in ("HOME", missing)}
+    before = sorted(place.root.iterdir())
+    done = clear(place.run(launcher=("-c", HOMELESS)))
+    assert done.code == 2
+    assert "BATCHREC_STATE_DIR" in done.err
+    assert "BATCHREC_CONFIG_DIR" in done.err
+    assert [path.name for path in set(place.root.iterdir()) - set(before) if not path.name.startswith("log")] == []
+
+
+def test_a_state_folder_may_begin_with_a_tilde(place: Place) -> None:
+    """Where no shell expands it, as in a crontab or a .env file, it is the home folder all the same."""
+    place.pictures(1)
+    place.job()
+    assert place.run(env={"BATCHREC_STATE_DIR": "~/kept"}).code == 0
+    assert (place.root / "kept" / "quota.db").is_file()
+    done = clear(place.run(env={"BATCHREC_STATE_DIR": "~nobody-of-this-name/kept"}))
+    assert (done.code, "BATCHREC_STATE_DIR" in done.err) == (2, True)
+
+
 # -- 73, 74
 
 
@@ -169,24 +205,36 @@ def test_74_a_folder_that_cannot_be_made(place: Place, emulator: Emulator) -> No
 
 
 WITHOUT_LOCKS = """
-import errno, fcntl, os
-def flock(handle, operation):
-    raise OSError({code}, os.strerror({code}))
-fcntl.flock = flock
+import fcntl, os
+works = fcntl.{function}
+def fails(handle, operation, *more):
+    if "{folder}" in os.readlink(f"/proc/self/fd/{{handle}}"):
+        raise OSError({code}, os.strerror({code}))
+    return works(handle, operation, *more)
+fcntl.{function} = fails
 from batchrec.__main__ import main
 main()
 """
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
-def test_74_a_file_system_without_locks(place: Place, emulator: Emulator, code: int) -> None:
-    """A network's file system may lack flock: said as such, at every run; no file stands in for the lock."""
+@pytest.mark.parametrize("function", ["flock", "lockf"])
+@pytest.mark.parametrize(
+    ("folder", "remedy"), [("/results/", "set output.directory to"), ("/state/", "set BATCHREC_STATE_DIR to")]
+)
+def test_74_a_file_system_without_locks(
+    place: Place, emulator: Emulator, code: int, function: str, folder: str, remedy: str
+) -> None:
+    """A network's file system may lack locks: said as such, at every run; no file stands in for the lock."""
     place.pictures(1)
     place.job()
+    script = WITHOUT_LOCKS.format(code=code, function=function, folder=folder)
     for _ in range(2):
-        done = clear(place.run(launcher=("-c", WITHOUT_LOCKS.format(code=code))))
+        done = clear(place.run(launcher=("-c", script)))
         assert done.code == 74
-        assert f"the file system has no locks: {os.strerror(code)}" in done.err
+        last = done.err.splitlines()[-1]
+        assert f"the file system has no locks: {os.strerror(code)}" in last
+        assert f"{remedy} a folder on a local disk" in last
         assert "Warning" not in done.err
     assert calls_of(emulator) == 0
     assert place.run().code == 0
