@@ -2,17 +2,19 @@
 
 import hashlib
 import os
+import re
 import shlex
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import JobError, WrongEndpoint
 from ..state.directory import config_directory
 from .endpoint import EMBEDDED, LIVE, normal_endpoint
+from .pasted import is_api_key, pasted, pasted_key, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,26 @@ class Credentials:
         return self.account or key_digest(self.bearer or self.api_key)
 
     @property
+    def complete(self) -> bool:
+        """Whether calls can be authorized with it."""
+        return bool(self.bearer or (self.api_key and self.secret_key))
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Secrets, which are never written anywhere."""
         return tuple(secret for secret in (self.api_key, self.secret_key, self.bearer) if secret)
+
+
+def of_pair(api_key: str, secret_key: str, bearer: str = "", account: str = "") -> Credentials:
+    """The credentials that were given as key and secret.
+
+    An API Key (`bce-v3/...`) in one of these places is used as what it is.
+    """
+    key, secret = pasted_key(api_key), pasted_key(secret_key)
+    misplaced = next(filter(is_api_key, (key, secret)), "")
+    if misplaced and not bearer:
+        return Credentials(bearer=misplaced, account=account)
+    return Credentials(key, secret, bearer, account)
 
 
 def credentials_file(environ: Mapping[str, str]) -> Path:
@@ -50,11 +69,11 @@ def credentials_file(environ: Mapping[str, str]) -> Path:
 
 def load_credentials(profile: str, environ: Mapping[str, str]) -> Credentials:
     """The credentials of a profile; for "default" the environment wins over the file. Raises JobError."""
-    key, secret = environ.get("BAIDU_API_KEY"), environ.get("BAIDU_SECRET_KEY")
-    if profile == "default" and (key or secret):
-        if not (key and secret):
+    pair = of_pair(environ.get("BAIDU_API_KEY", ""), environ.get("BAIDU_SECRET_KEY", ""))
+    if profile == "default" and pair.secrets:
+        if not pair.complete:
             raise JobError("BAIDU_API_KEY and BAIDU_SECRET_KEY: set both, or neither")
-        return Credentials(key, secret, variables=True)
+        return replace(pair, variables=True)
     path = credentials_file(environ)
     profiles = read_profiles(path)
     if profile not in profiles:
@@ -97,17 +116,29 @@ def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
     Raises JobError if it is not this user's alone.
     """
     try:
-        with open(path, encoding="utf-8", opener=_open_at_once) as file:
+        with open(path, encoding="utf-8-sig", opener=_open_at_once) as file:
             if complaint := _not_private(os.fstat(file.fileno()), path):
                 raise JobError(f"{path}: {complaint}")
-            tables = tomllib.loads(file.read())
+            tables = _tables(file.read())
     except FileNotFoundError:
         return {}
     except OSError as exc:
         raise JobError(f"{path}: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        raise JobError(f"{path}: is not TOML in UTF-8 (its content is not shown)") from None
+    except tomllib.TOMLDecodeError as exc:
+        place = re.search(r"at (line \d+, column \d+|end of document)", str(exc))
+        where = f"{place[1]} " if place else ""
+        raise JobError(f'{path}: {where}is not TOML (its content is not shown); expected: api_key = "..."') from None
+    except UnicodeDecodeError:
+        raise JobError(f"{path}: is not TOML in UTF-8 (its content is not shown); save it as UTF-8") from None
     return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+
+def _tables(text: str) -> dict[str, Any]:
+    """The tables of a TOML text, whose quotes may be those of a word processor."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return tomllib.loads(plain(text))
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -138,14 +169,16 @@ def _credentials(path: Path, profile: str, table: Mapping[str, object]) -> Crede
         endpoint = real_endpoint(texts.pop("endpoint"))
     except ValueError as exc:
         raise JobError(f"{path}: [{profile}] endpoint: {exc}") from None
-    credentials = Credentials(**texts, endpoint=endpoint, variables=False)
-    if not credentials.bearer and not (credentials.api_key and credentials.secret_key):
+    keys = {name: pasted_key(texts.pop(name, "")) for name in ("api_key", "secret_key", "bearer")}
+    credentials = replace(of_pair(**keys, **texts), endpoint=endpoint)
+    if not credentials.complete:
         raise JobError(f"{path}: [{profile}] needs api_key and secret_key, or bearer")
     return credentials
 
 
 def real_endpoint(text: str) -> str:
     """The normal form of an endpoint that keys can belong to. Raises ValueError as `normal_endpoint` does."""
+    text = pasted(text)
     if text == EMBEDDED:
         raise ValueError('is "embedded", which needs no key')
     return normal_endpoint(text)

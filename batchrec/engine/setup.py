@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from ..api.credentials import Credentials, check_endpoint, load_credentials
 from ..api.endpoint import EMBEDDED, LIVE, normal_endpoint
+from ..api.pasted import pasted
 from ..errors import DirectoryBusy, JobError
 from ..interfaces import ImageStore
 from ..job.spec import Job
@@ -57,7 +58,7 @@ def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
 def _of_environment(environ: Mapping[str, str]) -> str | None:
     """BATCHREC_ENDPOINT in normal form, None where it is no endpoint."""
     with contextlib.suppress(ValueError):
-        return normal_endpoint(environ.get("BATCHREC_ENDPOINT", ""))
+        return normal_endpoint(pasted(environ.get("BATCHREC_ENDPOINT", "")))
     return None
 
 

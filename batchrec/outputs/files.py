@@ -166,7 +166,7 @@ class ResultFiles:
                 )
 
     def _torn(self, path: Path, new: Path) -> bool:
-        """Whether a file is the beginning of the new one, as an accident leaves it: rows are not taken out whole."""
+        """Whether a file is a beginning of the new one, as an accident leaves it, not an editor."""
         if path.name in self.places and self._left and _ends_a_line(path):
             return False
         return _begins(new, path)

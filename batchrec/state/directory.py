@@ -68,7 +68,10 @@ def config_directory(environ: Mapping[str, str]) -> Path:
 
 
 def _chosen(environ: Mapping[str, str], variable: str, default: Callable[..., str]) -> Path:
-    """The folder that a variable names, or the platform's. Raises JobError where there is no home folder for that."""
+    """The folder that a variable names, or the platform's.
+
+    Raises JobError where there is no home folder for that.
+    """
     given = environ.get(variable)
     try:
         path = Path(given or default("batchrec", appauthor=False)).expanduser()

@@ -1,4 +1,4 @@
-"""File systems that lack what batchrec needs, as many network shares do: file locks, shared memory for SQLite."""
+"""File systems that lack file locks or shared memory (of SQLite), as many network shares do."""
 
 import errno
 import os
