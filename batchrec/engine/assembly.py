@@ -19,6 +19,7 @@ from ..api.endpoint import EMBEDDED
 from ..api.services import SERVICES
 from ..console.progress import Snapshot, Style, shown
 from ..console.text import say
+from ..errors import InputsGone
 from ..interfaces import Transport
 from ..job.follow_ups import Conditions, follow_ups
 from ..job.spec import Job
@@ -36,7 +37,7 @@ from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
 from ..times import Clock, iso_beijing
-from ..values import Caps, Ignored, InputEntry, Notice, Summary, Target
+from ..values import Caps, Ignored, InputEntry, Kind, Notice, Summary, Target
 from .attempts import Tally
 from .duplicates import Duplicates
 from .engine import Engine
@@ -258,6 +259,8 @@ class Run:
     def conclude(self, report: OpenReport, horizon: int, started: float) -> Summary:
         """Write the views of the journal, and return the summary. `started` is in monotonic seconds."""
         directory, journal = self._job.directory, self._journal
+        if self._engine and isinstance(self._engine.error, InputsGone):
+            journal.queue.retry(report.steps.values(), (Kind.READ,))  # they remain: the folder has failed, not they
         write_failures(directory, journal.reader.failures())
         counts = journal.reader.counts()
         tally = self._engine.tally if self._engine else Tally()
