@@ -5,6 +5,7 @@
     │   └── WrongEndpoint      2   the credentials must not be sent to the job's endpoint
     ├── DirectoryBusy         73   another run holds the output directory
     ├── OutputFailed          74   an output cannot be written
+    ├── InputsGone            74   the images cannot be read any more
     ├── ResultsDamaged        74   results.jsonl is shorter than what was committed
     ├── CredentialsRefused    77   the service does not take the key
     ├── ServiceUnavailable    69   the service cannot be reached, or fails or refuses for everybody
@@ -13,7 +14,7 @@
 An image's failure is none of these: it is a value (`model.Failure`).
 """
 
-EXIT_ORDER = (2, 70, 73, 74, 77, 69, 75, 130, 143, 1, 0)
+EXIT_ORDER = (2, 70, 73, 74, 77, 69, 75, 129, 130, 143, 1, 0)
 """Exit codes by precedence: of several that hold, the first of these is taken."""
 
 
@@ -51,6 +52,15 @@ class OutputFailed(BatchrecError):
     """An output cannot be written: the disk is full, or the folder is read-only.
 
     What was committed is safe.
+    """
+
+    exit_code = 74
+
+
+class InputsGone(BatchrecError):
+    """The inputs went away in mid-run: their folder, or its disk.
+
+    Run again when it is back; answers are saved.
     """
 
     exit_code = 74

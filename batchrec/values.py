@@ -21,6 +21,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     TRANSIENT = "transient"
     IMAGE = "image"
+    READ = "read"
     REQUEST = "request"
     UNKNOWN = "unknown"
 
@@ -41,6 +42,11 @@ class Failure:
     code: int | str
     message: str
     counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage(Failure):
+    """Failure to read an input while the machine has no descriptor or memory left, which passes."""
 
 
 class Reply(NamedTuple):
@@ -301,6 +307,7 @@ class Task(NamedTuple):
 
     `size` is the file's, in bytes (-1: there is none), `mtime_ns` its time as it was listed; `sha256` its digest when
     the journal knows it already. `variant` is the text of `images.variant` for its bytes, None where it is not known.
+    `failed_before` is the message of its last failure, where it had one.
     """
 
     image: int
@@ -312,6 +319,7 @@ class Task(NamedTuple):
     problem: str | None = None
     mtime_ns: int = 0
     variant: str | None = None
+    failed_before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

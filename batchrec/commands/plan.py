@@ -29,7 +29,7 @@ from ..job.spec import Job
 from ..journal import Journal, copy_journal
 from ..outputs import OUTPUTS
 from ..outputs.files import ResultFiles
-from ..sources import Boundary
+from ..sources import Boundary, may_pass
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
 from ..values import InputEntry
@@ -104,6 +104,7 @@ class _Survey:
                 take_treatments(job, journal, numbers, lambda: None)
                 journal.queue.fill(numbers[step.name] for step in job.recognize if step.when is None)
                 evaluate_conditions(job, journal, ResultFiles(job.directory, [OUTPUTS["jsonl"]], {}), numbers)
+                journal.queue.retry_reads(numbers.values(), may_pass)
                 inspection = Inspection(job, image_store(job), cache)
                 self._total = journal.survey.begin_looking()
                 for size in inspection.run(journal):

@@ -72,7 +72,7 @@ def show_service(service: Service) -> None:
 def show_errors() -> None:
     """Every code and word, with how it is treated."""
     _show(("code", "kind", "the service says"), ((str(c.number), c.kind.value, c.message) for c in CODES.values()))
-    _show(("word", "kind", "meaning"), ((word.word, word.kind.value, word.meaning) for word in WORDS.values()))
+    _show(("word", "kind", "meaning"), ((word.word, word.kinds, word.meaning) for word in WORDS.values()))
 
 
 def show_error(code: str) -> None:
@@ -83,9 +83,7 @@ def show_error(code: str) -> None:
     console = _console()
     if code in WORDS:
         word = WORDS[code]
-        console.print(
-            f"{word.word}: {word.meaning}\nkind: {word.kind.value} ({ACTIONS[word.kind].value})", markup=False
-        )
+        console.print(f"{word.word}: {word.meaning}\nkind: {word.kinds} ({ACTIONS[word.kind].value})", markup=False)
         return
     if not code.isdecimal():
         raise JobError(f"{code!r} is neither a number nor one of: {', '.join(WORDS)}")

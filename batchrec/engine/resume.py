@@ -19,6 +19,7 @@ from ..job.spec import Job
 from ..journal import Changed, Journal, StepRecord
 from ..outputs.directory import check_unaccounted
 from ..outputs.files import ResultFiles, dialect_note, is_current
+from ..sources import may_pass
 from ..state.answer_cache import AnswerCache, content_key
 from ..state.durable import sync_directory
 from ..state.inspection_cache import InspectionCache, of_file
@@ -90,11 +91,12 @@ def open_directory(
     _tell(report, changes.dropped, "dropped and asked again, since [input] has them sent in another way now")
     _tell(report, changes.lying, "dropped and asked again, since an earlier version sent them lying on their side")
     if request.rebuild or journal.note("dirty"):
-        lost = _rewrite(journal, files)
+        lost = _rewrite(journal, files, report)
         _tell(report, lost, "asked again, since their rows are missing in results.jsonl")
-    _catch_up(journal, files)
+    _catch_up(journal, files, report)
     journal.queue.fill(steps[step.name] for step in job.recognize if step.when is None)
     evaluate_conditions(job, journal, files, steps)
+    _tell(report, journal.queue.retry_reads(steps.values(), may_pass), "read again, since they could not be read")
     if request.retry:
         _tell(report, journal.queue.retry(steps.values(), request.retry_kinds), "asked again, since they have failed")
     if cache is not None:
@@ -119,7 +121,7 @@ def _recover(
     killed = not journal.calls.concluded
     _finish_swap(journal, files)
     files.places = journal.reader.outputs()
-    files.trust(journal.note("stamps"))
+    files.trust(journal.note("stamps"), concluded=not killed)
     if not files.places:
         check_unaccounted(files.directory)
     report.outcome_unknown = journal.opening.recover()
@@ -271,25 +273,28 @@ def _swap(journal: Journal, files: ResultFiles, names: Sequence[str]) -> None:
     journal.sync()
 
 
-def _rewrite(journal: Journal, files: ResultFiles) -> int:
+def _rewrite(journal: Journal, files: ResultFiles, report: OpenReport) -> int:
     """Drop rows that the journal lacks, and results whose rows are gone; returns the number of these."""
     journal.answers.begin_rewrite()
 
     def keep(row: Row, start: int, length: int) -> bool:
         return journal.answers.keep(row, start, length)
 
-    files.places = files.rewrite(files.outputs, keep)
+    places = files.rewrite(files.outputs, keep)
+    report.notices.extend(files.keep_edited())
+    files.places = places
     names = list(files.places)
     lost = journal.answers.end_rewrite(files.places, " ".join(names))
     _swap(journal, files, names)
     return lost
 
 
-def _catch_up(journal: Journal, files: ResultFiles) -> None:
+def _catch_up(journal: Journal, files: ResultFiles, report: OpenReport) -> None:
     """Make outputs that are missing, damaged or new from results.jsonl; forget those not wanted any more."""
     outdated = [output for output in files.outputs if not is_current(output, journal.note)]
     behind = files.behind([output.filename for output in outdated])
     made = files.rewrite(behind, lambda row, start, length: True) if behind else {}
+    report.notices.extend(files.keep_edited() if made else ())
     wanted = {output.filename for output in files.outputs}
     drop = files.places.keys() - wanted
     files.places = {name: files.places.get(name, (0, 0)) for name in wanted} | made

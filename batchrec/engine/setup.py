@@ -11,7 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..api.credentials import Credentials, check_endpoint, load_credentials
-from ..api.endpoint import EMBEDDED, LIVE, comparable, earlier_spellings
+from ..api.endpoint import EMBEDDED, LIVE, comparable, earlier_spellings, normal_endpoint
+from ..api.pasted import pasted
 from ..errors import DirectoryBusy, JobError
 from ..interfaces import ImageStore
 from ..job.spec import LIMITS, Job
@@ -73,6 +74,13 @@ def check_services(job: Job) -> None:
     ]
     if complaints:
         raise JobError(*complaints)
+
+
+def _of_environment(environ: Mapping[str, str]) -> str | None:
+    """BATCHREC_ENDPOINT in normal form, None where it is no endpoint."""
+    with contextlib.suppress(ValueError):
+        return normal_endpoint(pasted(environ.get("BATCHREC_ENDPOINT", "")))
+    return None
 
 
 def destination(job: Job, credentials: Credentials) -> str:

@@ -17,10 +17,21 @@ from .folder import Folder
 from .glob import Glob
 from .keys import normal, quoted
 from .manifest import READERS, Manifest, kind
-from .scope import OUTSIDE, Boundary, Scope, irregular, reason
-from .store import FileStore
+from .scope import Boundary, Scope, failure_of, irregular, reason
+from .store import FileStore, may_pass
 
-__all__ = ["OUTSIDE", "Boundary", "File", "FileStore", "Folder", "Glob", "Manifest", "Scope", "open_sources"]
+__all__ = [
+    "Boundary",
+    "File",
+    "FileStore",
+    "Folder",
+    "Glob",
+    "Manifest",
+    "Scope",
+    "failure_of",
+    "may_pass",
+    "open_sources",
+]
 
 
 class _PathKind(Protocol):

@@ -1,12 +1,13 @@
 """Scope of inputs: the base of keys, exclusions, and the output directory, which never is an input."""
 
+import errno
 import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
-from ..values import InputEntry
+from ..values import Failure, InputEntry, Kind
 from .keys import Matcher, any_of, normal_pattern, printable
 
 Identity = tuple[int, int]
@@ -19,6 +20,14 @@ _LATEST = 2**63 - 1
 
 OUTSIDE = "its real path lies outside of input.within"
 """The `problem` of an input that is not to be read, whatever it holds."""
+
+OWN_FAULT = frozenset(
+    (errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EISDIR, errno.EILSEQ, errno.EINVAL, errno.EOVERFLOW)
+)
+"""Errors that the input itself is the reason of; of all others the machine is, or the network."""
+
+_CLOSED_FOLDER = "the folder cannot be read: "
+"""Beginning of the `problem` of a folder whose images nobody can know of."""
 
 
 class Outside(OSError):
@@ -114,7 +123,10 @@ class Scope:
         except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have such a name
             return InputEntry(name, source, position, -1, 0, problem)
         except OSError as error:
-            return InputEntry(name, source, position, -1, 0, problem or f"cannot be read: {reason(error)}")
+            if error.errno in OWN_FAULT:
+                problem = problem or f"cannot be read: {reason(error)}"
+            # Any other may pass: the read at its turn tells.
+            return InputEntry(name, source, position, -1, 0, problem)
         problem = problem or irregular(status.st_mode)
         return InputEntry(name, source, position, status.st_size, min(status.st_mtime_ns, _LATEST), problem)
 
@@ -134,8 +146,14 @@ class Scope:
 
 def unreadable(folder: str, source: int, error: OSError) -> InputEntry:
     """The folder in place of the images in it that nobody can know of."""
-    problem = OUTSIDE if isinstance(error, Outside) else f"the folder cannot be read: {reason(error)}"
+    problem = OUTSIDE if isinstance(error, Outside) else f"{_CLOSED_FOLDER}{reason(error)}"
     return InputEntry(printable(folder)[0], source, 0, -1, 0, problem)
+
+
+def failure_of(problem: str) -> Failure:
+    """The failure of an input that cannot be read, as was known when it was listed."""
+    kind = Kind.READ if problem.startswith(_CLOSED_FOLDER) else Kind.IMAGE
+    return Failure(kind, "outside" if problem == OUTSIDE else "unreadable", problem, counted=False)
 
 
 def identity(path: str | Path) -> Identity | None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchrec.engine.exit_status import ExitStatus, RunFacts, exit_status
-from batchrec.errors import CredentialsRefused, JobError, OutputFailed, ResultsDamaged, ServiceUnavailable
+from batchrec.errors import CredentialsRefused, InputsGone, JobError, OutputFailed, ResultsDamaged, ServiceUnavailable
 from batchrec.limits.quota import DAILY, TOTAL
 from batchrec.values import Closure
 
@@ -16,6 +16,7 @@ MIDNIGHT = 1_767_369_600.0
 
 REASONS: list[tuple[dict[str, Any], ExitStatus]] = [
     ({"error": OutputFailed("disk full")}, ExitStatus(74, "output")),
+    ({"error": InputsGone("the folder is gone")}, ExitStatus(74, "inputs")),
     ({"error": CredentialsRefused("no such key")}, ExitStatus(77, "credentials")),
     ({"forbidden": True}, ExitStatus(77, "permission")),
     ({"error": ServiceUnavailable("no route")}, ExitStatus(69, "service")),
