@@ -43,7 +43,8 @@ PLUGINS = {
     "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}, "summary": {"files"}},
     "images": {
         "memory": set(),
-        "judge": set(),
+        "others": set(),
+        "judge": {"others"},
         "subprocess": {"judge"},
         "repair": {"judge", "subprocess"},
         "strip": {"judge", "repair"},
@@ -51,7 +52,7 @@ PLUGINS = {
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
 
-SHARED = {"sources": {"scope", "keys"}, "outputs": set(), "images": {"memory"}}
+SHARED = {"sources": {"scope", "keys", "spelling"}, "outputs": set(), "images": {"memory"}}
 
 EMBEDDED = {"engine.setup", "commands.emulator"}
 """Who may know that there is an emulator."""

@@ -45,6 +45,7 @@ class Plan:
     endpoint: str
     images: int
     ignored: int
+    ignored_by_kind: Mapping[str, int]
     outside: int
     unreadable: int
     refused: int

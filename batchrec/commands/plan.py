@@ -6,6 +6,7 @@ and the output directory is not changed.
 """
 
 import asyncio
+import logging
 import math
 import os
 import tempfile
@@ -36,6 +37,8 @@ from ..times import beijing_day
 from ..values import Caps, InputEntry, Label, QuotaKey
 from .estimate import LaneLimits, Plan, StepWork, estimate
 from .inspection import Inspection, accepted, way_of
+
+_log = logging.getLogger(__name__)
 
 
 async def plan(
@@ -106,7 +109,9 @@ class _Survey:
                 self._total = journal.survey.begin_looking()
                 for size in inspection.run(journal):
                     self._done += size
-                return self._plan(journal, numbers, inspection, opened.ignored)
+                for line in opened.notices:
+                    _log.warning("%s", line)
+                return self._plan(journal, numbers, inspection)
 
     def _claim(self, journal: Journal, folder: Path) -> None:
         identity = {"name": self._job.name}
@@ -125,14 +130,15 @@ class _Survey:
             self._outside += boundary.excludes(store.locate(each.key))
             yield each
 
-    def _plan(self, journal: Journal, numbers: Mapping[str, int], inspection: Inspection, ignored: int) -> Plan:
+    def _plan(self, journal: Journal, numbers: Mapping[str, int], inspection: Inspection) -> Plan:
         works, known = self._counter.count(journal, numbers, inspection)
         found = estimate(works, self._counter.limits(), self._counter.now())
-        counts = journal.reader.counts()
+        counts, ignored = journal.reader.counts(), journal.reader.ignored()
         return Plan(
             endpoint=self._job.account.endpoint,
             images=counts.images,
-            ignored=ignored,
+            ignored=sum(ignored.values()),
+            ignored_by_kind=ignored,
             outside=self._outside,
             unreadable=inspection.unreadable,
             refused=inspection.refused,
