@@ -60,7 +60,7 @@ _OTHERS = (
     _binary("video", rb".{4}ftyp|\0.{3}(?:moov|mdat|wide)|RIFF.{4}AVI |\x1aE\xdf\xa3", "a video"),
     _binary("video", rb"\0\0\x01[\xb3\xba]|FLV\x01|0&\xb2u\x8ef\xcf\x11", "a video"),
     _written("SVG", rb"(?:<\?xml[^>]*>\s*)?<svg", "an SVG drawing"),
-    _written("XML", rb"<\?xml", "an XML document"),
+    _written("XML", rb"<(?:\?xml|x:|rdf:|[a-z]+\s+xmlns)", "an XML document"),
     _written("HTML", rb"<", "an HTML page"),
     _written("JSON", rb"(?:\{\s*[\"}]|\[\s*(?:[\[{\"\]]|-?[\d.]+\s*[,\]]))", "JSON text"),
     _written("PDF", rb"%PDF", "a PDF document"),

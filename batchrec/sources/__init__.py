@@ -12,8 +12,8 @@ from ..interfaces import Source
 from ..values import Ignored, InputEntry, Notice
 from .file import File
 from .folder import Folder
-from .glob import Glob
-from .keys import decided, is_pattern, normal, normal_pattern, quoted, readings
+from .glob import Glob, in_another_case
+from .keys import decided, is_pattern, literal, normal, normal_pattern, quoted, readings
 from .manifest import READERS, Manifest, kind
 from .scope import OUTSIDE, Boundary, Scope, Sniffer, irregular, reason
 from .spelling import advice, at_home, notices, spellings
@@ -84,7 +84,9 @@ def _opened(
             sources.append(_named(given, spelling, index, scope))
         except OSError as error:
             expected = "expected a file, a folder or a glob, relative to the job file"
-            complaints.append(f"{name}: {quoted(given)} {_absence(error)}{advice(given)}; {expected}")
+            names = (literal(normal(text)) for text in spellings(given))
+            hint = in_another_case(scope, (pattern + below for pattern in names for below in ("", "/**")))
+            complaints.append(f"{name}: {quoted(given)} {_absence(error)}{advice(given)}; {expected}{hint}")
         told.extend(notices(name, given, spelling))
     if manifest is not None:
         spelling = _spelling(manifest, scope)

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..values import InputEntry, Notice
@@ -40,7 +40,8 @@ class Glob:
                 yield found
         if empty:
             left = " that `input.exclude` leaves" if self._scope.excludes_any else ""
-            yield Notice(f"{self._name}: {quoted(self._given)} matches no file{left}{self._hint()}")
+            hint = in_another_case(self._scope, map(normal_pattern, spellings(self._given)))
+            yield Notice(f"{self._name}: {quoted(self._given)} matches no file{left}{hint}")
 
     @property
     def _name(self) -> str:
@@ -59,14 +60,15 @@ class Glob:
                     return spelling, matches
         return self._given, _Matches(self._scope, normal_pattern(self._given))
 
-    def _hint(self) -> str:
-        """End of a notice: a match of the glob if case did not count; empty where there is none."""
-        for spelling in spellings(self._given):
-            matches = _Matches(self._scope, normal_pattern(spelling), folded=True)
-            for key, error in matches:
-                if error is None and not self._scope.excludes(key):
-                    return f"; in another case it matches {quoted(key)}"
-        return ""
+
+def in_another_case(scope: Scope, patterns: Iterable[str]) -> str:
+    """End of a complaint: a file that the patterns match if case does not count; empty where there is none."""
+    for pattern in patterns:
+        for key, error in _Matches(scope, pattern, folded=True):
+            exact = compiled(pattern, hidden=False).fullmatch(key)  # such as a link that leads nowhere
+            if error is None and not exact and not scope.excludes(key):
+                return f"; in another case it matches {quoted(key)}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

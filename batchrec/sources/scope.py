@@ -21,8 +21,7 @@ Identity = tuple[int, int]
 _LATEST = 2**63 - 1
 """Nanoseconds; SQLite holds no more, and a file system may say a time after the year 2262."""
 
-_HEAD_BYTES = 1024
-"""First bytes of a file that the sniffer is given."""
+_HEAD_BYTES = 4096  # the first page of a file, which the sniffer is given
 
 OUTSIDE = "its real path lies outside of input.within"
 """The `problem` of an input that is not to be read, whatever it holds."""

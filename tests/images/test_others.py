@@ -107,6 +107,8 @@ def database(folder: Path) -> bytes:
         (b"[1, 2]", "JSON"),
         (b"\xef\xbb\xbf\r\n<!DOCTYPE html>", "HTML"),
         (b"<?xml version='1.0'?><rss/>", "XML"),
+        (b'<x:xmpmeta xmlns:x="adobe:ns:meta/">', "XML"),
+        (b'<kml xmlns="http://www.opengis.net/kml/2.2">', "XML"),
         (b"<?xml version='1.0'?>\n<svg/>", "SVG"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0", "video"),
         (b"\0\0\0\x08wide\0\0\0\x10mdat", "video"),

@@ -597,6 +597,14 @@ def test_glob_that_matches_in_another_case_says_so(home: Path, pattern: str, mat
     assert notice.endswith(f"matches no file; in another case it matches {json.dumps(match, ensure_ascii=False)}")
 
 
+@pytest.mark.parametrize(("given", "match"), [("X", "x/a.jpg"), ("x/A.JPG", "x/a.jpg")])
+def test_path_in_another_case_says_so(home: Path, given: str, match: str) -> None:
+    """A file or folder that is named does not exist, but one does whose name differs by case alone."""
+    put(home, "x/a.jpg")
+    (complaint,) = complaints(home, given)
+    assert complaint.endswith(f'; in another case it matches "{match}"')
+
+
 # Homes and backslashes
 
 
