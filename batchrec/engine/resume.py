@@ -179,11 +179,13 @@ def take_inputs(
 
 def _fewer(job: Job, before: int, now: int, report: OpenReport) -> Iterator[str]:
     last = f"; the last run found {before:,}" if before else ""
-    if not now:
-        left = f", and {report.ignored.total():,} files are ignored" if report.ignored else ""
-        allowed = "" if job.input.allow_empty else " (input.allow_empty = true allows that)"
-        yield f"there is no image at all in the inputs{left}{last}: is a folder not mounted?{allowed}"
-    elif 2 * now < before:
+    if not now and not job.input.allow_empty:
+        ignored = f", and {report.ignored.total():,} files are ignored" if report.ignored else ""
+        yield (
+            f"there is no image at all in the inputs{ignored}{last}: is a folder not mounted? "
+            "(input.allow_empty = true allows that)"
+        )
+    elif 0 < 2 * now < before:
         yield f"there are only {now:,} images in the inputs{last}: is a folder gone or not mounted?"
 
 

@@ -62,7 +62,7 @@ class Glob:
 
 
 def in_another_case(scope: Scope, patterns: Iterable[str]) -> str:
-    """End of a complaint: a file that the patterns match if case does not count; empty where there is none."""
+    """End of a complaint: a file that a pattern matches but for its case; empty where there is none."""
     for pattern in patterns:
         for key, error in _Matches(scope, pattern, folded=True):
             exact = compiled(pattern, hidden=False).fullmatch(key)  # such as a link that leads nowhere

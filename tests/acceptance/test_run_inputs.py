@@ -143,7 +143,9 @@ def test_66_a_job_without_any_image(place: Place, emulator: Emulator, table: dic
         assert "there is no image at all in the inputs" in said
         assert "input.allow_empty" in said
     place.job(input={**table, "allow_empty": True})
-    assert (place.run().code, place.batchrec("plan", "furniture.toml").code) == (0, 0)
+    done = place.run()
+    assert (done.code, place.batchrec("plan", "furniture.toml").code) == (0, 0)
+    assert "no image at all" not in done.err
     assert place.summary()["stopped_by"] is None
 
 
