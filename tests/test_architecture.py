@@ -43,8 +43,8 @@ PLUGINS = {
     "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}, "summary": {"files"}},
     "images": {
         "memory": set(),
-        "others": set(),
-        "judge": {"others"},
+        "judge": set(),
+        "heads": {"judge"},
         "subprocess": {"judge"},
         "repair": {"judge", "subprocess"},
         "strip": {"judge", "repair"},

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from ..api.credentials import Credentials, check_endpoint, load_credentials
 from ..api.endpoint import EMBEDDED, LIVE, normal_endpoint
 from ..errors import DirectoryBusy, JobError
-from ..images import kind_of_other
+from ..images.heads import kind_of_other
 from ..interfaces import ImageStore
 from ..job.spec import Job
 from ..job.spec import Step as JobStep

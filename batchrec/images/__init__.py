@@ -19,7 +19,6 @@ from PIL import Image
 
 from ..values import Failure, ImageLimits, Prepared
 from .judge import (
-    FORMATS,
     MAX_DECODED_PIXELS,
     Picture,
     ended_jpeg,
@@ -35,7 +34,6 @@ from .judge import (
     within,
 )
 from .memory import decoding
-from .others import other_of
 from .repair import repair_here, repair_picture
 from .strip import stripped
 
@@ -46,7 +44,6 @@ __all__ = [
     "digest",
     "fits_bytes",
     "foresee",
-    "kind_of_other",
     "prepare",
     "repaired_here",
 ]
@@ -88,21 +85,6 @@ def _empty() -> Failure:
 def digest(data: bytes) -> bytes:
     """The SHA-256 by which equal contents are recognized (32 bytes)."""
     return hashlib.sha256(data).digest()
-
-
-def kind_of_other(head: bytes) -> str | None:
-    """Kind of a file by its first bytes, such as "PDF"; None for an image.
-
-    An image of a format that is not read is an image too: its failure names the format.
-    """
-    if not head:
-        return "empty"
-    if any(known.start.match(head) for known in FORMATS):
-        return None
-    other = other_of(head)
-    if other is None:
-        return "unknown"
-    return None if other.image else other.kind
 
 
 def prepare(

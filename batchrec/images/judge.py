@@ -4,6 +4,7 @@ Pillow's readers are called directly, never through `Image.open`: that one tries
 PostScript, which starts a program), and warns about large pictures by means of state that all threads share.
 """
 
+import codecs
 import contextlib
 import ctypes
 import functools
@@ -33,7 +34,6 @@ from PIL.ImageFile import ImageFile
 
 from ..values import Failure, ImageLimits, Kind
 from .memory import decoding
-from .others import other_of
 
 MAX_DECODED_PIXELS = 100_000_000
 """Larger pictures are not decoded. One of this size takes 400 MB, and 1.3 GB for the moment of flattening its alpha."""
@@ -255,6 +255,18 @@ FORMATS = (
     _JPEG2000,
 )
 
+# What else is found under an image's name: start (in lower case, after white space), the word, what it looks like.
+_OTHERS = (
+    (re.compile(rb".{4}ftyp(?:hei|hev|mif|msf)", re.DOTALL), "unsupported", "a HEIC picture; convert it to JPEG"),
+    (re.compile(rb".{4}ftyp", re.DOTALL), "not_an_image", "a video"),
+    (re.compile(rb"(?:<\?xml[^>]*>\s*)?<svg"), "not_an_image", "an SVG drawing"),
+    (re.compile(rb"<\?xml"), "not_an_image", "an XML document"),
+    (re.compile(rb"<"), "not_an_image", "an HTML page"),
+    (re.compile(rb"[{\[]"), "not_an_image", "JSON text"),
+    (re.compile(rb"%pdf"), "not_an_image", "a PDF document"),
+)
+_TEXT = re.compile(rb"[^\0-\x08\x0e-\x1a\x1c-\x1f\x7f]+")
+
 
 def sniff(data: bytes) -> Picture | Failure:
     """Identify the format of non-empty bytes by their start. Pillow may raise for a damaged header."""
@@ -268,9 +280,20 @@ def sniff(data: bytes) -> Picture | Failure:
 
 
 def _no_picture(data: bytes) -> Failure:
-    if (other := other_of(data)) is None:
-        return refuse("not_an_image", "no picture format that is known")
-    return refuse("unsupported" if other.image else "not_an_image", f"looks like {other.likeness}")
+    head = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for start, word, likeness in _OTHERS:
+        if start.match(head):
+            return refuse(word, f"looks like {likeness}")
+    likeness = "looks like plain text" if _is_text(head) else "no picture format that is known"
+    return refuse("not_an_image", likeness)
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether it is UTF-8 without control characters; the last letter may be cut."""
+    with contextlib.suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+        return _TEXT.fullmatch(head) is not None
+    return False
 
 
 def _draft_scale(size: Size, wanted: Size) -> int:

@@ -543,7 +543,7 @@ def test_an_orientation_that_does_not_exist_is_none(orientation: int) -> None:
         (b"BMW is a brand of cars", "not_an_image", "looks like plain text"),
         (b"\xff", "not_an_image", "no picture format that is known"),
         (bytes(5000), "not_an_image", "no picture format that is known"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9", "not_an_image", "looks like a PostScript document"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9", "not_an_image", "looks like plain text"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0", "not_an_image", "looks like a video"),
         (
             b"\0\0\0\x18ftypheic\0\0\0\0",

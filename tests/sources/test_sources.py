@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchrec.errors import JobError
-from batchrec.images import kind_of_other
+from batchrec.images.heads import kind_of_other
 from batchrec.sources import open_sources
 from batchrec.sources.keys import _Positions, compiled
 from batchrec.values import Ignored, InputEntry, Notice
