@@ -25,6 +25,10 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
+LYING = "lying"
+"""The word of `--retry-kind` for images that an earlier version sent lying on their side. They have not failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Failure of a call, or of an image before any call.
@@ -239,6 +243,26 @@ class Prepared(NamedTuple):
     scale_y: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """Treatment of a job's images before they are sent, as its `[input]` table says.
+
+    `repair`: convert, shrink and re-encode what the service would refuse; otherwise it is refused without a call.
+    `upright`: turn the pixels as the orientation says. `strip`: remove metadata. `check`: "header", or "decode" to
+    decode every image before a call is spent on it.
+    """
+
+    repair: bool = True
+    upright: bool = True
+    strip: bool = False
+    check: str = "header"
+
+    @property
+    def decisive(self) -> str:
+        """The keys on which results depend, as a text to compare: `repair` and `strip` are not among them."""
+        return "upright" if self.upright else ""
+
+
 class InputEntry(NamedTuple):
     """One input as a source names it.
 
@@ -274,7 +298,7 @@ class Task(NamedTuple):
     """One image and step that is to be answered. `image` and `step` are the journal's numbers for them.
 
     `size` is the file's, in bytes (-1: there is none), `mtime_ns` its time as it was listed; `sha256` its digest when
-    the journal knows it already.
+    the journal knows it already. `variant` is the text of `images.variant` for its bytes, None where it is not known.
     """
 
     image: int
@@ -285,6 +309,7 @@ class Task(NamedTuple):
     sha256: bytes | None = None
     problem: str | None = None
     mtime_ns: int = 0
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

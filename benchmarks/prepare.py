@@ -151,13 +151,13 @@ def _without_drafts() -> None:
 def _measure(data: bytes, seconds: float, threads: int) -> dict[str, Any]:
     from batchrec import images
     from batchrec.api.services import SERVICES
-    from batchrec.values import Failure, Prepared
+    from batchrec.values import Failure, Prepared, Treatment
 
     limits = SERVICES["advanced_general"].limits
 
     def prepare() -> Prepared | Failure:
-        usual = images.as_it_is(data, limits, upright=False)
-        return usual or images.prepare(data, limits, repair=True, upright=False)
+        usual = images.as_it_is(data, limits, Treatment())
+        return usual or images.prepare(data, limits, Treatment())
 
     ready = prepare()
     if isinstance(ready, Failure):

@@ -11,6 +11,7 @@ import pytest
 
 from batchrec import images
 from batchrec.api.services import SERVICES
+from batchrec.values import Treatment
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.against import interval
 from benchmarks.clients import CLIENTS
@@ -168,7 +169,7 @@ def test_pictures_are_distinct_and_need_no_repair(tmp_path: Path, size: int) -> 
     assert len(contents) == 5
     for content in contents:
         assert len(content) == size
-        assert images.as_it_is(content, limits, upright=True) is not None
+        assert images.as_it_is(content, limits, Treatment(upright=True)) is not None
 
 
 def test_the_fast_service_counts_what_it_answers() -> None:

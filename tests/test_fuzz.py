@@ -38,7 +38,7 @@ from batchrec.outputs.jsonl import JsonlOutput
 from batchrec.sources import open_sources
 from batchrec.sources.keys import normal, printable
 from batchrec.sources.manifest import READERS, Lines
-from batchrec.values import Answer, Failure, ImageLimits, InputEntry, Kind, Prepared, Reply, Task
+from batchrec.values import Answer, Failure, ImageLimits, InputEntry, Kind, Prepared, Reply, Task, Treatment
 
 SCALE = float(os.environ.get("BATCHREC_FUZZ", "1"))
 
@@ -198,8 +198,8 @@ def test_pictures_of_every_kind_and_damage() -> None:
         data = mutated(corpus, rng, (chunks,) * 2)
         limits, repair, upright = rng.choice((LIMITS_2024, SMALL)), rng.random() < 0.8, rng.random() < 0.5
         began = time.process_time()
-        outcome = images.prepare(data, limits, repair=repair, upright=upright)
-        glance = images.as_it_is(data, limits, upright=upright)
+        outcome = images.prepare(data, limits, Treatment(repair=repair, upright=upright))
+        glance = images.as_it_is(data, limits, Treatment(upright=upright))
         assert time.process_time() - began < LONGEST, number
         assert glance is None or glance == outcome == Prepared(data), number
         assert_sound(outcome, data, limits, repair, upright, number)
@@ -217,7 +217,9 @@ def assert_sound(
         return
     assert outcome.repaired or outcome.data == data, number
     assert repair or not outcome.repaired, number
-    assert images.prepare(outcome.data, limits, repair=repair, upright=upright) == Prepared(outcome.data), number
+    assert images.prepare(outcome.data, limits, Treatment(repair=repair, upright=upright)) == Prepared(outcome.data), (
+        number
+    )
 
 
 # -- replies

@@ -39,7 +39,8 @@ class Plan:
 
     `outside` are inputs whose real path lies outside of the job file's folder, whatever `input.within` says.
     `unreadable`, `refused` and `to_repair` are images among those that need a call; `known` counts pairs of image and
-    step whose result is known already. An image that is damaged inside is found only by decoding it.
+    step whose result is known already, `lying` results of images that an earlier version sent lying on their side. An
+    image that is damaged inside is found only by decoding it.
     """
 
     endpoint: str
@@ -52,6 +53,7 @@ class Plan:
     to_repair: int
     duplicates: int
     known: int
+    lying: int
     answered: int
     failed: int
     calls: int

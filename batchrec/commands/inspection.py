@@ -6,6 +6,7 @@ from itertools import islice
 
 from .. import images
 from ..api.services import SERVICES
+from ..engine.treatments import lies
 from ..interfaces import ImageStore
 from ..job.spec import Job, Step
 from ..journal import Journal, Pending
@@ -16,7 +17,7 @@ _BATCH = 500
 """Images inspected between two writes to the journal and the cache: some milliseconds each, and progress moves."""
 
 Verdicts = tuple[bytes | None, list[str]]
-"""SHA-256 of a content (None: not readable), and by way of preparation the word of `images.foresee`."""
+"""SHA-256 of a content (None: not readable), and by way of preparation the verdict as `verdict` writes it."""
 
 
 class Inspection:
@@ -36,8 +37,18 @@ class Inspection:
                 for _, sha256, words in found:
                     self.unreadable += sha256 is None
                     self.refused += any(not accepted(word) for word in words)
-                    self.to_repair += images.REPAIR in words
+                    self.to_repair += any(word_of(word) == images.REPAIR for word in words)
                 yield len(batch)
+
+    def lying(self, journal: Journal, step: int, way: int) -> int:
+        """Number of images at a step that an earlier version sent lying on their side."""
+        count = 0
+        with ThreadPoolExecutor() as pool:
+            for batch in journal.treatments.untold(step):
+                files = [Pending(one.image, one.key, one.size, one.mtime_ns, one.sha256, one.problem) for one in batch]
+                found = self._inspect(files, pool)
+                count += sum(lies(variant_of(words[way])) for _, _, words in found if words)
+        return count
 
     def _inspect(
         self, batch: Sequence[Pending], pool: ThreadPoolExecutor
@@ -71,8 +82,7 @@ class Inspection:
         data = image.problem or self._store.read(image.key)
         if isinstance(data, Failure | str):
             return None, []
-        words = [images.foresee(data, way.limits, repair=way.repair, upright=way.upright) for way in self.ways]
-        return images.digest(data), words
+        return images.digest(data), [verdict(data, way) for way in self.ways]
 
     def _file_key(self, image: Pending) -> Key:
         return of_file(self._store.locate(image.key), image.size, image.mtime_ns)
@@ -80,13 +90,28 @@ class Inspection:
 
 def way_of(job: Job, step: Step) -> Way:
     """Way of preparation of a step: two steps with the same way share their verdicts."""
-    service = SERVICES[step.service]
-    return Way(service.limits, job.input.repair, service.reading.boxes)
+    return Way(SERVICES[step.service].limits, job.treatment)
 
 
-def accepted(word: str) -> bool:
+def verdict(data: bytes, way: Way) -> str:
+    """The word of `images.foresee`, and behind a colon the text of `images.variant` where there is one."""
+    word, variant = (look(data, way.limits, way.treatment) for look in (images.foresee, images.variant))
+    return f"{word}:{variant}" if variant else word
+
+
+def word_of(verdict: str) -> str:
+    """The word of `images.foresee` in a verdict."""
+    return verdict.partition(":")[0]
+
+
+def variant_of(verdict: str) -> str:
+    """The variant in a verdict."""
+    return verdict.partition(":")[2]
+
+
+def accepted(verdict: str) -> bool:
     """Whether a verdict lets the image be sent: unchanged or repaired."""
-    return word in ("", images.REPAIR)
+    return word_of(verdict) in ("", images.REPAIR)
 
 
 def _batches(pending: Iterable[Pending]) -> Iterator[list[Pending]]:

@@ -21,6 +21,7 @@ from ..api.services import SERVICES
 from ..console.progress import Snapshot, Style, shown
 from ..engine.resume import OpenReport, RunRequest, evaluate_conditions, listed, take_inputs, take_steps
 from ..engine.setup import by_service, caps_of, credentials_of, image_store, inputs_of, payer, result_cache
+from ..engine.treatments import alike_before, cached_row, may_lie, take_treatments
 from ..errors import JobError, WrongEndpoint
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
 from ..job.spec import Job, Step
@@ -36,7 +37,7 @@ from ..state.inspection_cache import InspectionCache
 from ..times import beijing_day
 from ..values import Caps, InputEntry, Label, QuotaKey
 from .estimate import LaneLimits, Plan, StepWork, estimate
-from .inspection import Inspection, accepted, way_of
+from .inspection import Inspection, accepted, variant_of, way_of
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class _Survey:
                 journal.opening.recover()
                 take_inputs(job, journal, self._located(listed(inputs_of(job), opened, _never)), opened, _never)
                 numbers = take_steps(job, journal, opened, RunRequest())
+                take_treatments(job, journal, numbers, lambda: None)
                 journal.queue.fill(numbers[step.name] for step in job.recognize if step.when is None)
                 evaluate_conditions(job, journal, ResultFiles(job.directory, [OUTPUTS["jsonl"]], {}), numbers)
                 inspection = Inspection(job, image_store(job), cache)
@@ -145,6 +147,7 @@ class _Survey:
             to_repair=inspection.to_repair,
             duplicates=counts.duplicates,
             known=known,
+            lying=self._lying(journal, numbers, inspection),
             answered=counts.answered,
             failed=counts.failed,
             calls=found.calls,
@@ -153,6 +156,14 @@ class _Survey:
             finish_at=found.finish_at,
             yuan=found.yuan,
             steps=found.steps,
+        )
+
+    def _lying(self, journal: Journal, numbers: Mapping[str, int], inspection: Inspection) -> int:
+        """Results of images that an earlier version sent lying on their side."""
+        return sum(
+            inspection.lying(journal, numbers[step.name], inspection.ways.index(way_of(self._job, step)))
+            for step in self._job.recognize
+            if may_lie(self._job, step)
         )
 
 
@@ -224,14 +235,16 @@ class _Counter:
     ) -> tuple[int, int]:
         """Contents that need a call, and images with a known result, which may put them on later steps' lists."""
         calls = known = 0
-        find = reuse.finder(step)
+        find, boxes = reuse.finder(step), SERVICES[step.service].reading.boxes
         for image, sha256, words in journal.survey.looked(number, self._extra.get(number, ())):
             if not words or not accepted(words[way]):
                 continue
-            if journal.answers.finished_content(number, sha256) is not None:
+            variant = variant_of(words[way])
+            earlier = alike_before(variant, boxes=boxes)
+            if journal.answers.finished_content(number, sha256, variant, earlier=earlier) is not None:
                 known += 1
             elif journal.survey.first_of_its_kind(number, sha256):
-                labels = find(sha256)
+                labels = find(sha256, variant)
                 known += labels is not None
                 calls += labels is None
                 for after in triggered(follow, labels) if labels is not None else ():
@@ -266,15 +279,15 @@ class _Reuse:
     def __init__(self, cache: AnswerCache | None, *, reuse_models: bool) -> None:
         self._cache, self._reuse_models = cache, reuse_models
 
-    def finder(self, step: Step) -> Callable[[bytes], Sequence[Label] | None]:
-        """Function from a content's SHA-256 to the labels of its cached result, None where there is none."""
+    def finder(self, step: Step) -> Callable[[bytes, str], Sequence[Label] | None]:
+        """Function from an image's SHA-256 and variant to the labels of its cached result, or None."""
         cache, service = self._cache, SERVICES[step.service]
         if cache is None or (service.custom and not self._reuse_models):
-            return lambda _: None
+            return lambda _, __: None
         key = cache.cache_key(step.fingerprint, personal=service.personal)
 
-        def find(sha256: bytes) -> Sequence[Label] | None:
-            row = cache.get(key, sha256)
+        def find(sha256: bytes, variant: str) -> Sequence[Label] | None:
+            row = cached_row(cache, key, sha256, variant, boxes=service.reading.boxes)
             return None if row is None else labels_of(row)
 
         return find

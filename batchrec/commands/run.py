@@ -16,7 +16,7 @@ from ..engine.resume import RunRequest
 from ..errors import JobError
 from ..job.loading import load_job
 from ..job.spec import Job
-from ..values import Kind
+from ..values import LYING, Kind
 from .tables import ended, show_answers
 
 
@@ -62,7 +62,8 @@ def run_to_its_end(job: Job, options: Options) -> int:
 
 
 def _kinds(words: list[str] | None) -> tuple[str, ...] | None:
-    wrong = [word for word in words or () if word not in list(Kind)]
+    known = (*Kind, LYING)
+    wrong = [word for word in words or () if word not in known]
     if wrong:
-        raise JobError(f"--retry-kind: {', '.join(wrong)} is no kind of failure; there are: {', '.join(Kind)}")
+        raise JobError(f"--retry-kind: {', '.join(wrong)} is no kind of failure; there are: {', '.join(known)}")
     return tuple(words) if words else None

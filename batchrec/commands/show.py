@@ -33,7 +33,10 @@ def show_plan_of(
         say("no credentials: quota and answers of earlier jobs are not looked at")
     found = run_loop(lambda: plan(job, reuse=reuse, reuse_models=reuse_models, progress=progress))
     with printing():
-        (tables.show_json if json else tables.show_plan)(found)
+        if json:
+            tables.show_json(found)
+        else:
+            tables.show_plan(found, path)
     return 0 if found.images or job.input.allow_empty else NoImages.exit_code
 
 

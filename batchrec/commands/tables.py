@@ -1,5 +1,6 @@
 """Tables and JSON objects that the commands print to standard output."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from pathlib import Path
@@ -19,7 +20,7 @@ from ..outputs.csv import CsvOutput
 from ..outputs.jsonl import JsonlOutput
 from ..redact import visible
 from ..times import iso_beijing
-from ..values import Row
+from ..values import LYING, Row
 from .estimate import Plan
 from .status import Status
 from .verify import Findings
@@ -135,8 +136,8 @@ def show_json(found: Plan | Status) -> None:
     print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
 
 
-def show_plan(plan: Plan) -> None:
-    """Print a plan: endpoint, images, a line for each step, and the expected end."""
+def show_plan(plan: Plan, path: Path) -> None:
+    """Print the plan of a job file: endpoint, images, a line for each step, and the expected end."""
     console = _console()
     console.print(
         f"endpoint: {plan.endpoint}\n"
@@ -148,6 +149,14 @@ def show_plan(plan: Plan) -> None:
     )
     if plan.outside:
         console.print(f"{plan.outside:,} inputs lie outside the job's folder", markup=False)
+    if plan.lying:
+        again = visible(f"batchrec run {shlex.quote(str(path))} --retry-kind {LYING}")
+        console.print(
+            f"{plan.lying:,} results are of images that an earlier version sent lying on their side; to ask for them "
+            f"again: {again}",
+            markup=False,
+            soft_wrap=True,
+        )
     rows = (
         (
             step.step,

@@ -354,11 +354,10 @@ class Run:
             Asked(step.name, service, step.model),
             make_request(service, step.model, step.options),
             self._job.limits.attempts,
-            self._job.input.repair,
+            self._job.treatment,
             follow,
             None if self._cache is None else self._cache.cache_key(step.fingerprint, personal=service.personal),
             options.reuse and (options.reuse_models or not service.custom),
-            self._job.input.strip,
         )
 
     def _facts(self, counts: Counts, horizon: int) -> RunFacts:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from ..job.follow_ups import labels_of, triggered
 from ..journal import Finished, Journal
 from ..outputs.files import ResultFiles
-from ..state.answer_cache import AnswerCache
+from ..state.answer_cache import AnswerCache, content_key
 from ..times import iso_utc
 from ..values import Kind, Task
 from .lane import Postponed, Step
 from .recorder import Recorded
 from .rows import Outcome, copied, failed, reused
+from .treatments import alike_before, cached_row
 
 
 @dataclass(slots=True)
@@ -59,9 +60,13 @@ class Duplicates:
 
     def _from_this_job(self, task: Task, sha256: bytes) -> Outcome | None:
         """Return this job's result for these bytes, or their failure where that is the image's own fault."""
-        known = self._journal.answers.finished_content(task.step, sha256)
+        boxes = self._steps[task.step].asked.service.reading.boxes
+        earlier = task.variant is not None and alike_before(task.variant, boxes=boxes)
+        known = self._journal.answers.finished_content(task.step, sha256, task.variant, earlier=earlier)
         if known is None:
             return None
+        if task.variant is None:
+            task = task._replace(variant=known.variant)
         if known.failure is not None:
             return failed(task, sha256, known.failure, 0, iso_utc(self._now()), leader=known.image)
         return self._followed(copied(task, sha256, known, self._files.read(known.start, known.length)))
@@ -69,9 +74,10 @@ class Duplicates:
     def cached(self, task: Task, sha256: bytes) -> Outcome | None:
         """Return an earlier job's result for these bytes, where the step may reuse results."""
         step = self._steps[task.step]
-        if self._cache is None or step.cache_key is None or not step.reuse:
+        if self._cache is None or step.cache_key is None or not step.reuse or task.variant is None:
             return None
-        row = self._cache.get(step.cache_key, sha256)
+        boxes = step.asked.service.reading.boxes
+        row = cached_row(self._cache, step.cache_key, sha256, task.variant, boxes=boxes)
         return None if row is None else self._followed(reused(step.asked, task, sha256, row))
 
     def _followed(self, outcome: Outcome) -> Outcome:
@@ -81,11 +87,12 @@ class Duplicates:
     def remember(self, group: Sequence[Recorded]) -> None:
         """Put what the service has just answered into the result cache. Called in the thread of the commit."""
         new = [
-            (key, finished.sha256, finished.at, line)
+            (key, content_key(finished.sha256, finished.task.variant), finished.at, line)
             for finished, line in group
             if line is not None
             and finished.attempts  # else it is a copy, or comes from the cache
             and finished.sha256 is not None
+            and finished.task.variant is not None
             and (key := self._steps[finished.task.step].cache_key) is not None
         ]
         if self._cache is not None and new:

@@ -125,6 +125,7 @@ class Engine:
             self._preparation.leave_place(task)
             if not isinstance(ready, Ready):
                 return ready
+            task = task._replace(variant=ready.variant)
             held = self._preparation.keep(held, len(ready.body))
             reply = await self._caller.ask(lane.gate, step, task, ready)
         finally:
@@ -142,14 +143,16 @@ class Engine:
         """Return what the digest in the journal is enough for; None where the file must be read."""
         if (found := self._duplicates.find(task, sha256)) is not None or not lane.gate.over:
             return found
-        return self._duplicates.cached(task, sha256) or Postponed.CLOSED
+        # Without its variant, an image is not known to the result cache: it is read once, and that is noted.
+        return None if task.variant is None else self._duplicates.cached(task, sha256) or Postponed.CLOSED
 
     async def _make_ready(self, lane: Lane, step: Step, task: Task) -> Ready | Outcome | Postponed:
         """Read and prepare an image, unless its bytes have an outcome already; drops the file's bytes."""
-        data, sha256 = await self._preparation.read(task)
+        data, sha256, variant = await self._preparation.read(step, task)
         if isinstance(data, Failure):
             self._duplicates.resign(task, shared=False)
             return self._failed(task, None, data)
+        task = task._replace(variant=variant)
         # Where the file was replaced since others were found to be like it.
         self._duplicates.resign(task, shared=False, unless=sha256)
         # Its twin may have been answered while this one waited for memory, its turn, and its file.
@@ -164,7 +167,7 @@ class Engine:
         prepared = await self._preparation.prepare(step, task, data)
         if isinstance(prepared, Failure):
             return self._failed(task, sha256, prepared)
-        return prepared if isinstance(prepared, Postponed) else Ready(sha256, *prepared)
+        return prepared if isinstance(prepared, Postponed) else Ready(sha256, *prepared, variant)
 
     def _staff(self, lane: Lane) -> None:
         """Hire one more worker while answers take so long that the rate needs more calls in flight."""

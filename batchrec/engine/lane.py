@@ -11,7 +11,7 @@ from ..job.follow_ups import Conditions
 from ..journal import Journal
 from ..limits.gate import Gate
 from ..state.answer_cache import CacheKey
-from ..values import Task
+from ..values import Task, Treatment
 from .rows import Asked
 
 MOST_WORKERS = 256
@@ -47,11 +47,10 @@ class Step:
     asked: Asked
     request: Request
     attempts: int
-    repair: bool
+    treatment: Treatment
     follow: Conditions = ()
     cache_key: CacheKey | None = None
     reuse: bool = False
-    strip: bool = False
 
 
 class Backlog:

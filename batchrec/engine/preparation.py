@@ -40,11 +40,12 @@ Encoded = tuple[Prepared, bytes]
 
 
 class Ready(NamedTuple):
-    """An image that can be sent: the digest of its file, what was done to it, and the body of its call."""
+    """An image that can be sent: digest of its file, what was done to it, body of its call, variant."""
 
     sha256: bytes
     image: Prepared
     body: bytes
+    variant: str = ""
 
 
 class Preparation:
@@ -107,40 +108,41 @@ class Preparation:
 
     # -- work
 
-    async def read(self, task: Task) -> tuple[bytes | Failure, bytes]:
-        """Read a file in a later iteration of the event loop; returns its bytes, or the failure, and SHA-256."""
+    async def read(self, step: Step, task: Task) -> tuple[bytes | Failure, bytes, str]:
+        """Read a file in a later iteration of the event loop: bytes or failure, SHA-256, variant."""
         await self._turns.take()
         if task.size <= _INLINE_BYTES:
-            return _load(self._store, task)
-        return await self._in_thread(self._readers, _load, self._store, task)
+            return _load(self._store, step, task)
+        return await self._in_thread(self._readers, _load, self._store, step, task)
 
     async def prepare(self, step: Step, task: Task, data: bytes) -> Encoded | Failure | Postponed:
         """Return the body of a call for a file's bytes, or the failure of the image.
 
         Returns SET_ASIDE where the image has to be decoded and no place is free.
         """
-        limits, upright = step.asked.service.limits, step.asked.service.reading.boxes
-        as_it_is = partial(images.as_it_is, data, limits, upright=upright, strip=step.strip)
+        limits, treatment = step.asked.service.limits, step.treatment
+        as_it_is = partial(images.as_it_is, data, limits, treatment)
         look = partial(_encoded, step.request, as_it_is)
         usual = look() if len(data) <= _INLINE_BYTES else await self._in_thread(self._readers, look)
         if usual is not None:
             return usual
         if not self.take_place(task):
             return Postponed.SET_ASIDE
-        repair = partial(images.prepare, data, limits, repair=step.repair, upright=upright, strip=step.strip)
+        repair = partial(images.prepare, data, limits, treatment)
         return await self._in_thread(self._decoders, _encoded, step.request, repair)
 
     async def _in_thread(self, threads: ThreadPoolExecutor, function: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
 
-def _load(store: ImageStore, task: Task) -> tuple[bytes | Failure, bytes]:
-    """Read a file and its SHA-256, which is computed only where it is not known of the file as it is now."""
+def _load(store: ImageStore, step: Step, task: Task) -> tuple[bytes | Failure, bytes, str]:
+    """Read a file. Its SHA-256 is computed only where it is not known of the file as it is now."""
     data = store.read(task.key)
     if isinstance(data, Failure):
-        return data, b""
+        return data, b"", ""
     known = task.sha256 is not None and store.stat(task.key) == (task.size, task.mtime_ns)
-    return data, task.sha256 if known and task.sha256 else images.digest(data)
+    sha256 = task.sha256 if known and task.sha256 else images.digest(data)
+    return data, sha256, images.variant(data, step.asked.service.limits, step.treatment)
 
 
 def _encoded(request: Request, prepare: Callable[[], Prepared | _Other]) -> Encoded | _Other:

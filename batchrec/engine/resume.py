@@ -19,13 +19,14 @@ from ..job.spec import Job
 from ..journal import Changed, Journal, StepRecord
 from ..outputs.csv import DIALECT
 from ..outputs.files import ResultFiles
-from ..state.answer_cache import AnswerCache
+from ..state.answer_cache import AnswerCache, content_key
 from ..state.durable import sync_directory
 from ..state.inspection_cache import InspectionCache, of_file
 from ..state.output_directory import TABLE, check_unaccounted
-from ..values import Failure, Ignored, InputEntry, Notice, Row
+from ..values import LYING, Failure, Ignored, InputEntry, Notice, Row
 from .recorder import GROUP_MOST
 from .setup import image_store
+from .treatments import take_treatments
 
 
 @dataclass(slots=True)
@@ -50,12 +51,17 @@ class OpenReport:
 class RunRequest:
     """The user's request to send images again: failed ones, and (`rebuild`) those whose rows are missing.
 
-    `retry_kinds` None: failures of all kinds.
+    `retry_kinds` None: failures of all kinds; with LYING, images that an earlier version sent lying on their side too.
     """
 
     retry: bool = False
     retry_kinds: tuple[str, ...] | None = None
     rebuild: bool = False
+
+    @property
+    def lying(self) -> bool:
+        """Whether images that an earlier version sent lying on their side are to be sent again."""
+        return LYING in (self.retry_kinds or ())
 
 
 def open_directory(
@@ -83,6 +89,9 @@ def open_directory(
         _recall(job, journal, inspections)
     # Not before the inputs are listed: a step that changed drops answers, and a wrong manifest must not cost them.
     steps = report.steps = take_steps(job, journal, report, request)
+    changes = take_treatments(job, journal, steps, lambda: _heed(stopped), lying=request.lying)
+    _tell(report, changes.dropped, "dropped and asked again, since [input] has them sent in another way now")
+    _tell(report, changes.lying, "dropped and asked again, since an earlier version sent them lying on their side")
     if request.rebuild or journal.note("dirty"):
         lost = _rewrite(journal, files)
         _tell(report, lost, "asked again, since their rows are missing in results.jsonl")
@@ -138,16 +147,16 @@ def _hand_on(journal: Journal, files: ResultFiles, cache: AnswerCache, report: O
         )
     if since is None:
         return
-    rows = [(asked, files.read(start, length)) for asked, start, length in latest if start >= since]
+    rows = [(asked, variant, files.read(start, length)) for asked, variant, start, length in latest if start >= since]
     cache.put(
         [
             (
                 cache.cache_key(asked, personal=SERVICES[row["service"]].personal),
-                bytes.fromhex(row["sha256"]),
+                content_key(bytes.fromhex(row["sha256"]), variant),
                 row["answered_at"],
                 dumps(row),
             )
-            for asked, row in rows
+            for asked, variant, row in rows
             if row["same_as"] is None and row["reused"] is None
         ]
     )

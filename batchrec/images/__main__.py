@@ -7,4 +7,4 @@ from .subprocess import received, told
 
 if __name__ == "__main__":
     data, work = received(sys.stdin.buffer)
-    sys.stdout.buffer.write(told(repaired_here(data, work.limits, work.upright)))
+    sys.stdout.buffer.write(told(repaired_here(data, work.limits, work.treatment)))

@@ -4,14 +4,15 @@ import codecs
 import contextlib
 import re
 
-from ..values import Failure
-from .judge import FORMATS, sniff
+from .container import codec
+from .judge import FORMATS
+from .others import UNSUPPORTED, identify
 
 _KINDS = (
-    *("PDF", "SVG", "HTML", "XML", "JSON", "RTF", "Office", "office", "base64", "data URI", "pointer", "shortcut"),
+    *("PDF", "SVG", "HTML", "XML", "JSON", "RTF", "Office", "base64", "data URI", "pointer", "shortcut"),
     *("archive", "gzip", "audio", "video", "program", "script", "database", "data file", "font", "zero bytes", "text"),
 )
-"""Kinds that are counted by themselves, by the word with which `sniff` tells them; the first that is there counts."""
+"""Kinds that are counted by themselves, by the word with which `identify` tells them; of several the first."""
 
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
@@ -23,12 +24,12 @@ def kind_of_other(head: bytes) -> str | None:
     """
     if not head:
         return "empty"
-    if any(known.start.match(head) for known in FORMATS):
+    if any(known.start.match(head) for known in FORMATS) or codec(head):
         return None
-    failure = sniff(head)
-    if not isinstance(failure, Failure) or failure.code == "unsupported":
+    word, message = identify(head)
+    if word == UNSUPPORTED:
         return None
-    kind = next((kind for kind in _KINDS if kind in failure.message), "")
+    kind = next((kind for kind in _KINDS if kind.lower() in message.lower()), "")
     return kind or ("text" if _is_gb18030(head) else "unknown")
 
 

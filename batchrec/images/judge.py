@@ -4,22 +4,20 @@ Pillow's readers are called directly, never through `Image.open`: that one tries
 PostScript, which starts a program), and warns about large pictures by means of state that all threads share.
 """
 
-import codecs
 import contextlib
 import ctypes
 import functools
 import io
 import logging
 import re
-import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
+    ExifTags,
     GifImagePlugin,
     IcoImagePlugin,
     Image,
@@ -33,50 +31,72 @@ from PIL import (
 from PIL.ImageFile import ImageFile
 
 from ..values import Failure, ImageLimits, Kind
-from .memory import decoding
+from . import container, extent, jpeg, png
+from .exif import NORMAL, orientation_of
+from .extent import Extent
+from .heif import MISSING, available, heif_image
+from .jpeg import MAX_SCANS, Size, first_scan, many_scans
+from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
+from .others import identify
 
-MAX_DECODED_PIXELS = 100_000_000
-"""Larger pictures are not decoded. One of this size takes 400 MB, and 1.3 GB for the moment of flattening its alpha."""
+MAX_DECODED_BYTES = 450_000_000
+"""Pictures that take more in memory are not decoded: 112 megapixels in colour, 450 in grey or black and white.
 
-MAX_SEQUENTIAL_PIXELS = 4 * MAX_DECODED_PIXELS
-"""The same for sequential JPEGs (200 megapixel phones), since these can be decoded straight to a half or less.
-A progressive JPEG needs all its coefficients at once, so it counts like any other format."""
+In colour that is 1.8 GB for the moment of flattening alpha. A sequential JPEG counts as it is decoded, at a half of its
+sides or less where it is to be shrunk (200 megapixel phones); a progressive one needs all its coefficients at once.
+"""
 
-MAX_SCANS = 100
-"""A JPEG with more scans is not decoded: each may be a few bytes, and takes as long as all the pixels. Usual are 10."""
+MAX_DECODED_PIXELS = 450_000_000
+"""More pixels take too long: up to 10 s, whatever the memory. A sheet of 840 x 1,190 mm at 400 dpi has 248 million."""
+
+_MB = 1_000_000  # bytes
+
+_REDUCED = frozenset({"1", "L", "P", "RGB", "CMYK"})
+_REDUCED_PIXELS = 25_000_000
+"""Larger pictures in these modes are reduced part by part where they are to be shrunk to a half or less."""
 
 PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 """Pillow's names for black and white, grey, palette and colour of 8 bits: what every service decodes."""
 
-Size = tuple[int, int]
-
-_FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "WEBP": 24}
+_FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "HEIC": 24, "WEBP": 24}
 _MODE_BYTES = {"L": 4, "1": 5, "I": 9, "F": 9, "P": 12, "RGB": 12, "I;16": 12, "I;16B": 12}
+_STORED_BYTES = {"1": 1, "L": 1, "P": 1}  # a pixel in Pillow's memory; all other modes take 4, or are widened to that
+_WIDE_BYTES = 4
 _MOST_BYTES = 16
 """Bytes a pixel at the peak of a repair: of formats whose decoders hold more than one copy, else of Pillow's modes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """Picture format: signature, reader, whether it is lossless, and a cheap check of its end.
+    """Picture format: signature, reader, whether it is lossless, extent in a file, orientation.
 
-    `ended` saves decoding where it is True; where it is False only decoding can tell.
+    `turned`: the reader turns the pixels upright by itself. `apart`: it is decoded in a process of its own, since the
+    header does not tell how much memory its decoder takes.
     """
 
     name: str
     start: re.Pattern[bytes]
     reader: Callable[[io.BytesIO], ImageFile]
     lossless: bool = True
-    ended: Callable[["Picture"], bool] = lambda picture: False
+    alone: Callable[[bytes], Extent] = extent.as_it_is
+    orientation: Callable[["Picture"], int] = lambda picture: NORMAL
+    turned: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A file that began like a picture: its bytes and Pillow's view of its header, nothing decoded yet."""
+    """A file that began like a picture: its bytes and Pillow's view of its header, nothing decoded yet.
+
+    `words`: what was done to the bytes so that they are the picture alone, and whole. `ended`: whether its end is
+    there; else only decoding can tell.
+    """
 
     data: bytes
     format: Format
     image: ImageFile
+    words: tuple[str, ...] = ()
+    ended: bool = False
 
     @property
     def size(self) -> Size:
@@ -91,7 +111,7 @@ class Picture:
         """
         if self.format is not _JPEG:
             return False
-        return "progressive" in self.image.info or _first_scan(self.data) < len(self.image.getbands())
+        return "progressive" in self.image.info or first_scan(self.data) < len(self.image.getbands())
 
     def footprint(self, wanted: Size) -> int:
         """Most bytes that decoding and converting takes for a picture wanted with so many pixels or more.
@@ -99,12 +119,33 @@ class Picture:
         Measured with Pillow 13 as the peak of repairing 13 megapixels, by format and mode.
         """
         pixels, image = self.size[0] * self.size[1], self.image
+        if (factor := self.reduction(wanted)) > 1:
+            return self.stored(wanted) + _MOST_BYTES * pixels // factor**2
         shrunk = pixels // _draft_scale(self.size, wanted) ** 2 if self.format is _JPEG else pixels
         each = _FORMAT_BYTES.get(self.format.name) or _MODE_BYTES.get(image.mode, _MOST_BYTES)
         if image.has_transparency_data:
             each = max(each, _MOST_BYTES)
         coefficients = 2 * len(image.getbands()) * pixels if self.buffered else 0
         return max(each * shrunk, coefficients + 4 * shrunk)
+
+    def stored(self, wanted: Size) -> int:
+        """Bytes that the decoded picture takes in memory, wanted with so many pixels or more."""
+        pixels, image = self.size[0] * self.size[1], self.image
+        if self.format is _JPEG and not self.buffered:
+            pixels //= _draft_scale(self.size, wanted) ** 2
+        return pixels * (_WIDE_BYTES if image.has_transparency_data else _STORED_BYTES.get(image.mode, _WIDE_BYTES))
+
+    def reduction(self, wanted: Size) -> int:
+        """Factor by which a picture is reduced part by part, right after it was decoded; 1 where it is not.
+
+        All else then takes the memory of the reduced picture. JPEGs are decoded to a smaller size instead.
+        """
+        image = self.image
+        if self.format is _JPEG or image.mode not in _REDUCED or image.has_transparency_data:
+            return 1
+        if self.size[0] * self.size[1] < _REDUCED_PIXELS or self.format.name in _FORMAT_BYTES:
+            return 1
+        return max(1, min(self.size[0] // wanted[0], self.size[1] // wanted[1]))
 
     @property
     def deep(self) -> bool:
@@ -115,6 +156,16 @@ class Picture:
         if self.format is _PNG:
             return self.data[24] == 16
         return self.image.mode.startswith(("I", "F"))
+
+    @property
+    def apart(self) -> bool:
+        """Whether it is decoded in a process of its own."""
+        return self.format.apart or self.holds_lock
+
+    @property
+    def animated(self) -> bool:
+        """Whether it has several frames. A HEIC has several images, of which one is the primary one."""
+        return self.format is not _HEIC and getattr(self.image, "is_animated", False)
 
     @property
     def holds_lock(self) -> bool:
@@ -132,15 +183,30 @@ class Picture:
         """Whether its pixels are the original ones, so that they deserve PNG."""
         if self.format is _WEBP:
             return b"VP8L" in self.data[:4096]
+        if self.format is _JPEG:
+            return self.coding == jpeg.LOSSLESS
         return self.format.lossless and self.image.info.get("compression") != "jpeg"
 
     @property
+    def coding(self) -> str:
+        """Name of the coding of a JPEG that few services read; empty for all others."""
+        frame = jpeg.frame_of(self.data) if self.format is _JPEG else None
+        return jpeg.UNUSUAL.get(frame.marker, "") if frame is not None else ""
+
+    @property
     def orientation(self) -> int:
-        """The EXIF orientation, 1 to 8; 1 is upright. Pillow turns TIFF by itself, so that counts as upright."""
-        exif = self.image.info.get("exif", b"")
-        if self.format is _PNG and not exif:
-            exif = _late_exif(self.data)
-        return 1 if self.format is _TIFF else _orientation(exif)
+        """The orientation that the file states, 1 to 8; 1 is upright."""
+        return self.format.orientation(self)
+
+    @property
+    def lying(self) -> bool:
+        """Whether its pixels do not lie upright as they are decoded."""
+        return not self.format.turned and self.orientation != NORMAL
+
+    @property
+    def turned(self) -> bool:
+        """Whether its pixels are turned upright while they are decoded."""
+        return self.format.turned and self.orientation != NORMAL
 
 
 def refuse(word: str, message: str) -> Failure:
@@ -169,27 +235,25 @@ def _quiet_once() -> None:
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
-def _tail(data: bytes) -> bytes:
-    """The end of a file, less the zeros and line ends that transfers and cameras append."""
-    return data[-4096:].rstrip(b"\0 \t\r\n")
+class LargeTiff(TiffImagePlugin.TiffImageFile):
+    """A TIFF of any size: Pillow refuses scans of 179 million pixels, also of one bit a pixel."""
+
+    def load_prepare(self) -> None:
+        """Make room for the pixels; `overwhelming` has judged how much."""
+        if self._im is None:
+            self.im = _imaging.new(self.mode, self._tile_size)
+        super().load_prepare()
 
 
-def ended_jpeg(data: bytes) -> bool:
-    """Whether a JPEG's last bytes are those of its end."""
-    return data.endswith(_EOI) or _tail(data).endswith(_EOI)
+_AVIF_BRAND = re.compile(rb".{4}ftypavi[fs]", re.DOTALL)
 
 
-_EOI = b"\xff\xd9"
-_IEND = b"IEND\xaeB`\x82"
-_EXIF_BYTES = 64 * 1024
-
-
-def _bmp_ended(picture: Picture) -> bool:
-    codec, _, offset, settings = picture.image.tile[0]
-    if codec != "raw" or not isinstance(settings, tuple):
-        return False
-    stride: int = settings[1]
-    return offset + stride * picture.size[1] <= len(picture.data)
+def _avif(file: io.BytesIO) -> ImageFile:
+    """An AVIF by whatever brand: libavif takes it by its own brand alone."""
+    data = file.getvalue()
+    return AvifImagePlugin.AvifImageFile(
+        file if _AVIF_BRAND.match(data) else io.BytesIO(data[:8] + b"avif" + data[12:])
+    )
 
 
 def _icon(file: io.BytesIO) -> ImageFile:
@@ -210,6 +274,12 @@ def _icon(file: io.BytesIO) -> ImageFile:
     return IcoImagePlugin.IcoImageFile(file)
 
 
+def _of_tiff(image: Image.Image) -> int:
+    """The orientation of a TIFF as its reader takes it: a whole number from 1 to 8, else it is upright."""
+    value = getattr(image, "tag_v2", {}).get(ExifTags.Base.Orientation)
+    return value if isinstance(value, int) and 1 <= value <= 8 else NORMAL
+
+
 _ICON_PIXELS = 1_000_000
 """No list of icons can speak of a bitmap of more than 65,536 pixels."""
 
@@ -219,28 +289,61 @@ _JPEG = Format(
     # The class and not its factory: a phone's MPO is a JPEG with more pictures after it, and is sent as one.
     JpegImagePlugin.JpegImageFile,
     lossless=False,
-    ended=lambda picture: ended_jpeg(picture.data),
+    alone=jpeg.alone,
+    orientation=lambda picture: of_jpeg(picture.data),
 )
 _PNG = Format(
     "PNG",
     re.compile(rb"\x89PNG"),
     PngImagePlugin.PngImageFile,
-    ended=lambda picture: _tail(picture.data).endswith(_IEND),
+    alone=png.alone,
+    orientation=lambda picture: of_png(picture.data),
 )
 # Two letters are little to go by, so the header's length is asked as well.
 _BMP = Format(
     "BMP",
     re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL),
     BmpImagePlugin.BmpImageFile,
-    ended=_bmp_ended,
+    alone=extent.bitmap,
 )
-_TIFF = Format("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile)
-_WEBP = Format("WEBP", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile)
+_TIFF = Format(
+    "TIFF",
+    re.compile(rb"II[*+]\0|MM\0[*+]"),
+    LargeTiff,
+    orientation=lambda picture: _of_tiff(picture.image),
+    turned=True,
+)
+_WEBP = Format(
+    "WEBP",
+    re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    WebPImagePlugin.WebPImageFile,
+    alone=extent.webp,
+    orientation=lambda picture: of_webp(picture.data),
+)
 _JPEG2000 = Format(
     "JPEG2000",
     re.compile(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n"),
     Jpeg2KImagePlugin.Jpeg2KImageFile,
     lossless=False,
+    orientation=lambda picture: of_jpeg2000(picture.data),
+)
+_AVIF = Format(
+    "AVIF",
+    _AVIF_BRAND,
+    _avif,
+    lossless=False,
+    # Pillow puts the container's rotation there, which counts, in place of the file's own.
+    orientation=lambda picture: orientation_of(picture.image.info.get("exif", b"")),
+)
+
+_HEIC = Format(
+    "HEIC",
+    re.compile(rb"(?!)"),  # only the container tells it from an AVIF
+    heif_image,
+    lossless=False,
+    orientation=lambda picture: container.orientation(picture.data),
+    turned=True,
+    apart=True,
 )
 
 FORMATS = (
@@ -250,50 +353,37 @@ FORMATS = (
     Format("GIF", re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
     _WEBP,
     _TIFF,
-    Format("AVIF", re.compile(rb".{4}ftypavi[fs]", re.DOTALL), AvifImagePlugin.AvifImageFile, lossless=False),
+    _AVIF,
     Format("ICO", re.compile(rb"\x00\x00\x01\x00"), _icon),
     _JPEG2000,
 )
 
-# What else is found under an image's name: start (in lower case, after white space), the word, what it looks like.
-_OTHERS = (
-    (re.compile(rb".{4}ftyp(?:hei|hev|mif|msf)", re.DOTALL), "unsupported", "a HEIC picture; convert it to JPEG"),
-    (re.compile(rb".{4}ftyp", re.DOTALL), "not_an_image", "a video"),
-    (re.compile(rb"(?:<\?xml[^>]*>\s*)?<svg"), "not_an_image", "an SVG drawing"),
-    (re.compile(rb"<\?xml"), "not_an_image", "an XML document"),
-    (re.compile(rb"<"), "not_an_image", "an HTML page"),
-    (re.compile(rb"[{\[]"), "not_an_image", "JSON text"),
-    (re.compile(rb"%pdf"), "not_an_image", "a PDF document"),
-)
-_TEXT = re.compile(rb"[^\0-\x08\x0e-\x1a\x1c-\x1f\x7f]+")
-
 
 def sniff(data: bytes) -> Picture | Failure:
     """Identify the format of non-empty bytes by their start. Pillow may raise for a damaged header."""
-    kind = next((known for known in FORMATS if known.start.match(data)), None)
+    kind = next((known for known in FORMATS if known.start.match(data)), None) or _contained(data)
     if kind is None:
-        return _no_picture(data)
-    # Searched from the end, where it nearly always is.
-    if kind is _PNG and data.rfind(_IEND) < 0:
-        return refuse("torn", "the picture ends early: a PNG without its end")
-    return Picture(data, kind, kind.reader(io.BytesIO(data)))
+        return refuse(*identify(data))
+    if kind is _HEIC and not available():
+        return refuse("unsupported", MISSING)
+    if kind is _HEIC and not container.still(data):
+        return refuse("unsupported", "a HEIC sequence without a still image; save one of its images as JPEG")
+    if kind is _JPEG and (unread := _unread(data)) is not None:
+        return unread
+    own, changes, ended = kind.alone(data)
+    return Picture(own, kind, kind.reader(io.BytesIO(own)), changes, ended)
 
 
-def _no_picture(data: bytes) -> Failure:
-    head = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for start, word, likeness in _OTHERS:
-        if start.match(head):
-            return refuse(word, f"looks like {likeness}")
-    likeness = "looks like plain text" if _is_text(head) else "no picture format that is known"
-    return refuse("not_an_image", likeness)
+def _unread(data: bytes) -> Failure | None:
+    """Failure of a JPEG of a kind that no decoder at hand reads."""
+    frame = jpeg.frame_of(data)
+    name = jpeg.unread(frame) if frame is not None else None
+    return refuse("unsupported", f"{name}, which cannot be read; convert it to a usual JPEG") if name else None
 
 
-def _is_text(head: bytes) -> bool:
-    """Whether it is UTF-8 without control characters; the last letter may be cut."""
-    with contextlib.suppress(UnicodeDecodeError):
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-        return _TEXT.fullmatch(head) is not None
-    return False
+def _contained(data: bytes) -> Format | None:
+    """The format of a file that names its kind only inside of its container."""
+    return {"AVIF": _AVIF, "HEIC": _HEIC}.get(container.codec(data) or "")
 
 
 def _draft_scale(size: Size, wanted: Size) -> int:
@@ -305,85 +395,11 @@ def _draft_scale(size: Size, wanted: Size) -> int:
 def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
     """Failure that no repair can help, without decoding: enlarging, cropping, too much memory or time."""
     buffered = picture.buffered
-    most = MAX_SEQUENTIAL_PIXELS if picture.format is _JPEG and not buffered else MAX_DECODED_PIXELS
-    if (failure := misshapen(picture.size, limits) or overwhelming(picture.size, most)) is not None:
+    if (failure := misshapen(picture.size, limits) or overwhelming(picture, limits)) is not None:
         return failure
-    if buffered and _many_scans(picture.data):
+    if buffered and many_scans(picture.data):
         return refuse("unsupported", f"a JPEG of more than {MAX_SCANS} scans, which would take too long to decode")
     return None
-
-
-_SCAN_MARKER = re.compile(b"\xff\xda")
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
-_END = 0xD9  # EOI, the marker at the end of a JPEG
-
-
-def _many_scans(data: bytes) -> bool:
-    """Whether a JPEG has more than MAX_SCANS scans. 0.3 us/KB where nothing looks like it."""
-    if sum(1 for _ in islice(_SCAN_MARKER.finditer(data), MAX_SCANS + 1)) <= MAX_SCANS:
-        return False
-    # Thumbnails and colour profiles may hold the marker's two bytes as well: only what stands between segments counts.
-    return sum(1 for _ in islice(_scans(data), MAX_SCANS + 1)) > MAX_SCANS
-
-
-def _first_scan(data: bytes) -> int:
-    """Number of channels in the first scan of a JPEG; 0 where there is no scan."""
-    at = next(_scans(data), None)
-    return data[at] if at is not None and at < len(data) else 0
-
-
-def _scans(data: bytes) -> Iterator[int]:
-    """Positions of the number of channels of each scan of a JPEG."""
-    at = 2
-    while (marker := _MARKER.search(data, at)) is not None and marker[1][0] != _END:
-        if marker[1][0] == _SCAN:
-            yield marker.end() + 2
-        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-
-
-_SEGMENT = struct.Struct(">BBH")
-_FRAME = struct.Struct(">BHHB")
-_PROGRESSIVE = 0xC2  # SOF2
-_FRAMES = frozenset((0xC0, 0xC1, _PROGRESSIVE))
-_TABLES, _TABLE_BYTES = 0xDB, 65
-_SCAN = 0xDA  # SOS
-_APP0, _EXIF = 0xE0, 0xE1
-_HARMLESS = frozenset((0xC4, 0xDD, 0xFE, *range(_APP0, 0xF0)))
-
-
-def plain_jpeg(data: bytes, *, turned: bool) -> Size | None:
-    """The size of a JPEG of 8 bits in grey or colour whose header is in order, in some 4 us.
-
-    None for whatever is less plain: `sniff` judges that, at five times the cost. `turned`: whether it may hold EXIF,
-    which can say that the picture is to be turned.
-    """
-    size, at, channels, progressive = None, 2, 0, False
-    try:
-        while True:
-            start, marker, length = _SEGMENT.unpack_from(data, at)
-            if start != 0xFF or length < 2:
-                return None
-            if marker == _SCAN:
-                if at + 2 + length > len(data):
-                    return None
-                return None if (progressive or data[at + 4] < channels) and _many_scans(data) else size
-            if marker in _FRAMES and size is None:
-                bits, height, width, channels = _FRAME.unpack_from(data, at + 4)
-                if bits != 8 or channels not in (1, 3) or length != 8 + 3 * channels:
-                    return None
-                size, progressive = (width, height), marker == _PROGRESSIVE
-            elif marker == _TABLES:
-                if not _plain_tables(data, at + 4, length - 2):
-                    return None
-            elif marker not in _HARMLESS or (marker == _EXIF and not turned and data.startswith(b"Exif", at + 4)):
-                return None
-            at += 2 + length
-    except (struct.error, IndexError):
-        return None
-
-
-def _plain_tables(data: bytes, at: int, length: int) -> bool:
-    return length % _TABLE_BYTES == 0 and all(data[table] < 16 for table in range(at, at + length, _TABLE_BYTES))
 
 
 def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
@@ -396,11 +412,29 @@ def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
     return None
 
 
-def overwhelming(size: Size, most: int = MAX_DECODED_PIXELS) -> Failure | None:
-    """Failure of a picture with more than `most` pixels, which is not decoded."""
-    if size[0] * size[1] <= most:
-        return None
-    return refuse("too_large", "{}x{} px: too many to decode safely (a decompression bomb?)".format(*size))
+def overwhelming(picture: Picture, limits: ImageLimits) -> Failure | None:
+    """Failure of a picture that takes too much memory or time to decode."""
+    width, height = picture.size
+    if width * height > MAX_DECODED_PIXELS:
+        return refuse("too_large", f"{width}x{height} px: at most {MAX_DECODED_PIXELS:,} pixels are decoded; shrink it")
+    stored = picture.stored(fitted(picture.size, limits.max_side))
+    if stored > MAX_DECODED_BYTES:
+        most = MAX_DECODED_BYTES // _MB
+        return refuse(
+            "too_large", f"{width}x{height} px take {stored // _MB:,} MB of memory: at most {most} are used; shrink it"
+        )
+    return None
+
+
+def fitted(size: Size, side: int) -> Size:
+    """The size with its longer side at most `side`.
+
+    The other is rounded up, so that it never gets longer in shape.
+    """
+    longer = max(size)
+    if longer <= side:
+        return size
+    return -(-size[0] * side // longer), -(-size[1] * side // longer)
 
 
 def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
@@ -417,11 +451,13 @@ def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
 
 
 def unusual(picture: Picture, *, upright: bool) -> bool:
-    """Whether its handling by the service is unconfirmed: alpha, CMYK, 16 bit, turned with boxes."""
+    """Whether the service may not take it as it is meant: alpha, CMYK, 16 bit, lying, rare coding."""
     image = picture.image
+    if picture.coding:
+        return True
     if image.mode not in PLAIN_MODES or image.has_transparency_data or picture.deep:
         return True
-    return upright and picture.orientation != 1
+    return upright and picture.lying
 
 
 def within(size: Size, data: bytes, limits: ImageLimits) -> bool:
@@ -431,18 +467,9 @@ def within(size: Size, data: bytes, limits: ImageLimits) -> bool:
         "JPEG" in limits.formats
         and limits.min_side <= shortest
         and longest <= min(limits.max_side, shortest * limits.max_ratio)
-        and overwhelming(size) is None
+        and _WIDE_BYTES * shortest * longest <= MAX_DECODED_BYTES
         and fits_bytes(len(data), limits)
     )
-
-
-def verify(picture: Picture) -> None:
-    """Decode a picture whose end is not where it should be; raises where it is torn."""
-    if not picture.format.ended(picture):
-        with decoding.hold(picture.footprint((1, 1))):
-            # Every byte of a JPEG is read at an eighth of its size as well, with less work and memory.
-            picture.image.draft(None, (1, 1))
-            picture.image.load()
 
 
 def base64_length(data: bytes) -> int:
@@ -458,28 +485,3 @@ def fits_bytes(size: int, limits: ImageLimits) -> bool:
 def most_bytes(limits: ImageLimits) -> int:
     """Largest number of bytes whose base64 text the service takes."""
     return limits.base64_bytes // 4 * 3
-
-
-def _late_exif(data: bytes) -> bytes:
-    """The EXIF of a PNG that stands after its pixels, where Pillow's look at the header does not reach."""
-    at = data.rfind(b"eXIf", -_EXIF_BYTES)
-    return data[at + 4 : at + 4 + _EXIF_BYTES] if at > 0 else b""
-
-
-def _orientation(exif: bytes) -> int:
-    """The orientation in a block of EXIF, 1 where it has none or is damaged.
-
-    Not Pillow's parser: it reads every tag, and a good picture with a broken thumbnail table would be refused.
-    """
-    exif = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None:
-        return 1
-    with contextlib.suppress(struct.error):
-        (table,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, table)
-        for entry in range(table + 2, table + 2 + 12 * count, 12):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, entry)
-            if tag == 0x0112:
-                return value if kind == 3 and 1 <= value <= 8 else 1
-    return 1

@@ -11,13 +11,17 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO, cast
 
 from PIL import ExifTags, Image, ImageCms
+from PIL.ImageFile import ImageFile
 
-from ..values import Failure, ImageLimits, Prepared
-from .judge import PLAIN_MODES, Picture, Size, misshapen, most_bytes, overwhelming, refuse
+from ..values import Failure, ImageLimits, Prepared, Treatment
+from .exif import NORMAL
+from .jpeg import Size
+from .judge import PLAIN_MODES, Picture, fitted, misshapen, most_bytes, refuse
 from .memory import decoding
 from .subprocess import Work, repair_in_process
 
@@ -26,6 +30,7 @@ _FULL_COLOUR_FROM = 90  # finer colour than this is kept at full resolution: log
 _MAX_PROFILE_BYTES = 64 * 1024  # usual profiles have 3 KB; a larger one would cost the picture its quality
 _PROFILE_OF = {"RGB": b"RGB ", "P": b"RGB ", "L": b"GRAY"}
 _SMOOTH = {"P": "RGB", "1": "L"}
+_BAND_ROWS = 64  # of the reduced picture
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,6 +42,15 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_BACK = {6: 8, 8: 6}
+"""The orientations whose turn is undone by another one; the others undo themselves."""
+
+_FIRST_QUARTER = 5
+"""Orientations from this one on exchange width and height."""
+
+TURNED = "turned upright"
+"""The word in `repaired` for pixels that were turned as the orientation says."""
+
 _SECONDS, _PIXELS_A_SECOND = 20, 1_000_000
 _MEMORY, _SPARE = 256_000_000, 2
 """Limits of a decoder's process: a fifth of the speed and twice the memory that JPEG 2000 was measured with."""
@@ -45,7 +59,7 @@ _M_MMAP_THRESHOLD = -3  # of <malloc.h>
 _KEPT_BYTES = 8 * 1024 * 1024
 
 
-def repair_picture(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+def repair_picture(picture: Picture, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     """Decode a picture, make it plain, encode and shrink it until it fits; or return the failure.
 
     Raises where it is torn.
@@ -54,15 +68,15 @@ def repair_picture(picture: Picture, limits: ImageLimits, *, upright: bool) -> P
     """
     _give_back()
     # Closed while the memory is held: the next one would decode beside it.
-    wanted = _fitted(picture.size, limits.max_side)
+    wanted = fitted(picture.size, limits.max_side)
     memory = picture.footprint(wanted)
     with decoding.hold(memory), contextlib.closing(picture.image):
-        if picture.holds_lock:
+        if picture.apart:
             seconds = _SECONDS + picture.size[0] * picture.size[1] // _PIXELS_A_SECOND
-            work = Work(limits, upright, _MEMORY + _SPARE * memory + 2 * len(picture.data), seconds)
+            work = Work(limits, treatment, _MEMORY + _SPARE * memory + 2 * len(picture.data), seconds)
             if (outcome := repair_in_process(picture.data, work)) is not None:
                 return outcome
-        return repair_here(picture, limits, upright=upright)
+        return repair_here(picture, limits, treatment)
 
 
 @functools.cache
@@ -76,19 +90,22 @@ def _give_back() -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
-def repair_here(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prepared | Failure:
+def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     """As `repair_picture`, in this thread whatever the picture is, and beside whatever else is decoded."""
-    words = [f"first frame of {_name(picture)}"] if getattr(picture.image, "is_animated", False) else []
-    orientation = picture.orientation
+    words = [*picture.words]
+    if picture.animated:
+        words.append(f"first frame of {_name(picture)}")
+    if picture.coding:
+        words.append(picture.coding)
+    turn, orientation = _turn(picture, upright=treatment.upright)
     size = _decode(picture, limits)
     if isinstance(size, Failure):
         return size
-    image, changes = _plain(picture)
+    image, changes = _plain(_reduced(picture, limits))
     words += changes
-    if upright and orientation in _TURNS:
-        image, size = image.transpose(_TURNS[orientation]), size if orientation < 5 else size[::-1]
-        words.append("turned upright")
-        orientation = 1
+    if turn in _TURNS:
+        image, size = image.transpose(_TURNS[turn]), size if turn < _FIRST_QUARTER else size[::-1]
+        words += [TURNED] if orientation == NORMAL else []
     profile = picture.image.info.get("icc_profile")
     for form, quality, smaller in _attempts(image, size, limits, lossless=picture.lossless):
         data = _encode(smaller, form, quality, profile, orientation, most_bytes(limits))
@@ -98,18 +115,39 @@ def repair_here(picture: Picture, limits: ImageLimits, *, upright: bool) -> Prep
     return refuse("too_large", "{}x{} px cannot be made light enough".format(*size))
 
 
+def _turn(picture: Picture, *, upright: bool) -> tuple[int, int]:
+    """The orientation that the decoded pixels are turned by, and the one that they have afterwards."""
+    if upright:
+        return picture.orientation if picture.lying else NORMAL, NORMAL
+    return _BACK.get(picture.orientation, picture.orientation) if picture.turned else NORMAL, picture.orientation
+
+
 def _decode(picture: Picture, limits: ImageLimits) -> Size | Failure:
     """Decode, a JPEG no larger than it takes; the full size in pixels."""
     full, image = picture.size, picture.image
-    image.draft(None, _fitted(full, limits.max_side))
+    image.draft(None, fitted(full, limits.max_side))
     drafted = image.size != full
-    if (failure := overwhelming(image.size)) is not None:
-        return failure
     image.load()
     if drafted:
         return full
     # An icon and a turned TIFF tell their true size only now.
     return misshapen(image.size, limits) or image.size
+
+
+def _reduced(picture: Picture, limits: ImageLimits) -> Picture:
+    """A huge decoded picture at a fraction of its size, made band by band so that it is never held twice."""
+    factor = picture.reduction(fitted(picture.size, limits.max_side))
+    if factor == 1:
+        return picture
+    whole = picture.image
+    mode = _SMOOTH.get(whole.mode, whole.mode)
+    width, height = whole.size
+    small = Image.new(mode, (-(-width // factor), -(-height // factor)))
+    for top in range(0, height, factor * _BAND_ROWS):
+        band = whole.crop((0, top, width, min(height, top + factor * _BAND_ROWS)))
+        small.paste(band.convert(mode).reduce(factor), (0, top // factor))
+    small.info = whole.info
+    return replace(picture, image=cast("ImageFile", small))
 
 
 def _plain(picture: Picture) -> tuple[Image.Image, list[str]]:
@@ -170,7 +208,7 @@ def _attempts(
 ) -> Iterator[tuple[str, int, Image.Image]]:
     """Attempts, gentlest first: format, JPEG quality (100: lossless) and the picture at its size."""
     side = min(max(full), limits.max_side)
-    while side and min(size := _fitted(full, side)) >= limits.min_side:
+    while side and min(size := fitted(full, side)) >= limits.min_side:
         smaller = image if size == image.size else _resized(image, size)
         if lossless and "PNG" in limits.formats:
             yield "PNG", 100, smaller
@@ -183,17 +221,6 @@ def _resized(image: Image.Image, size: Size) -> Image.Image:
     if image.mode in _SMOOTH:
         image = image.convert(_SMOOTH[image.mode])
     return image.resize(size, Image.Resampling.LANCZOS)
-
-
-def _fitted(size: Size, side: int) -> Size:
-    """The size with its longer side at most `side`.
-
-    The other is rounded up, so that it never gets longer in shape.
-    """
-    longer = max(size)
-    if longer <= side:
-        return size
-    return -(-size[0] * side // longer), -(-size[1] * side // longer)
 
 
 def _encode(
@@ -261,7 +288,7 @@ def _fits(profile: bytes, mode: str) -> bool:
 
 def orientation_tag(orientation: int) -> bytes:
     """EXIF that holds the orientation and nothing else; empty where the picture is upright."""
-    if orientation == 1:
+    if orientation == NORMAL:
         return b""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation

@@ -24,7 +24,7 @@ from typing import IO, Any, BinaryIO
 import orjson
 
 from ..api.codes import WORDS
-from ..values import Failure, ImageLimits, Kind, Prepared
+from ..values import Failure, ImageLimits, Kind, Prepared, Treatment
 from .judge import most_bytes, refuse
 
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
@@ -46,7 +46,7 @@ class Work:
     """Work order for the process: `memory` in bytes beyond its own, `seconds` of processor time."""
 
     limits: ImageLimits
-    upright: bool
+    treatment: Treatment
     memory: int
     seconds: int
 
@@ -163,7 +163,7 @@ def received(stream: BinaryIO) -> tuple[bytes, Work]:
         os.nice(_NICE)
     said = orjson.loads(stream.readline())
     limits = said["limits"] | {"formats": tuple(said["limits"]["formats"])}
-    work = Work(**said | {"limits": ImageLimits(**limits)})
+    work = Work(**said | {"limits": ImageLimits(**limits), "treatment": Treatment(**said["treatment"])})
     _confine(work)
     return stream.read(), work
 

@@ -33,7 +33,7 @@ from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
 from ..outputs import OUTPUTS
 from ..sources import at_home
-from ..values import Label
+from ..values import Label, Treatment
 from . import patterns
 
 SCHEMA_FILE = Path(__file__).with_name("job.schema.json")
@@ -211,6 +211,16 @@ class Input(Table):
         default=True,
         description="Re-encode or shrink what the service would refuse; false: refuse it here, unsent.",
         examples=[True],
+    )
+    check: Literal["header", "decode"] = Field(
+        default="header",
+        description="How closely an image is looked at before a call: its header and end, or every pixel.",
+        examples=["decode"],
+    )
+    upright: bool = Field(
+        default=True,
+        description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
+        examples=[False],
     )
     within: PathText | None = Field(
         default=None,
@@ -443,6 +453,12 @@ class Job(Table):
         """The limits as `step` has them: its own qps, daily and total win."""
         own = {key: getattr(step, key) for key in ("qps", "daily", "total")}
         return self.limits.model_copy(update={key: value for key, value in own.items() if value is not None})
+
+    @property
+    def treatment(self) -> Treatment:
+        """Treatment of the images before they are sent."""
+        chosen = self.input
+        return Treatment(repair=chosen.repair, upright=chosen.upright, strip=chosen.strip, check=chosen.check)
 
 
 def job_schema() -> Schema:

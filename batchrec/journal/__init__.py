@@ -8,6 +8,7 @@ from .journal import Journal
 from .opening import Changed, StepRecord
 from .reader import ActiveStep, AnswerPlace, Counts, Reader, StepCounts, copy_journal, reading
 from .survey import Pending
+from .treatments import Item
 
 __all__ = [
     "ActiveStep",
@@ -15,6 +16,7 @@ __all__ = [
     "Changed",
     "Counts",
     "Finished",
+    "Item",
     "Journal",
     "Known",
     "Pending",

@@ -12,7 +12,7 @@ from ..state.bloom import BloomFilter
 from ..values import Failure, Kind, Row, Task
 from .calls import Calls
 from .database import WRITTEN, Database, translated
-from .schema import ANSWERED, FAILED, PENDING, UNLESS_LISTED
+from .schema import ANSWERED, FAILED, IS_UNCHECKED, PENDING, UNLESS_LISTED
 
 Places = Mapping[str, tuple[int, int]]
 """Length in bytes and CRC-32 of each result file, by name."""
@@ -29,6 +29,7 @@ class Known:
     start: int = 0
     length: int = 0
     failure: Failure | None = None
+    variant: str | None = None
 
 
 class Finished(NamedTuple):
@@ -54,25 +55,30 @@ class Answers:
         self._looker = looker
         self._contents, self._learnt = BloomFilter(), 0
 
-    def finished_content(self, step: int, sha256: bytes) -> Known | None:
+    def finished_content(
+        self, step: int, sha256: bytes, variant: str | None = None, *, earlier: bool = False
+    ) -> Known | None:
         """The answer of this job for a content, or its failure if that is the content's own fault.
 
-        On a connection of its own, which need not wait for a commit; to be called in one thread.
+        `variant` None: not known, since the file was not read; then any will do that agrees with the step's treatment.
+        `earlier`: take rows of earlier versions too, whose variant is not known. On a connection of its own, which
+        need not wait for a commit; to be called in one thread.
         """
         if sha256 not in self._contents:
             return None
         with translated(self._db.path, WRITTEN):
             # One query for either: a second one would pass over all copies of a content that many files have.
             row = self._looker.execute(
-                "SELECT i.image, i.attempts, i.start, i.length, i.kind, i.code, i.message FROM images m "
+                "SELECT i.image, i.attempts, i.start, i.length, i.kind, i.code, i.message, i.variant FROM images m "
                 "JOIN items i ON i.image = m.id AND i.step = ? WHERE m.sha256 = ? AND (i.state = "
-                f"{ANSWERED} OR i.state = {FAILED} AND i.kind = 'image' AND i.code != 'unreadable') LIMIT 1",
-                (step, sha256),
+                f"{ANSWERED} OR i.state = {FAILED} AND i.kind = 'image' AND i.code != 'unreadable') "
+                f"AND (i.variant = coalesce(?, i.variant) AND NOT {IS_UNCHECKED} OR i.variant IS NULL AND ?) LIMIT 1",
+                (step, sha256, variant, earlier),
             ).fetchone()
         if row is None:
             return None
         failure = Failure(Kind(row[4]), row[5], row[6]) if row[4] else None
-        return Known(row[0], row[1], row[2] or 0, row[3] or 0, failure)
+        return Known(row[0], row[1], row[2] or 0, row[3] or 0, failure, row[7])
 
     def commit(self, finished: Sequence[Finished], outputs: Places) -> None:
         """Commit one group: what is finished, the follow-up steps, and the lengths of the files.
@@ -92,7 +98,7 @@ class Answers:
             )
             self._db.executemany(
                 "UPDATE items SET state = ?, leader = ?, attempts = ?, at = ?, start = ?, length = ?, "
-                "kind = ?, code = ?, message = ? WHERE image = ? AND step = ?",
+                "kind = ?, code = ?, message = ?, variant = ? WHERE image = ? AND step = ?",
                 (_finished_row(f) for f in finished),
             )
             self._calls.end(sum(f.attempts > 0 and f.failure is None for f in finished))
@@ -175,4 +181,4 @@ def _finished_row(item: Finished) -> tuple[object, ...]:
     task, _, attempts, at, leader, failure, _, start, length = item
     kind, code, message = (failure.kind.value, failure.code, failure.message) if failure else (None, None, None)
     state = ANSWERED if failure is None else FAILED
-    return state, leader, attempts, at, start, length, kind, code, message, task.image, task.step
+    return state, leader, attempts, at, start, length, kind, code, message, task.variant, task.image, task.step

@@ -34,6 +34,18 @@ class Changed:
     sha256: bytes | None
 
 
+def forget(db: Database, where: str, *numbers: int) -> int:
+    """Forget what is finished, of a step or an image. Returns how many answers and failures those were.
+
+    Within a transaction.
+    """
+    if db.one(f"SELECT count(*) FROM items WHERE {where} AND state = {ANSWERED}", *numbers):
+        db.put_note("dirty", 1)
+    done = db.one(f"SELECT count(*) FROM items WHERE {where} AND state {FINISHED}", *numbers)
+    db.execute(f"DELETE FROM items WHERE {where}", numbers)
+    return done
+
+
 class Opening:
     """Bring a journal up to the job file and the inputs.
 
@@ -114,7 +126,7 @@ class Opening:
             return {int(cursor.lastrowid or 0)}
         number, fingerprint, condition = row
         if fingerprint != step.fingerprint:
-            self._forget("step = ?", number)
+            forget(self._db, "step = ?", number)
         if condition != step.condition:
             self._db.execute(f"DELETE FROM items WHERE step = ? AND state = {PENDING}", (number,))
             self._db.execute(f"UPDATE items SET state = {ASIDE} WHERE step = ? AND state = {FAILED}", (number,))
@@ -156,7 +168,7 @@ class Opening:
                 "UPDATE images SET size = ?, mtime_ns = ?, problem = ?, sha256 = ? WHERE id = ?",
                 (found.size, found.mtime_ns, found.problem, change.sha256 if same else None, change.image),
             )
-            return 0 if same else self._forget("image = ?", change.image)
+            return 0 if same else forget(self._db, "image = ?", change.image)
 
     def note_ignored(self, kinds: Mapping[str, int]) -> None:
         """Note the files in the input folders that are left out, counted by kind."""
@@ -232,11 +244,3 @@ class Opening:
             last = rows[-1][0]
             for _, image, key, size, mtime_ns, problem, sha256 in rows:
                 yield Changed(image, InputEntry(key, 0, 0, size, mtime_ns, problem), sha256)
-
-    def _forget(self, where: str, number: int) -> int:
-        """Forget what is finished, of one step or one image. Returns how many answers and failures those were."""
-        if self._db.one(f"SELECT count(*) FROM items WHERE {where} AND state = {ANSWERED}", number):
-            self._db.put_note("dirty", 1)
-        done = self._db.one(f"SELECT count(*) FROM items WHERE {where} AND state {FINISHED}", number)
-        self._db.execute(f"DELETE FROM items WHERE {where}", (number,))
-        return done

@@ -10,7 +10,8 @@ EVERYTHING = 2**62
 """Horizon of a run without a limit: a position beyond every input."""
 
 _FIRST_PENDING = (
-    "SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem, m.mtime_ns FROM items i "
+    "SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem, m.mtime_ns, i.variant "
+    "FROM items i "
     f"JOIN images m ON m.id = i.image WHERE i.step = ? AND i.state = {PENDING} AND i.position <= ? "
     "ORDER BY i.position LIMIT ?"
 )
@@ -118,9 +119,12 @@ class Queue:
         return tasks
 
     def saw(self, task: Task, sha256: bytes) -> None:
-        """Note the digest of a file for which no call can be made now, so that the next run has it."""
+        """Note digest and variant of a file for which no call can be made now, so that the next run has them."""
         with self._db.transaction():
             self._db.execute(NOTE_DIGEST, (sha256, task.image))
+            self._db.execute(
+                "UPDATE items SET variant = ? WHERE image = ? AND step = ?", (task.variant, task.image, task.step)
+            )
 
     def park(self, task: Task, sha256: bytes, leader: int) -> None:
         """Set a copy aside until the image whose call is under way is finished."""

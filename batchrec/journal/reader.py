@@ -140,11 +140,12 @@ class Reader:
         ):
             yield AnswerPlace(*row)
 
-    def latest(self, count: int) -> list[tuple[str, int, int]]:
-        """The answers committed last: what their step asked, and where their rows stand in results.jsonl."""
+    def latest(self, count: int) -> list[tuple[str, str, int, int]]:
+        """The answers committed last: their step's fingerprint, their variant, start and length of their row."""
         with self._db.guarded():
             return self._db.execute(
-                "SELECT s.fingerprint, i.start, i.length FROM items i JOIN steps s ON s.id = i.step "
+                "SELECT s.fingerprint, coalesce(i.variant, ''), i.start, i.length "
+                "FROM items i JOIN steps s ON s.id = i.step "
                 f"WHERE i.state = {ANSWERED} ORDER BY i.start DESC LIMIT ?",
                 (count,),
             ).fetchall()

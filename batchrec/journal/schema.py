@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import JobError
 from .database import connect, read_only
 
-VERSION = 3
+VERSION = 4
 """Format of the file, in its `user_version`."""
 
 PENDING, CLAIMED, PARKED, ANSWERED, FAILED, ASIDE = range(6)
@@ -36,14 +36,14 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE outputs (filename TEXT PRIMARY KEY, length INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE steps (
     id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, service TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    condition TEXT NOT NULL, active INTEGER NOT NULL);
+    condition TEXT NOT NULL, active INTEGER NOT NULL, treatment TEXT);
 CREATE TABLE images (
     id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, problem TEXT,
     sha256 BLOB, position INTEGER);
 CREATE INDEX images_by_content ON images (sha256, position) WHERE sha256 IS NOT NULL;
 CREATE TABLE items (
     image INTEGER, step INTEGER, state INTEGER NOT NULL, position INTEGER, leader INTEGER,
-    attempts INTEGER, at TEXT, start INTEGER, length INTEGER, kind TEXT, code, message TEXT,
+    attempts INTEGER, at TEXT, start INTEGER, length INTEGER, kind TEXT, code, message TEXT, variant TEXT,
     PRIMARY KEY (image, step)) WITHOUT ROWID;
 CREATE INDEX items_pending ON items (step, position) WHERE state = {PENDING};
 CREATE INDEX items_parked ON items (step, leader) WHERE state = {PARKED};
@@ -57,7 +57,17 @@ INSERT INTO meta VALUES ('ended', 0);
 
 The note `ended` has how many of them have come back with an outcome that is recorded: the others were under way when
 a run was killed.
+
+`items.variant` is the text of `images.variant` for the bytes at this step, NULL where it is not known: in rows of
+earlier versions, and before the file was read. It begins with UNCHECKED where the treatment in `steps.treatment` is
+newer. `steps.treatment` is NULL where the last run was one of an earlier version.
 """
+
+UNCHECKED = "?"
+"""First character of a variant that could not be compared with the treatment: the file is gone, or cannot be read."""
+
+IS_UNCHECKED = f"substr(i.variant, 1, 1) = '{UNCHECKED}'"
+"""Condition on an item `i`: its variant is unchecked."""
 
 SINCE = {
     1: """
@@ -70,10 +80,14 @@ INSERT INTO meta SELECT 'ended', (SELECT coalesce(sum(made), 0) FROM calls) - co
 DROP INDEX items_sent;
 ALTER TABLE items DROP COLUMN sent;
 """,
+    3: """
+ALTER TABLE items ADD COLUMN variant TEXT;
+ALTER TABLE steps ADD COLUMN treatment TEXT;
+""",
 }
 """By version: the script that makes the next one of it.
 
-Calls had no table in 1; 2 marked them at their images too.
+Calls had no table in 1; 2 marked them at their images too; 3 did not know how an image had been treated.
 """
 
 NOTE_DIGEST = "UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NULL"

@@ -79,11 +79,11 @@ class AnswerCache:
         account = self._account if personal else ""
         return hashlib.sha256(orjson.dumps([fingerprint, self._endpoint, account])).digest()
 
-    def get(self, step_key: CacheKey, sha256: bytes) -> Row | None:
-        """The row of an earlier job for a content, or None."""
+    def get(self, step_key: CacheKey, content: bytes) -> Row | None:
+        """The row of an earlier job for a content (see `content_key`), or None."""
         if not self._usable:
             return None
-        now, key = self._now(), _key(step_key, sha256)
+        now, key = self._now(), _key(step_key, content)
         fresh = 0 <= now - self._looked_at < _LOOK_AGAIN
         if fresh and key not in self._keys:
             return None
@@ -100,7 +100,7 @@ class AnswerCache:
         return None
 
     def put(self, answers: Sequence[tuple[CacheKey, bytes, str, bytes]]) -> None:
-        """Add answers: key of the step, digest of the content, time (ISO 8601), and the row as JSON.
+        """Add answers: key of the step, key of the content, time (ISO 8601), and the row as JSON.
 
         The newest answer of a content wins.
         """
@@ -111,7 +111,7 @@ class AnswerCache:
             self._writer.executemany(
                 "INSERT INTO answers VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
                 "SET at = excluded.at, row = excluded.row WHERE excluded.at >= at",
-                [(_key(step_key, sha256), _moment(at), line) for step_key, sha256, at, line in answers],
+                [(_key(step_key, content), _moment(at), line) for step_key, content, at, line in answers],
             )
             make_way(self._writer, "answers", "at, rowid", self._most_bytes)
 
@@ -172,9 +172,14 @@ class AnswerCache:
             _log.warning("%s: cannot be used, so no answer of an earlier job is: %s", self._path, exc)
 
 
+def content_key(sha256: bytes, variant: str) -> bytes:
+    """The key of a file's content, and of what the treatment changes of it: empty where that is nothing."""
+    return sha256 + variant.encode()
+
+
 def _moment(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
 
-def _key(step_key: CacheKey, sha256: bytes) -> bytes:
-    return hashlib.sha256(step_key + sha256).digest()[:_KEY_BYTES]
+def _key(step_key: CacheKey, content: bytes) -> bytes:
+    return hashlib.sha256(step_key + content).digest()[:_KEY_BYTES]

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..values import ImageLimits
+from ..values import ImageLimits, Treatment
 from .database import make_way, open_database
 
 _log = logging.getLogger(__name__)
@@ -30,11 +30,10 @@ Key = bytes
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Settings of the preparation: the service's limits, repair, applying the orientation."""
+    """Settings of the preparation: the service's limits, and the treatment that the job wants."""
 
     limits: ImageLimits
-    repair: bool
-    upright: bool
+    treatment: Treatment
 
 
 def of_file(path: str, size: int, mtime_ns: int) -> Key:

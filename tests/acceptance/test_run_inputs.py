@@ -62,8 +62,8 @@ def test_images_that_cannot_be_read_are_not_skipped(place: Place, emulator: Emul
     place.job()
     assert place.run().code == 1
     assert {row["code"] for row in place.failures()} == {"unsupported"}
-    messages = [row["message"] for row in place.failures()]
-    assert messages == ["looks like a JPEG XL picture"] * 2 + ["looks like a Photoshop document"]
+    for row, kind in zip(place.failures(), ["JPEG XL", "JPEG XL", "Photoshop"], strict=True):
+        assert kind in row["message"]
     assert calls_of(emulator) == 0
 
 

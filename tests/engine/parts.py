@@ -35,7 +35,7 @@ from batchrec.outputs.files import ResultFiles
 from batchrec.sources.store import FileStore
 from batchrec.state.answer_cache import AnswerCache, CacheKey
 from batchrec.times import Clock
-from batchrec.values import Authorization, Caps, Failure, InputEntry, Kind, Prepared, Reply, Target, Task
+from batchrec.values import Authorization, Caps, Failure, InputEntry, Kind, Prepared, Reply, Target, Task, Treatment
 from benchmarks.gates import unix
 
 EVERYTHING = 2**62
@@ -179,7 +179,7 @@ def a_step(name: str, *, follow: Conditions = (), cache_key: CacheKey | None = N
     """A step with three attempts, which repairs images."""
     service = SERVICES["advanced_general"]
     asked, request = Asked(name, service, None), make_request(service, None, {})
-    return Step(asked, request, 3, True, follow, cache_key, reuse)
+    return Step(asked, request, 3, Treatment(), follow, cache_key, reuse)
 
 
 def ready(task: Task) -> Ready:

@@ -132,22 +132,22 @@ async def test_a_file_and_its_digest(place):
     """Small files are read on the event loop, large ones in a thread, with the same result."""
     for size in (100, 300 * 1024):
         data = os.urandom(size)
-        assert await place.preparation.read(place.put(size, data)) == (data, digest(data))
+        assert await place.preparation.read(STEP, place.put(size, data)) == (data, digest(data), "")
 
 
 @virtual
 async def test_a_known_digest_is_trusted_while_the_file_is_as_it_was_listed(place):
     """The digest of an unchanged file is not computed again; that of a file with another time or size is."""
     task = place.put(1, b"abc", sha256=bytes(32))
-    assert await place.preparation.read(task) == (b"abc", bytes(32))
+    assert await place.preparation.read(STEP, task) == (b"abc", bytes(32), "")
     os.utime(place.folder / task.key, ns=(1, 1))
-    assert await place.preparation.read(task) == (b"abc", digest(b"abc"))
+    assert await place.preparation.read(STEP, task) == (b"abc", digest(b"abc"), "")
 
 
 @virtual
 async def test_a_file_that_is_gone_is_a_failure(place):
     """The digest of nothing is empty."""
-    failure, sha256 = await place.preparation.read(a_task(1))
+    failure, sha256, _ = await place.preparation.read(STEP, a_task(1))
     assert (failure.code, failure.message, sha256) == ("unreadable", "no such file", b"")
 
 
@@ -159,10 +159,10 @@ async def test_a_folder_that_became_a_link_is_outside(tmp_path):
     (tmp_path / "out" / "1.png").write_bytes(picture(1))
     here = Place(tmp_path / "in", within=tmp_path / "in")
     task = here.put(1, picture(1))
-    assert (await here.preparation.read(task))[0] == picture(1)
+    assert (await here.preparation.read(STEP, task))[0] == picture(1)
     (tmp_path / "in" / "1.png").unlink()
     (tmp_path / "in" / "1.png").symlink_to(tmp_path / "out" / "1.png")
-    failure, _ = await here.preparation.read(task)
+    failure, *_ = await here.preparation.read(STEP, task)
     assert failure.code == "outside"
     here.preparation.close()
 
@@ -170,7 +170,7 @@ async def test_a_folder_that_became_a_link_is_outside(tmp_path):
 @virtual
 async def test_reading_leaves_the_loop_its_turns(place):
     """Of 200 files that are asked for at once at most 64 are read in one iteration of the event loop."""
-    tasks = [asyncio.ensure_future(place.preparation.read(place.put(number, b"abc"))) for number in range(200)]
+    tasks = [asyncio.ensure_future(place.preparation.read(STEP, place.put(number, b"abc"))) for number in range(200)]
     done = [0]
     while done[-1] < len(tasks):
         await asyncio.sleep(0)

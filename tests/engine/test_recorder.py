@@ -122,7 +122,7 @@ class Desk:
         self.journal.opening.take_steps([StepRecord("step", "dish", "", "")])
         list(self.journal.opening.take_inputs(InputEntry(f"{number:05d}", 0, 0, 10, 1) for number in range(images)))
         self.journal.queue.fill([1])
-        self.tasks = self.journal.queue.claim([1], 2**62, images)
+        self.tasks = [task._replace(variant="") for task in self.journal.queue.claim([1], 2**62, images)]
         places = {"results.jsonl": (0, 0), "results.csv": (0, 0)}
         self.files = ResultFiles(directory, list(OUTPUTS.values()), places)
         self.groups: list[int] = []

@@ -6,6 +6,7 @@ import io
 import math
 import os
 import random
+import re
 import signal
 import struct
 import subprocess
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageDraw, PngImagePlugin
+from PIL import Image, ImageCms, ImageDraw
 
 from batchrec import images
 from batchrec.api.codes import WORDS
@@ -32,12 +33,13 @@ from batchrec.images import subprocess as apart
 from batchrec.images.judge import Picture, sniff
 from batchrec.images.memory import MemoryBudget
 from batchrec.images.subprocess import Work, repair_in_process
-from batchrec.values import Box, Failure, ImageLimits, Kind, Prepared
+from batchrec.values import Box, Failure, ImageLimits, Kind, Prepared, Treatment
 
 T = TypeVar("T")
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, or sets limits that other systems lack")
 
+LYING = Treatment(upright=False)
 SMALL = ImageLimits(base64_bytes=6_000, min_side=15, max_side=120)
 """Limits that small pictures run into, so that tests are quick."""
 
@@ -108,7 +110,7 @@ def turned_tag(orientation: int) -> Image.Exif:
 
 
 def mended(data: bytes, limits: ImageLimits = LIMITS_2024, *, repair: bool = True, upright: bool = False) -> Prepared:
-    outcome = images.prepare(data, limits, repair=repair, upright=upright)
+    outcome = images.prepare(data, limits, Treatment(repair=repair, upright=upright))
     assert isinstance(outcome, Prepared), outcome
     return outcome
 
@@ -116,7 +118,7 @@ def mended(data: bytes, limits: ImageLimits = LIMITS_2024, *, repair: bool = Tru
 def refused(
     data: bytes, limits: ImageLimits = LIMITS_2024, *, repair: bool = True, upright: bool = False
 ) -> tuple[int | str, str]:
-    outcome = images.prepare(data, limits, repair=repair, upright=upright)
+    outcome = images.prepare(data, limits, Treatment(repair=repair, upright=upright))
     assert isinstance(outcome, Failure), outcome.repaired
     assert outcome.kind is Kind.IMAGE
     assert outcome.code in WORDS
@@ -215,10 +217,10 @@ def test_a_progressive_jpeg_of_more_than_a_hundred_scans_is_unsupported(repair: 
     """Each scan may be some bytes and takes as long as all the pixels; a hundred are ten times what is usual."""
     data = scanned(101) + tail
     assert refused(data, repair=repair) == ENDLESS
-    assert images.as_it_is(data, LIMITS_2024, upright=False) is None
-    assert images.foresee(data, LIMITS_2024, repair=repair, upright=False) == "unsupported"
+    assert images.as_it_is(data, LIMITS_2024, LYING) is None
+    assert images.foresee(data, LIMITS_2024, Treatment(repair=repair, upright=False)) == "unsupported"
     hundred = scanned(100)
-    assert mended(hundred, repair=repair) == images.as_it_is(hundred, LIMITS_2024, upright=False) == Prepared(hundred)
+    assert mended(hundred, repair=repair) == images.as_it_is(hundred, LIMITS_2024, LYING) == Prepared(hundred)
 
 
 def one_by_one(scans: int, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -234,11 +236,11 @@ def one_by_one(scans: int, size: tuple[int, int] = (64, 48)) -> bytes:
 def test_a_sequential_jpeg_of_more_than_a_hundred_scans_is_unsupported() -> None:
     """Where channels come one by one, decoders go over all pixels in scans, as in progressive pictures."""
     assert opened(one_by_one(3)).getbands() == ("R", "G", "B")
-    assert mended(one_by_one(99)) == images.as_it_is(one_by_one(99), LIMITS_2024, upright=True)
+    assert mended(one_by_one(99)) == images.as_it_is(one_by_one(99), LIMITS_2024, Treatment())
     for data in (one_by_one(101), one_by_one(101) + b"junk"):
         assert refused(data) == ENDLESS
-        assert images.as_it_is(data, LIMITS_2024, upright=False) is None
-        assert images.foresee(data, LIMITS_2024, repair=True, upright=False) == "unsupported"
+        assert images.as_it_is(data, LIMITS_2024, LYING) is None
+        assert images.foresee(data, LIMITS_2024, LYING) == "unsupported"
 
 
 def test_scans_of_a_thumbnail_do_not_count() -> None:
@@ -246,7 +248,7 @@ def test_scans_of_a_thumbnail_do_not_count() -> None:
     data = scanned(90)
     comment = b"\xff\xfe" + struct.pack(">H", 402) + b"\xff\xda" * 200
     for odd in (data[:2] + comment + data[2:], data + data):
-        assert mended(odd) == images.as_it_is(odd, LIMITS_2024, upright=False) == Prepared(odd)
+        assert mended(odd) == images.as_it_is(odd, LIMITS_2024, LYING) == Prepared(odd)
 
 
 def test_an_animated_png_is_sent_as_it_is() -> None:
@@ -257,10 +259,11 @@ def test_an_animated_png_is_sent_as_it_is() -> None:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP"])
 @pytest.mark.parametrize("tail", [b"\0" * 700, b"\r\n", b"<!-- cached -->" * 9])
-def test_what_hangs_on_after_the_end_is_no_fault(form: str, tail: bytes) -> None:
-    """Zeros, line ends and rubbish after a whole picture are sent along."""
-    data = saved(photo(), form) + tail
-    assert mended(data).data is data
+def test_what_hangs_on_after_the_end_is_cut_off(form: str, tail: bytes) -> None:
+    """Zeros, line ends and rubbish after a whole picture are no fault, and are not sent."""
+    data = saved(photo(), form)
+    for repair in (True, False):
+        assert mended(data + tail, repair=repair) == Prepared(data, ("bytes after the image removed",))
 
 
 # --- converted
@@ -495,10 +498,11 @@ def test_orientation_is_left_alone_where_no_boxes_come_back() -> None:
     assert shrunk.getexif() == {ORIENTATION: 6}
 
 
-def test_without_repair_a_turned_picture_is_sent_as_it_is() -> None:
-    """Turning is a repair."""
+def test_without_repair_a_turned_picture_is_turned_all_the_same() -> None:
+    """`upright` is a key of its own: `repair` is about what the service would refuse."""
     data = saved(photo(), "JPEG", exif=turned_tag(6))
-    assert mended(data, repair=False, upright=True) == Prepared(data)
+    assert mended(data, repair=False, upright=True).repaired == ("turned upright", "jpeg quality 95")
+    assert mended(data, repair=False, upright=False) == Prepared(data)
 
 
 def test_an_orientation_after_the_pixels_of_a_png_counts() -> None:
@@ -538,18 +542,11 @@ def test_an_orientation_that_does_not_exist_is_none(orientation: int) -> None:
         (b'<?xml version="1.0"?>\n<svg xmlns="x"/>', "not_an_image", "looks like an SVG drawing"),
         (b'<?xml version="1.0"?><rss/>', "not_an_image", "looks like an XML document"),
         (b'{"antiFlag":1,"message":"Forbid spider access"}', "not_an_image", "looks like JSON text"),
-        (b"%PDF-1.7\n", "not_an_image", "looks like a PDF document"),
+        (b"%PDF-1.7\n", "not_an_image", "looks like a PDF document; export its pages as images"),
         ("访问被拒绝".encode() * 200, "not_an_image", "looks like plain text"),
         (b"BMW is a brand of cars", "not_an_image", "looks like plain text"),
         (b"\xff", "not_an_image", "no picture format that is known"),
-        (bytes(5000), "not_an_image", "no picture format that is known"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9", "not_an_image", "looks like plain text"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0", "not_an_image", "looks like a video"),
-        (
-            b"\0\0\0\x18ftypheic\0\0\0\0",
-            "unsupported",
-            "looks like a HEIC picture; convert it to JPEG",
-        ),
     ],
 )  # fmt: skip
 def test_what_is_no_picture_is_refused_by_what_it_is(data: bytes, word: str, message: str) -> None:
@@ -588,18 +585,11 @@ def test_the_smallest_and_longest_allowed_are_sent(size: tuple[int, int]) -> Non
     ],
     ids=["png", "png-2^31", "png-160-megapixels", "jpeg", "progressive-jpeg", "gif"],
 )  # fmt: skip
-def test_a_decompression_bomb_is_refused_unopened(data: bytes) -> None:
-    """What a header claims is enough to refuse it."""
+def test_a_picture_too_large_to_decode_is_refused_by_its_header(data: bytes) -> None:
+    """It says how large it is, and accuses nobody."""
     word, message = refused(data)
     assert word == "too_large"
-    assert "decompression bomb" in message
-
-
-def test_a_bomb_in_the_text_of_a_png_is_refused() -> None:
-    """Text that unpacks to megabytes is not unpacked."""
-    text = PngImagePlugin.PngInfo()
-    text.add_itxt("note", "0" * 3_000_000, zip=True)
-    assert refused(saved(photo(), "PNG", pnginfo=text))[0] == "torn"
+    assert re.search(r"\d+x\d+ px.*; shrink it$", message)
 
 
 def ico(entry: bytes) -> bytes:
@@ -611,9 +601,9 @@ def test_an_icon_has_the_size_of_its_entry() -> None:
     """Whatever its list says: nothing is decoded that is too large, and what is not is shrunk as any other picture."""
     bitmap = struct.pack("<IiiHHI", 40, 12_000, 24_000, 1, 32, 0) + bytes(24)
     for entry in (claimed_png(12_000, 12_000), bitmap):
-        word, message = refused(ico(entry))
-        assert (word, "bomb?" in message) == ("too_large", True)
-        assert images.foresee(ico(entry), LIMITS_2024, repair=True, upright=False) == "too_large"
+        word, _ = refused(ico(entry))
+        assert word == "too_large"
+        assert images.foresee(ico(entry), LIMITS_2024, LYING) == "too_large"
     assert refused(ico(claimed_png(700, 200)))[0] == "too_long"
     shrunk = mended(ico(saved(photo((300, 200)), "PNG")), SMALL)
     assert shrunk.repaired[0] == "shrunk 300x200 to 120x80"
@@ -708,9 +698,18 @@ def test_without_repair_too_large_is_refused() -> None:
 )
 @pytest.mark.parametrize("repair", [True, False])
 def test_a_torn_picture_is_refused_at_every_cut(form: str, options: dict[str, Any], repair: bool) -> None:
-    """Wherever the download stopped, nothing is sent."""
+    """Wherever the download stopped, nothing is sent, but where all pixels are there: that is sent as the whole."""
     data = saved(photo((20, 16)), form, **options)
-    words = {refused(data[:cut], repair=repair, upright=True)[0] for cut in range(len(data))}
+    whole = opened(mended(data, repair=repair, upright=True).data)
+    words = set()
+    for cut in range(len(data)):
+        outcome = images.prepare(data[:cut], LIMITS_2024, Treatment(repair=repair))
+        if isinstance(outcome, Failure):
+            words.add(outcome.code)
+        else:
+            assert len(data) - cut < 24
+            assert "end restored" in outcome.repaired
+            assert opened(outcome.data).tobytes() == whole.tobytes()
     assert words == {"empty", "not_an_image", "torn"}
 
 
@@ -726,7 +725,7 @@ def test_nothing_is_printed_about_damaged_files(capfd: pytest.CaptureFixture[str
     for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "jpeg"):
         data = saved(noise((60, 60)), "TIFF", compression=compression)
         for at in range(0, len(data), len(data) // 40):
-            images.prepare(data[:at] + b"\xff\x00\x7f" + data[at + 3 :], LIMITS_2024, repair=True, upright=True)
+            images.prepare(data[:at] + b"\xff\x00\x7f" + data[at + 3 :], LIMITS_2024, Treatment())
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
@@ -734,9 +733,9 @@ def test_nothing_is_printed_about_damaged_files(capfd: pytest.CaptureFixture[str
 def test_threads_do_not_disturb_each_other() -> None:
     """The same pictures in eight threads come out as they do in one."""
     data = [saved(photo(mode=mode), form) for form, modes in MODES.items() for mode in modes] * 3
-    one = [images.prepare(item, SMALL, repair=True, upright=True) for item in data]
+    one = [images.prepare(item, SMALL, Treatment()) for item in data]
     with ThreadPoolExecutor(8) as threads:
-        many = list(threads.map(lambda item: images.prepare(item, SMALL, repair=True, upright=True), data))
+        many = list(threads.map(lambda item: images.prepare(item, SMALL, Treatment()), data))
     assert many == one
 
 
@@ -824,7 +823,7 @@ def test_a_process_that_claims_not_to_start_is_not_believed(tmp_path: Path, monk
 def test_the_process_has_its_limits(limit: dict[str, int], words: set[str]) -> None:
     """More memory or processor time than is allowed, and the picture has failed; some decoders call both damage."""
     data = saved(Image.effect_noise((3_000, 2_000), 60).convert("RGB"), "JPEG2000")
-    work = replace(Work(LIMITS_2024, upright=False, memory=2_000_000_000, seconds=100), **limit)
+    work = replace(Work(LIMITS_2024, Treatment(), memory=2_000_000_000, seconds=100), **limit)
     outcome = repair_in_process(data, work)
     assert isinstance(outcome, Failure)
     assert outcome.code in words
@@ -835,7 +834,7 @@ def test_a_process_that_sleeps_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
     """One that uses no processor time has ten times as long."""
     monkeypatch.setattr(sys, "executable", python_that(tmp_path / "python", "exec sleep 1000"))
     monkeypatch.setattr(apart, "_PATIENCE", 0.5)
-    outcome = repair_in_process(b"x", Work(LIMITS_2024, upright=False, memory=2_000_000_000, seconds=1))
+    outcome = repair_in_process(b"x", Work(LIMITS_2024, Treatment(), memory=2_000_000_000, seconds=1))
     assert isinstance(outcome, Failure)
     assert (outcome.code, outcome.message) == ("too_large", "it takes more than 1 s to decode")
 
@@ -874,7 +873,8 @@ def test_the_process_dies_with_the_one_that_started_it(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(STOPPED_AT_ITS_END)
     code = (
         "import sys; from batchrec import images; from batchrec.api.services import LIMITS_2024\n"
-        "images.prepare(open(sys.argv[1], 'rb').read(), LIMITS_2024, repair=True, upright=False)"
+        "from batchrec.values import Treatment\n"
+        "images.prepare(open(sys.argv[1], 'rb').read(), LIMITS_2024, Treatment())"
     )
     path = os.pathsep.join([str(tmp_path), *sys.path])
     parent = subprocess.Popen(
@@ -949,7 +949,7 @@ def test_what_is_prepared_is_within_every_limit(
 ) -> None:
     """A failure with a known word, or a plain picture within all limits, never larger, and stable."""
     displayed, data = picture
-    outcome = images.prepare(data, limits, repair=True, upright=upright)
+    outcome = images.prepare(data, limits, Treatment(repair=True, upright=upright))
     if isinstance(outcome, Failure):
         assert outcome.code in {"too_small", "too_long", "too_large"}
         return
@@ -960,7 +960,7 @@ def test_what_is_prepared_is_within_every_limit(
     if upright:
         mapped = (result.width * outcome.scale_x, result.height * outcome.scale_y)
         assert mapped == pytest.approx(displayed)
-    again = images.prepare(outcome.data, limits, repair=True, upright=upright)
+    again = images.prepare(outcome.data, limits, Treatment(repair=True, upright=upright))
     assert again == Prepared(outcome.data)
 
 
@@ -984,10 +984,10 @@ def test_damaged_bytes_never_raise(
     for place, value in edits:
         data[int(place * (min(len(data), 120) if early else len(data)))] = value
     cut = bytes(data[: max(1, math.ceil(kept * 2 * len(data)))])
-    outcome = images.prepare(cut, LIMITS_2024, repair=repair, upright=upright)
+    outcome = images.prepare(cut, LIMITS_2024, Treatment(repair=repair, upright=upright))
     if isinstance(outcome, Failure):
         assert outcome.code in WORDS
-    elif outcome.repaired:
+    elif repair and outcome.repaired:
         assert_acceptable(outcome, LIMITS_2024)
 
 
@@ -999,5 +999,5 @@ def test_damaged_bytes_never_raise(
 )
 def test_random_bytes_never_raise(start: bytes, rest: bytes, end: bytes) -> None:
     """Noise behind a known beginning is a failure with a known word, or a picture by a miracle."""
-    outcome = images.prepare(start + rest + end, LIMITS_2024, repair=True, upright=True)
+    outcome = images.prepare(start + rest + end, LIMITS_2024, Treatment())
     assert not isinstance(outcome, Failure) or outcome.code in WORDS

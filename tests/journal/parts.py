@@ -25,4 +25,4 @@ def digest(content: str) -> bytes:
 
 def finished(task: Task, content: str = "", **more: object) -> Finished:
     """An outcome of one call; without a failure, an answer."""
-    return Finished(task, digest(content or task.key), 1, "now", **more)
+    return Finished(task._replace(variant=""), digest(content or task.key), 1, "now", **more)

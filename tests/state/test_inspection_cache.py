@@ -11,8 +11,9 @@ import pytest
 
 from batchrec.api.services import LIMITS_2024
 from batchrec.state.inspection_cache import InspectionCache, Way, of_content, of_file
+from batchrec.values import Treatment
 
-WAY = Way(LIMITS_2024, repair=True, upright=False)
+WAY = Way(LIMITS_2024, Treatment())
 PHOTO = of_file("photos/a.jpg", 1000, 7)
 
 
@@ -58,7 +59,11 @@ def test_one_path_by_whatever_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "way",
-    [replace(WAY, repair=False), replace(WAY, upright=True), replace(WAY, limits=replace(LIMITS_2024, max_side=8192))],
+    [
+        replace(WAY, treatment=Treatment(repair=False)),
+        replace(WAY, treatment=Treatment(upright=False)),
+        replace(WAY, limits=replace(LIMITS_2024, max_side=8192)),
+    ],
     ids=["repair", "upright", "limits"],
 )
 def test_another_way(looks: InspectionCache, way: Way) -> None:
