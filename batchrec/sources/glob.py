@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..values import InputEntry, Notice
@@ -114,23 +114,25 @@ class _Matches:
                 return
             if not self.folded:
                 return
+        matches = self._matcher(name)
         with os.scandir(full) as entries:
             for entry in entries:
-                if self._fits(name, entry.name):
+                if matches(entry.name):
                     yield prefix(folder) + entry.name, is_folder(entry)
 
     def _at_any_depth(self, folder: str, names: list[str]) -> Iterator[tuple[str, OSError | None]]:
-        hidden = any(name.startswith(".") for name in names)
+        hidden, matches = any(name.startswith(".") for name in names), self._matcher(self.pattern)
         for key, entry in walk(self.scope, folder, lambda name: hidden or not name.startswith(".")):
             if isinstance(entry, OSError):
                 yield key, entry
-            elif entry is not None and self._fits(self.pattern, key):
+            elif entry is not None and matches(key):
                 yield key, None
 
-    def _fits(self, pattern: str, text: str) -> bool:
-        if self.folded:
-            pattern, text = _folded(pattern), _folded(text)
-        return compiled(pattern, hidden=False).fullmatch(text) is not None
+    def _matcher(self, pattern: str) -> Callable[[str], object | None]:
+        if not self.folded:
+            return compiled(pattern, hidden=False).fullmatch
+        folded = compiled(_folded(pattern), hidden=False)
+        return lambda text: folded.fullmatch(_folded(text))
 
 
 def _folded(text: str) -> str:
