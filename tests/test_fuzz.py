@@ -123,7 +123,7 @@ LONGEST = 10.0
 """Seconds of the processor's time for one case; the slowest that is known takes 1.5."""
 
 MOST_MIB = 1600
-"""What MAX_DECODED_PIXELS is meant to keep the process under, whatever a header claims."""
+"""What MAX_DECODED_BYTES is meant to keep the process under, whatever a header claims."""
 
 
 def samples() -> list[bytes]:

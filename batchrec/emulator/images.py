@@ -5,11 +5,12 @@ Only headers are read and nothing is decoded, so a decompression bomb costs no m
 
 import binascii
 import hashlib
+import struct
 from dataclasses import dataclass
 from io import BytesIO
 
 import pybase64
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -57,6 +58,37 @@ class Picture:
     width: int
     height: int
 
+    @property
+    def displayed(self) -> tuple[int, int]:
+        """Width and height in pixels of the picture as it is displayed."""
+        reader = next(reader for _, name, reader in READERS if name == self.format)
+        with reader(BytesIO(self.data)) as image:
+            if self.format == "PNG":
+                image.load()  # EXIF may come after the pixels
+            return (self.height, self.width) if turn_of(image) in _QUARTERS else (self.width, self.height)
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """The turn that EXIF asks for, None where the pixels lie upright; damaged EXIF asks for nothing."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (SyntaxError, OSError, ValueError, LookupError, TypeError, OverflowError, struct.error):
+        return None
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation: the turn that makes an image upright."""
+
+_QUARTERS = frozenset(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+"""Turns that exchange width and height."""
 
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 """Raised for sizes that a header claims, the second only where warnings are errors."""

@@ -48,7 +48,7 @@ class Segment(NamedTuple):
 
 
 def segments(data: bytes, *, scans: bool = True) -> Iterator[Segment]:
-    """Each segment up to the end of the picture; without `scans`, those before the first.
+    """Each segment up to the end of the picture; without `scans`, up to the header of the first scan.
 
     Raises ValueError and struct.error where one is damaged.
     """
@@ -64,6 +64,7 @@ def segments(data: bytes, *, scans: bool = True) -> Iterator[Segment]:
         if length < 2 or end > len(data):
             raise ValueError("a segment of the JPEG is damaged")
         if marker == SOS and not scans:
+            yield Segment(marker, at + 2, end)
             return
         if marker == SOS:
             after = _AFTER_SCAN.search(data, end)
@@ -163,18 +164,14 @@ def many_scans(data: bytes) -> bool:
     if sum(1 for _ in islice(_SCAN_MARKER.finditer(data), MAX_SCANS + 1)) <= MAX_SCANS:
         return False
     # Thumbnails and colour profiles may hold the marker's two bytes as well: only what stands between segments counts.
-    return sum(1 for _ in islice(_scans(data), MAX_SCANS + 1)) > MAX_SCANS
+    scans = (segment for segment in segments(data) if segment.marker == SOS)
+    return sum(1 for _ in islice(scans, MAX_SCANS + 1)) > MAX_SCANS
 
 
 def first_scan(data: bytes) -> int:
     """Number of channels in the first scan of a JPEG; 0 where there is no scan."""
-    at = next(_scans(data), None)
-    return data[at] if at is not None and at < len(data) else 0
-
-
-def _scans(data: bytes) -> Iterator[int]:
-    """Positions of the number of channels of each scan of a JPEG."""
-    return (segment.body for segment in segments(data) if segment.marker == SOS)
+    scan = next((segment for segment in segments(data, scans=False) if segment.marker == SOS), None)
+    return data[scan.body] if scan is not None and scan.body < scan.end else 0
 
 
 def plain_jpeg(data: bytes) -> tuple[Size, int] | None:

@@ -30,10 +30,11 @@ Key = bytes
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Settings of the preparation: the service's limits, and the treatment that the job wants."""
+    """Settings of the preparation: limits of the service, treatment, and extra formats that can be read."""
 
     limits: ImageLimits
     treatment: Treatment
+    extras: tuple[str, ...] = ()
 
 
 def of_file(path: str, size: int, mtime_ns: int) -> Key:
