@@ -292,7 +292,9 @@ class InputEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A file in an input folder that is not an image by its name."""
+    """A file or folder in an input folder that is left out; `kind` names it in counts, such as "PDF"."""
+
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +328,7 @@ class Task(NamedTuple):
 class Summary:
     """Content of `summary.json`.
 
-    `answered` counts rows; the first five are of the job, the others of this run.
+    `answered` counts rows; all down to `ignored_by_kind` are of the job, the others of this run.
 
     `seconds` and `rate` (answers per second) are of this run, `resume_at` is ISO 8601 with offset, or None.
     `exit_code` is what the command line returns; it is not written to the file.
@@ -337,6 +339,7 @@ class Summary:
     failed: int
     duplicates: int
     ignored: int
+    ignored_by_kind: Mapping[str, int] = field(default_factory=dict)
     calls: int = 0
     throttled: int = 0
     retries: int = 0

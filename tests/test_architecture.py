@@ -75,6 +75,7 @@ PLUGINS = {
             *("others", "pages", "png", "samples", "webp"),
         },
         "completeness": {"jpeg", "png", "judge"},
+        "heads": {"container", "judge", "others"},
         "subprocess": {"judge"},
         "repair": {"exif", "jpeg", "judge", "levels", "subprocess"},
         "strip": {"exif", "jpeg", "png", "judge"},
@@ -82,7 +83,7 @@ PLUGINS = {
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
 
-SHARED = {"sources": {"scope", "keys", "walk", "store"}, "outputs": set(), "images": {"memory"}}
+SHARED = {"sources": {"scope", "keys", "spelling", "walk", "store"}, "outputs": set(), "images": {"memory"}}
 
 EMBEDDED = {"engine.setup", "commands.emulator"}
 """Who may know that there is an emulator."""

@@ -32,6 +32,7 @@ from pydantic_core import core_schema
 from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
 from ..outputs import OUTPUTS
+from ..sources import at_home
 from ..sources.manifest import READERS, kind
 from ..values import Label, Treatment
 from . import patterns
@@ -232,6 +233,9 @@ class Input(Table):
         default=False,
         description="Send no metadata (EXIF, GPS, XMP), without re-encoding JPEG.",
         examples=[True],
+    )
+    allow_empty: bool = Field(
+        default=False, description="A job without any image ends with exit code 0 instead of 66.", examples=[True]
     )
 
 
@@ -451,7 +455,12 @@ class Job(Table):
     @property
     def directory(self) -> Path:
         """The output directory, absolute, without `..`."""
-        return Path(os.path.abspath(self.base / (self.output.directory or f"results/{self.name}")))
+        return Path(os.path.abspath(at_home(self.base, self.output.directory or f"results/{self.name}")))
+
+    @property
+    def within(self) -> Path | None:
+        """The folder in which all inputs have to lie, absolute."""
+        return None if self.input.within is None else at_home(self.base, self.input.within)
 
     def limits_for(self, step: Step) -> Limits:
         """The limits as `step` has them: its own win."""
