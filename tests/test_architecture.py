@@ -39,7 +39,7 @@ FLOORS = (
 """From the roof down. A module may import from lower floors, never from its own or a higher one."""
 
 PLUGINS = {
-    "sources": {"file": set(), "folder": {"walk"}, "glob": {"walk"}, "manifest": set()},
+    "sources": {"file": set(), "folder": {"walk"}, "glob": {"walk"}, "manifest": {"encoding", "recovery", "rows"}},
     "outputs": {"jsonl": set(), "csv": set(), "files": {"jsonl"}, "summary": {"files"}},
     "images": {
         "memory": set(),

@@ -32,6 +32,7 @@ from pydantic_core import core_schema
 from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
 from ..outputs import OUTPUTS
+from ..sources.rows import READERS, kind
 from ..values import Label
 from . import patterns
 
@@ -81,8 +82,8 @@ def _service(name: str) -> str:
 
 
 def _manifest(text: str) -> str:
-    if Path(text).suffix.lower() not in (".txt", ".csv", ".jsonl"):
-        raise ValueError("is not a manifest that can be read: .txt, .csv or .jsonl")
+    if kind(text) not in READERS:
+        raise ValueError(f"is not a manifest that can be read: {', '.join(READERS)}; save a spreadsheet as CSV UTF-8")
     return _path(text)
 
 
@@ -197,7 +198,7 @@ class Input(Table):
     )
     manifest: Annotated[PathText, AfterValidator(_manifest)] | None = Field(
         default=None,
-        description="A list of paths, relative to itself: .txt (one a line), .csv or .jsonl. UTF-8.",
+        description="A list of paths, relative to itself: .txt (one a line), .csv, .tsv or .jsonl.",
         examples=["images.csv"],
     )
     column: str = Field(

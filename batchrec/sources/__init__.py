@@ -13,7 +13,8 @@ from .file import File
 from .folder import Folder
 from .glob import Glob
 from .keys import is_pattern, normal, quoted
-from .manifest import READERS, Manifest, kind
+from .manifest import Manifest
+from .rows import READERS, kind
 from .scope import OUTSIDE, Boundary, Scope, irregular, reason
 from .store import FileStore
 
