@@ -44,7 +44,7 @@ _ADDRESS = re.compile(r"file:(?://([^/\\]*))?(.*)", re.IGNORECASE | re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
-class Spelling(NamedTuple):
+class Form(NamedTuple):
     """A path as it may be meant, and how it differs from the one that is written."""
 
     path: str
@@ -58,7 +58,7 @@ class Recovered(NamedTuple):
     kinds: tuple[str, ...] = ()
 
 
-def bare(path: str) -> Spelling:
+def bare(path: str) -> Form:
     """The path without blanks and quotes around it."""
     kinds: dict[str, None] = {}
     while True:
@@ -66,7 +66,7 @@ def bare(path: str) -> Spelling:
         if text != path:
             kinds["blanks"] = None
         if len(text) < 3 or _QUOTES.get(text[0]) != text[-1]:
-            return Spelling(text, tuple(kinds))
+            return Form(text, tuple(kinds))
         kinds["quotes"] = None
         path = text[1:-1]
 
@@ -84,38 +84,38 @@ def expanded(path: str) -> str:
         return path
 
 
-def spellings(path: str) -> Iterator[Spelling]:
+def forms(path: str) -> Iterator[Form]:
     """The paths that may be meant, the one as it is written first."""
     text, kinds = bare(path)
-    yield Spelling(path, ())
-    for form in _decoded(Spelling(text, kinds)):
-        for spelling in _from_windows(form):
-            yield spelling
-            home = expanded(spelling.path)
-            if home != spelling.path:
-                yield Spelling(home, (*spelling.kinds, "home"))
+    yield Form(path, ())
+    for form in _decoded(Form(text, kinds)):
+        for local in _from_windows(form):
+            yield local
+            home = expanded(local.path)
+            if home != local.path:
+                yield Form(home, (*local.kinds, "home"))
 
 
-def _decoded(written: Spelling) -> Iterator[Spelling]:
+def _decoded(written: Form) -> Iterator[Form]:
     """The path, and that of an address or with percent-encoded characters."""
     text, kinds = written
     address = _ADDRESS.fullmatch(text)
     if address is None:
         yield written
         if "%" in text:
-            yield Spelling(unquote(text), (*kinds, "percent"))
+            yield Form(unquote(text), (*kinds, "percent"))
         return
     host, rest = address[1] or "", address[2]
     for decoded in dict.fromkeys((unquote(rest), rest)):
         if host.lower() in ("", "localhost"):
             below = decoded[1:]
-            yield Spelling(below if _DRIVE.match(below) else decoded, (*kinds, "address"))
+            yield Form(below if _DRIVE.match(below) else decoded, (*kinds, "address"))
         else:
-            yield Spelling(host + decoded, (*kinds, "address"))
-            yield Spelling(rf"\\{host}{decoded}", (*kinds, "address"))
+            yield Form(host + decoded, (*kinds, "address"))
+            yield Form(rf"\\{host}{decoded}", (*kinds, "address"))
 
 
-def _from_windows(written: Spelling) -> Iterator[Spelling]:
+def _from_windows(written: Form) -> Iterator[Form]:
     """The path, and with / between its names and without its drive where it is one of Windows."""
     yield written
     text, kinds = written
@@ -123,10 +123,14 @@ def _from_windows(written: Spelling) -> Iterator[Spelling]:
         return
     slashed = text.replace("\\", "/")
     if slashed != text:
-        yield Spelling(slashed, (*kinds, "backslashes"))
-    rest = ntpath.splitdrive(text)[1].replace("\\", "/").lstrip("/")
-    if rest and rest != slashed:
-        yield Spelling(rest, (*kinds, "drive"))
+        yield Form(slashed, (*kinds, "backslashes"))
+    drive, rest = ntpath.splitdrive(text)
+    below = rest.replace("\\", "/").lstrip("/")
+    if below and below != slashed:
+        yield Form(below, (*kinds, "drive"))
+        share = re.split(r"[\\/]", drive)[-1]
+        if share and ":" not in share:  # the share's folder may have been copied with its name
+            yield Form(f"{share}/{below}", (*kinds, "drive"))
 
 
 class Recovery:
@@ -143,16 +147,16 @@ class Recovery:
         """The files that may be meant by a path that does not exist as it is written."""
         if "\0" in path or printable(path)[1]:
             return Recovered(())
-        forms: dict[str, tuple[str, ...]] = {}
-        for spelling in spellings(path):
-            forms.setdefault(self.key(spelling.path), spelling.kinds)
-        exact = {key: kinds for key, kinds in forms.items() if self._is_file(key)}
+        meant: dict[str, tuple[str, ...]] = {}
+        for form in forms(path):
+            meant.setdefault(self.key(form.path), form.kinds)
+        exact = {key: kinds for key, kinds in meant.items() if self._is_file(key)}
         if exact:
             return Recovered(tuple(exact), next(iter(exact.values())))
         alike: dict[str, tuple[str, ...]] = {}
-        for form, kinds in forms.items():
-            for key in self._alike(form):
-                difference = "unicode" if normalize("NFC", key) == normalize("NFC", form) else "case"
+        for written, kinds in meant.items():
+            for key in self._alike(written):
+                difference = "unicode" if normalize("NFC", key) == normalize("NFC", written) else "case"
                 alike.setdefault(key, (*kinds, difference))
         same = [key for key, kinds in alike.items() if kinds[-1] == "unicode"] or list(alike)
         return Recovered(tuple(same), alike[same[0]] if same else ())

@@ -101,7 +101,8 @@ def _jsonl(lines: Lines, column: str) -> Iterator[str]:
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise lines.wrong(f"not JSON; {expected}") from error
+            hint = "; in JSON a backslash is written twice" if "\\" in text else ""
+            raise lines.wrong(f"not JSON; {expected}{hint}") from error
         if not isinstance(row, dict):
             raise lines.wrong(f"{_shown(row)} is not an object; {expected}")
         if column not in row:

@@ -334,6 +334,7 @@ def test_keys_are_the_same_however_a_table_is_written(
         ("d:/图片/a.jpg", "with a Windows drive or share"),
         ("\\\\nas\\share\\图片\\a.jpg", "with a Windows drive or share"),
         ("\\\\?\\D:\\图片\\a.jpg", "with a Windows drive or share"),
+        ("\\\\nas\\图片\\a.jpg", "with a Windows drive or share"),
         ("\\图片\\a.jpg", "with a Windows drive or share"),
         (" 图片/a.jpg", "with blanks or invisible characters around them"),
         ("图片/a.jpg\t ", "with blanks or invisible characters around them"),
@@ -367,6 +368,13 @@ def test_path_of_an_address_is_absolute(tmp_path: Path) -> None:
     for address in (f"file://{tmp_path}/图%20片/a.jpg", f"FILE://localhost{tmp_path}/图 片/a.jpg"):
         assert keys(tmp_path, "m.txt", address) == [f"{tmp_path}/图 片/a.jpg"]
     assert keys(tmp_path, "m.txt", f"file:{tmp_path}/图 片/100%.jpg") == [f"{tmp_path}/图 片/100%.jpg"]
+
+
+def test_json_with_single_backslashes_says_so(tmp_path: Path) -> None:
+    """A program that does not escape them writes no JSON."""
+    text = complaint(tmp_path, "m.jsonl", '{"path": "D:\\照片\\a.jpg"}')
+    assert text.startswith(", line 1: not JSON; ")
+    assert text.endswith("; in JSON a backslash is written twice")
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
