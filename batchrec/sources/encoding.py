@@ -6,6 +6,7 @@ taken only if files exist under the names that it gives.
 
 import codecs
 import os
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,7 +28,14 @@ MARKS = {
 NAMES = {"utf-8": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "gb18030": "GB18030 (GBK)"}
 """Encodings that manifests are read in, as messages name them."""
 
-OTHERS = {"big5hkscs": "Big5", "cp932": "Shift-JIS", "cp949": "EUC-KR", "cp1252": "Latin-1", "mac-roman": "Mac Roman"}
+OTHERS = {
+    "big5hkscs": "Big5",
+    "cp932": "Shift-JIS",
+    "cp949": "EUC-KR",
+    "cp1252": "Latin-1",
+    "cp1251": "Windows-1251",
+    "mac-roman": "Mac Roman",
+}
 """Encodings that are only named as the likely cause: their bytes cannot be told from each other."""
 
 _WORKBOOK = "save its sheet as CSV UTF-8"
@@ -52,9 +60,10 @@ _FOREIGN = {
 
 _MARKUP = (b"<!doctype", b"<html", b"<table", b"<?xml")
 
-_ASCII_SHARE = 4
-"""A single line is UTF-16 if at least one of so many characters is ASCII, as in a name with a suffix."""
+_PLAIN = re.compile(r"[\t -~]{3}")
 
+ERRORS = "batchrec-end-of-file"
+"""Name of the treatment of decoding errors that manifests are read with: `_ended` raises all but one of them."""
 
 _SAVE = "save the list as UTF-8"
 _EXIST = ", under whose names its files exist"
@@ -141,24 +150,21 @@ def marked(head: bytes) -> str | None:
 
 
 def unmarked_utf16(head: bytes) -> str | None:
-    """UTF-16 without a mark: its ASCII characters have a NUL beside them, on the same side throughout.
+    """UTF-16 without a mark, by three ASCII characters in a row with a NUL on the same side.
 
-    Chinese has few of them, but each line has: a suffix. A NUL or two in a text of another encoding are not enough.
+    NULs between or in the names of another encoding do not look like that.
     """
     if b"\0" not in head:
         return None
-    units = {"utf-16-le": head[: len(head) & ~1].decode("utf-16-le", "replace")}
-    units["utf-16-be"] = head[: len(head) & ~1].decode("utf-16-be", "replace")
-    plain = {encoding: sum(" " <= sign <= "~" or sign == "\t" for sign in text) for encoding, text in units.items()}
-    likely = max(plain, key=lambda encoding: plain[encoding])
-    lines = _ends(units[likely])
-    least = lines if lines else len(units[likely]) / _ASCII_SHARE
-    return likely if plain[likely] > 0 and plain[likely] >= least else None
+    texts = {encoding: head[: len(head) & ~1].decode(encoding, "replace") for encoding in ("utf-16-le", "utf-16-be")}
+    # In the wrong order of bytes a common Chinese character, U+4E00, is an N, but no character is a line end or a dot.
+    likely = max(texts, key=lambda encoding: (_ends(texts[encoding]), texts[encoding].count(".")))
+    return likely if _PLAIN.search(texts[likely]) else None
 
 
 def first_fault(path: str, encoding: str) -> int | None:
     """The line of the first bytes that are not of the encoding; None where all are."""
-    decoder = codecs.getincrementaldecoder(encoding)()
+    decoder = codecs.getincrementaldecoder(encoding)(ERRORS)
     line = 1
     cut = ""  # a CR at the end of a chunk, whose LF may follow
     with open(path, "rb") as file:
@@ -178,6 +184,16 @@ def read_head(path: str) -> bytes:
     """The first bytes of a file."""
     with open(path, "rb") as file:
         return os.read(file.fileno(), HEAD)
+
+
+def _ended(error: UnicodeError) -> tuple[str, int]:
+    """Pass over a Ctrl-Z at the end of UTF-16: `copy a.txt + b.txt` of Windows writes it as one byte."""
+    if isinstance(error, UnicodeDecodeError) and error.object[error.start :] == b"\x1a":
+        return "", error.end
+    raise error
+
+
+codecs.register_error(ERRORS, _ended)
 
 
 def _ends(text: str) -> int:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from ..errors import JobError
 from ..values import InputEntry, Notice
-from .encoding import NAMES, choose, read_head
+from .encoding import ERRORS, NAMES, choose, read_head
 from .keys import normal, printable, quoted
 from .recovery import Recovery, Told, bare, expanded, is_windows
 from .rows import READERS, Lines, kind, wrong
-from .scope import Scope, reason
+from .scope import OUTSIDE, Scope, reason
 
 MAX_PATH = 4096
 """The longest path, in bytes: Linux takes no more, and to look at each of a longer one's folders takes seconds."""
@@ -80,7 +80,7 @@ class _Reading:
         newline = ""
         if suffix == ".txt":  # where lines end with LF, a CR may be a part of a name
             newline = "\n" if "\n" in read_head(self._path).decode(encoding, "replace") else "\r"
-        with open(self._path, buffering=_BUFFER, encoding=encoding, newline=newline) as file:
+        with open(self._path, buffering=_BUFFER, encoding=encoding, errors=ERRORS, newline=newline) as file:
             lines = Lines(file, self._manifest.given)
             for path in READERS[suffix](lines, self._manifest.column):
                 yield path, lines.line
@@ -113,7 +113,8 @@ class _Reading:
         found = self._scope.examine(key, source, position)
         if found and "\0" in path:
             return found._replace(size=-1, mtime_ns=0, problem="the name holds a NUL byte")
-        if found and found.size < 0 and found.problem is None:
+        # A percent-encoded name may be longer than any name can be, and is not missing then.
+        if found and found.size < 0 and (found.problem is None or ("%" in path and found.problem != OUTSIDE)):
             return self._recovered(path, found)
         self._exists = self._exists or found is not None
         return found
@@ -134,8 +135,9 @@ class _Reading:
             self._exists = True
             return self._scope.examine(meant.keys[0], missing.source, missing.position)
         self._first_missing = self._first_missing or path
+        self._exists = self._exists or bool(meant.keys)
         text = bare(path).path
-        problem = None
+        problem = missing.problem
         if meant.keys:
             problem = f"no such file, and more than one may be meant: {', '.join(map(quoted, meant.keys[:3]))}"
         elif expanded(text) != text:

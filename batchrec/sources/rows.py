@@ -152,7 +152,7 @@ def _begin(lines: Lines, column: str, separators: str) -> tuple[list[str], str]:
         text = line.strip(_BLANKS)
         if lines.line == 1 and text.strip('"').lower().startswith("sep="):
             separators = _declared(lines, line.strip('"\r\n')[4:])
-        elif text.strip(SEPARATORS) and not text.startswith("#TYPE "):  # written by Export-Csv
+        elif "".join(text.split()).strip(SEPARATORS) and not text.startswith("#TYPE "):  # written by Export-Csv
             break
         lines.start_row()
     else:
@@ -170,7 +170,7 @@ def _begin(lines: Lines, column: str, separators: str) -> tuple[list[str], str]:
 
 def _undivided(column: str, header: list[str]) -> str:
     """Advice for a header that is one cell although the column's name is a part of it."""
-    whole = len(header) > 1 or header[0].isalnum() or column not in header[0]
+    whole = len(header) != 1 or header[0].isalnum() or column not in header[0]
     return "" if whole else f"; cells are divided by {_SEPARATORS}"
 
 

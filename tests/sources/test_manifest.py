@@ -10,6 +10,7 @@ import tracemalloc
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -109,6 +110,26 @@ def test_encoding_of_bytes_that_are_both_is_that_of_the_files(tmp_path: Path, na
     assert failed(tmp_path, "m.txt", data) == {other: None}
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "names", [["一一一.jpg"], ["一" * 50 + ".jpg", "a.png"], ["开最一.webp", "上海/上.bmp", "a" * 9]]
+)
+def test_encoding_of_utf16_without_mark_whatever_the_names(tmp_path: Path, encoding: str, names: list[str]) -> None:
+    """Characters whose bytes are a letter and a NUL the other way round, or a line end, mislead nobody."""
+    put(tmp_path, *names)
+    for end in ("\n", "\r\n", "\r"):
+        assert keys(tmp_path, "m.txt", end.join(names).encode(encoding)) == names
+
+
+def test_nul_in_other_encodings_is_no_utf16(tmp_path: Path) -> None:
+    """Names with a NUL fail their row, as do those that `find -print0` writes on one line."""
+    put(tmp_path, "a.jpg")
+    problem = "the name holds a NUL byte"
+    rows = ["x\0", "\0y.jpg", "a.jpg\0b.jpg\0", "猫\0.jpg"]
+    expected = {row.replace("\0", "\\x00"): problem for row in rows}
+    assert failed(tmp_path, "m.txt", "\n".join(["a.jpg", *rows])) == expected
+
+
 def test_encoding_is_judged_by_the_files_that_paths_mean(tmp_path: Path) -> None:
     """A list of Windows has its own names for them: backslashes, drives, blanks, another case."""
     put(tmp_path, "图片/牛.jpg")
@@ -132,6 +153,8 @@ def test_encoding_of_other_columns_and_of_the_header(tmp_path: Path) -> None:
         ("big5", "圖片/貓.jpg", "Big5"),
         ("cp932", "写真/ねこ.jpg", "Shift-JIS"),
         ("cp949", "사진/고양이.jpg", "EUC-KR"),
+        ("cp1251", "фото.jpg", "Windows-1251"),
+        ("mac-roman", "café.jpg", "Mac Roman"),
     ],
 )
 def test_encoding_of_another_kind_is_refused_with_its_name(tmp_path: Path, encoding: str, path: str, name: str) -> None:
@@ -198,6 +221,9 @@ def test_final_ctrl_z_is_dropped(tmp_path: Path) -> None:
             assert keys(tmp_path, "m.txt", f"b\x1a.jpg\r\na.jpg{end}".encode(encoding)) == ["b\x1a.jpg", "a.jpg"]
             assert failed(tmp_path, "m.csv", f"n,path\r\n1,a.jpg{end}".encode(encoding)) == {}
     assert keys(tmp_path, "m.jsonl", '{"path": "a.jpg"}\r\n\x1a') == ["a.jpg"]
+    joined = "a.jpg\r\n".encode("utf-16") + "a.jpg\r\n".encode("utf-16") + b"\x1a"  # as `copy` of Windows joins two
+    assert keys(tmp_path, "m.txt", joined) == ["a.jpg", "a.jpg"]
+    assert "line 2: not UTF-16" in complaint(tmp_path, "m.txt", "a.jpg\r\n".encode("utf-16") + b"a")
 
 
 # Tables
@@ -375,6 +401,15 @@ def test_json_with_single_backslashes_says_so(tmp_path: Path) -> None:
     text = complaint(tmp_path, "m.jsonl", '{"path": "D:\\照片\\a.jpg"}')
     assert text.startswith(", line 1: not JSON; ")
     assert text.endswith("; in JSON a backslash is written twice")
+
+
+def test_path_of_percent_encoded_name_that_is_too_long_to_be_one(tmp_path: Path) -> None:
+    """A name of eighty Chinese characters fits; percent-encoded it has 720 bytes."""
+    name = "图" * 80 + ".jpg"
+    put(tmp_path, name, "ok.jpg")
+    assert keys(tmp_path, "m.txt", f"file://{tmp_path}/{quote(name)}\n{quote(name)}") == [f"{tmp_path}/{name}", name]
+    long = quote("片" * 80)
+    assert failed(tmp_path, "m.txt", f"ok.jpg\n{long}\n") == {long: "cannot be read: file name too long"}
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

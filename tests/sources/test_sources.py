@@ -781,6 +781,8 @@ OBJECT = 'expected an object like {"path": "a.jpg"}'
         ("m.csv", "", 1, 'the file is empty; expected a header with the column "path"'),
         ("m.csv", "\n\n", 2, 'the file is empty; expected a header with the column "path"'),
         ("m.csv", ",", 1, 'the file is empty; expected a header with the column "path"'),
+        ("m.csv", "\x85 , \u2003\n", 1, 'the file is empty; expected a header with the column "path"'),
+        ("m.csv", '"",""\n', 1, 'no column "path"; expected one of none'),
         ("m.csv", "image,label\na,b\n", 1, 'no column "path"; expected one of "image", "label"'),
         ("m.csv", "image,paths\n", 1, 'no column "path"; expected one of "image", "paths"; did you mean "paths"?'),
         ("m.csv", "paths;label\n", 1, 'no column "path"; expected one of "paths", "label"; did you mean "paths"?'),
