@@ -48,7 +48,15 @@ FLOORS = (
 """From the roof down. A module may import from lower floors, never from its own or a higher one."""
 
 PLUGINS = {
-    "sources": {"file": set(), "folder": set(), "glob": set(), "manifest": set()},
+    "sources": {
+        "file": set(),
+        "folder": set(),
+        "glob": set(),
+        "encoding": {"recovery", "rows"},
+        "recovery": set(),
+        "rows": set(),
+        "manifest": {"encoding", "recovery", "rows"},
+    },
     "outputs": {
         "jsonl": set(),
         "csv": set(),
