@@ -122,7 +122,7 @@ LONGEST = 10.0
 """Seconds of the processor's time for one case; the slowest that is known takes 1.5."""
 
 MOST_MIB = 1600
-"""What MAX_DECODED_BYTES is meant to keep the process under, whatever a header claims."""
+"""Memory that MAX_DECODED_BYTES keeps the process under, whatever a header claims."""
 
 
 def samples() -> list[bytes]:
@@ -259,7 +259,7 @@ ERRORS = (
     b"<html><body>502 Bad Gateway</body></html>",
 )
 ODD = (None, True, 0, -1, 2**63, 10**30, 1e308, 5e-324, "", "0", "\0\x9b\u2028", "=1+1", "\r\n", [], {}, [[]], [{}])
-"""What nobody expects in the place of a value."""
+"""Values of unexpected types and sizes."""
 
 
 def test_the_replies_are_all_there() -> None:
