@@ -38,7 +38,7 @@ _REMEDIES = {
     62: "another server answers: check the endpoint, DNS and HTTPS_PROXY (SSL_CERT_FILE does not help here)",
     64: "another server answers: check the endpoint, DNS and HTTPS_PROXY (SSL_CERT_FILE does not help here)",
 }
-"""What helps, by OpenSSL's number of the reason: not valid yet, expired, another host name, another address."""
+"""Remedies by OpenSSL's number of the reason: not valid yet, expired, another host name, another address."""
 
 
 class Unconnected(Exception):
