@@ -64,10 +64,11 @@ PLUGINS = {
         "orientation": {"exif", "jpeg", "png"},
         "container": {"exif"},
         "heif": set(),
-        "judge": {"container", "exif", "extent", "heif", "jpeg", "orientation", "others", "png"},
+        "long": {"jpeg"},
+        "judge": {"container", "exif", "extent", "heif", "jpeg", "long", "orientation", "others", "png"},
         "completeness": {"jpeg", "png", "judge"},
         "subprocess": {"judge"},
-        "repair": {"exif", "jpeg", "judge", "subprocess"},
+        "repair": {"exif", "jpeg", "judge", "long", "subprocess"},
         "strip": {"jpeg", "png", "judge", "repair"},
     },
 }

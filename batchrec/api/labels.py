@@ -1,14 +1,18 @@
 """Labels of a reply, as the service's reading describes them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..values import Box, Label
-from .services import Reading
+from .services import MOST_LABELS, Reading
 
 _FARTHEST = 10**9
 """No picture has so many pixels a side; a box beyond is no box, and could not be scaled."""
+
+
+_SHARE_IN_COMMON = 0.5
+"""Share of the smaller of two boxes from which on they are taken for one thing, cut by the border of a tile."""
 
 
 def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...] | None:
@@ -32,9 +36,48 @@ def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...]
     return () if label is None else (label,)
 
 
+def merge_labels(reading: Reading, tiles: Sequence[Sequence[Label]]) -> tuple[Label, ...]:
+    """The labels of an image from those of its tiles, which overlap; boxes are in its pixels. Best first.
+
+    Of labels of several tiles with the same name the best stays. Where labels have boxes, only those whose boxes cover
+    each other are the same thing; it gets the box around them. Of main subjects the largest stays.
+    """
+    merged: list[Label] = []
+    for labels in tiles:
+        others: dict[str | None, list[int]] = {}
+        for place, label in enumerate(merged):
+            others.setdefault(label.name, []).append(place)
+        for label in labels:
+            same = next((place for place in others.get(label.name, ()) if _same_thing(label, merged[place])), None)
+            if same is None:
+                merged.append(label)
+            else:
+                merged[same] = _joined(merged[same], label)
+    if reading.shape == "box":
+        return tuple(sorted(merged, key=lambda label: label.box.area if label.box else 0, reverse=True)[:1])
+    return tuple(sorted(merged, key=_score, reverse=True)[:MOST_LABELS])
+
+
+def _same_thing(one: Label, other: Label) -> bool:
+    """Whether labels of one name are the same thing, seen in two tiles, which may each have a part of it."""
+    if one.box is None or other.box is None:
+        return one.box is other.box
+    common = one.box.within(other.box).area
+    return common > 0 and common >= _SHARE_IN_COMMON * min(one.box.area, other.box.area)
+
+
+def _joined(one: Label, other: Label) -> Label:
+    best = max(one, other, key=_score)
+    return best if one.box is None or other.box is None else best._replace(box=one.box.around(other.box))
+
+
+def _score(label: Label) -> float:
+    return -math.inf if label.score is None else label.score
+
+
 def _ranked(reading: Reading, entries: list[dict[str, Any]], shared: Box | None) -> tuple[Label, ...]:
     labels = [label for entry in entries if (label := _label(reading, entry, shared)) is not None]
-    labels.sort(key=lambda label: -math.inf if label.score is None else label.score, reverse=True)
+    labels.sort(key=_score, reverse=True)
     if not reading.nothing:
         return tuple(labels)
     if labels and labels[0].name in reading.nothing:

@@ -31,6 +31,7 @@ from ..engine.setup import (
 )
 from ..engine.treatments import alike_before, cached_row, may_lie, take_treatments
 from ..errors import JobError, WrongEndpoint
+from ..images import calls_of
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
 from ..job.spec import Job, Step
 from ..journal import Journal, copy_journal
@@ -250,7 +251,8 @@ class _Counter:
             elif journal.survey.first_of_its_kind(number, sha256):
                 labels = find(sha256, variant)
                 known += labels is not None
-                calls += labels is None
+                if labels is None:
+                    calls += max(0, calls_of(variant) - journal.tiles.count(image, number))
                 for after in triggered(follow, labels) if labels is not None else ():
                     self._extra.setdefault(after, []).append(image)
         return calls, known

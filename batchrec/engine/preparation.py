@@ -35,17 +35,34 @@ _MOST_IN_A_TURN = 64
 _PLACES_A_CORE = 2
 """Images a core that are decoded or wait for that: the next one is there when one is done, and few are in memory."""
 
-Encoded = tuple[Prepared, bytes]
-"""What was done to an image, its bytes let go of, and the body of its call."""
+
+class Tile(NamedTuple):
+    """The body of a tile's call, and the SHA-256 of the tile's bytes."""
+
+    body: bytes
+    digest: bytes
+
+
+Encoded = tuple[Prepared, bytes, tuple[Tile, ...]]
+"""What was done to an image, its bytes let go of, and the body of its call or those of its tiles."""
 
 
 class Ready(NamedTuple):
-    """An image that can be sent: digest of its file, what was done to it, body of its call, variant."""
+    """An image that can be sent: digest of its file, what was done to it, bodies of its calls, variant.
+
+    With `tiles`, there is no `body`.
+    """
 
     sha256: bytes
     image: Prepared
     body: bytes
+    tiles: tuple[Tile, ...] = ()
     variant: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all bodies."""
+        return len(self.body) + sum(len(tile.body) for tile in self.tiles)
 
 
 class Preparation:
@@ -150,4 +167,8 @@ def _encoded(request: Request, prepare: Callable[[], Prepared | _Other]) -> Enco
     prepared = prepare()
     if not isinstance(prepared, Prepared):
         return prepared
-    return prepared._replace(data=b""), request.body(prepared.data)
+    if prepared.tiles:
+        tiles = tuple(Tile(request.body(tile.data), images.digest(tile.data)) for tile in prepared.tiles)
+        areas = tuple(tile._replace(data=b"") for tile in prepared.tiles)
+        return prepared._replace(tiles=areas), b"", tiles
+    return prepared._replace(data=b""), request.body(prepared.data), ()

@@ -218,6 +218,11 @@ class Input(Table):
         description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
         examples=[False],
     )
+    long: Literal["refuse", "pad", "split"] = Field(
+        default="refuse",
+        description="Images over 3:1: refuse them, add neutral bars, or send tiles, each of which is a call.",
+        examples=["split"],
+    )
     check: Literal["header", "decode"] = Field(
         default="header",
         description="How closely an image is looked at before a call: its header and end, or every pixel.",
@@ -462,7 +467,7 @@ class Job(Table):
     def treatment(self) -> Treatment:
         """Treatment of the images before they are sent."""
         given = self.input
-        return Treatment(repair=given.repair, upright=given.upright, strip=given.strip, check=given.check)
+        return Treatment(given.repair, given.upright, given.strip, given.check, given.long)
 
 
 def job_schema() -> Schema:
