@@ -14,7 +14,7 @@ An image's failure is none of these: it is a value (`model.Failure`).
 """
 
 EXIT_ORDER = (2, 70, 73, 74, 77, 69, 75, 130, 143, 1, 0)
-"""Where several exit codes hold, the first of these is the one."""
+"""Exit codes by precedence: of several that hold, the first of these is taken."""
 
 
 class BatchrecError(Exception):

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ LONGEST_FUNCTION = 60
 LONGEST_CLASS = 250
 MOST_PARAMETERS = 8
 LONGEST_FIRST_LINE = 100
+LONGEST_LINE = 120
 MOST_AT_THE_TOP = 12
 
 UNIT = re.compile(
@@ -61,15 +63,34 @@ PLUGINS = {
         "jpeg": {"exif", "extent"},
         "png": {"extent"},
         "others": set(),
-        "orientation": {"exif", "jpeg", "png"},
+        "webp": set(),
+        "orientation": {"exif", "jpeg", "png", "webp"},
         "container": {"exif"},
         "heif": set(),
         "long": {"jpeg"},
-        "judge": {"container", "exif", "extent", "heif", "jpeg", "long", "orientation", "others", "png"},
+        "levels": {"webp"},
+        "pages": {"jpeg"},
+        "samples": {"levels", "pages"},
+        "judge": {
+            *(
+                "container",
+                "exif",
+                "extent",
+                "heif",
+                "jpeg",
+                "long",
+                "orientation",
+                "others",
+                "pages",
+                "png",
+                "samples",
+                "webp",
+            ),
+        },
         "completeness": {"jpeg", "png", "judge"},
         "subprocess": {"judge"},
-        "repair": {"exif", "jpeg", "judge", "long", "subprocess"},
-        "strip": {"jpeg", "png", "judge", "repair"},
+        "repair": {"exif", "jpeg", "judge", "levels", "long", "subprocess"},
+        "strip": {"exif", "jpeg", "png", "judge"},
     },
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
@@ -299,13 +320,21 @@ def test_numbers_say_what_they_are() -> None:
     assert silent == []
 
 
-def misnamed(path: Path) -> Iterator[str]:
-    """First lines of docstrings that are long, or begin with a question word."""
+def docstrings(path: Path) -> Iterator[tuple[str, int]]:
+    """First lines of a file's docstrings, and the most characters of each; those of attributes have the line's."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first, *_ = (ast.get_docstring(node) or "").splitlines() or [""]
-            if RIDDLE.match(first) or len(first) > LONGEST_FIRST_LINE:
-                yield f"{path.name} {first}"
+            yield (ast.get_docstring(node) or "").partition("\n")[0], LONGEST_FIRST_LINE
+        body = node.body if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) else []
+        for before, after in pairwise(body):
+            text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
+            if isinstance(before, ast.Assign | ast.AnnAssign) and isinstance(text, str):
+                yield text.partition("\n")[0], LONGEST_LINE
+
+
+def misnamed(path: Path) -> Iterator[str]:
+    """First lines of docstrings that are long, or begin with a question word."""
+    return (f"{path.name} {first}" for first, most in docstrings(path) if RIDDLE.match(first) or len(first) > most)
 
 
 def test_docstrings_begin_with_their_subject() -> None:

@@ -20,6 +20,8 @@ class Code:
     advice: str
     billed: bool = True
     """Whether such a call counts against a quota. Where it does not, its reservation is given back."""
+    cluster_busy: bool = False
+    """Whether a throttled call says that the service is busy for everybody: calls pause, and the rate stays."""
     one_service: bool = False
     """Whether a refusal is about the service that was called, and not about the key: the others are called on."""
 
@@ -41,6 +43,7 @@ CODES: dict[int, Code] = {
             Kind.THROTTLED,
             "the whole cluster is busy; batchrec pauses",
             billed=False,
+            cluster_busy=True,
         ),
         Code(
             6,
@@ -156,7 +159,8 @@ WORDS: dict[str, Word] = {
         Word(
             "unsupported",
             Kind.IMAGE,
-            "a format the service does not take, and input.repair is off; or a JPEG of more than 100 scans",
+            "a format the service does not take, and input.repair is off; pixels that cannot be read, as those of a "
+            "camera's raw file; or a JPEG of more than 100 scans",
         ),
         Word("too_small", Kind.IMAGE, "a side is under the service's minimum; batchrec never enlarges"),
         Word("too_long", Kind.IMAGE, "longer than 3:1; batchrec pads or splits it if `input.long` says so"),

@@ -57,6 +57,12 @@ def counts(failure: Failure) -> bool:
     return failure.counted and (row is None or row.billed)
 
 
+def cluster_busy(failure: Failure) -> bool:
+    """Whether the service was busy for everybody, so that the account's own rate is not the reason."""
+    row = row_of(failure.code)
+    return row is not None and row.cluster_busy
+
+
 def backoff(attempts: int, rng: random.Random) -> float:
     """Seconds to wait after the given number of spent attempts: full jitter under a doubling ceiling."""
     return rng.uniform(0, min(_BACKOFF_MOST, _BACKOFF_FIRST * 2 ** min(attempts, 10)))

@@ -25,9 +25,9 @@ from ..values import Row, Summary
 
 _JOB_FILE = Path("recognize.toml")
 _ARGUMENT, _VARIABLE = "argument", "BATCHREC_ENDPOINT"
-"""Whose hand named the endpoint, as complaints begin."""
+"""Names of what named the endpoint, as complaints begin."""
 _ARGUMENTS = {"input.paths": "files", "recognize[0].": "", "account.": "", "limits.": ""}
-"""Where a complaint's key begins, and how the arguments of `recognize` say that."""
+"""Beginnings of a complaint's key, and the arguments of `recognize` that they stand for."""
 
 
 class ImagesFailed(BatchrecError):

@@ -398,6 +398,7 @@ def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
             answered=tally.answered,
             allowed=sum(lane.gate.limiter.rate for lane in engine.lanes),
             until=_waits_until(engine),
+            uplink=engine.uplink.rate if engine.uplink.limiting else 0.0,
         )
 
     return snapshot

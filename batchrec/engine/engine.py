@@ -42,6 +42,7 @@ class Engine:
         self._duplicates = duplicates
         self._recorder = recorder
         self._now = now
+        self.uplink = client.uplink
         self._workers = Workers()
         self._caller = Caller(client, self._workers, self.tally, rng)
         self._tile_caller = TileCaller(self._caller, self._workers, recorder.tiles)
@@ -173,8 +174,11 @@ class Engine:
         return prepared if isinstance(prepared, Postponed) else Ready(sha256, *prepared, variant)
 
     def _staff(self, lane: Lane) -> None:
-        """Hire one more worker while answers take so long that the rate needs more calls in flight."""
-        if lane.understaffed and not self._workers.stopping:
+        """Hire one more worker while answers take so long that the rate needs more calls in flight.
+
+        Where the uplink is the limit, further calls would only make the others slower.
+        """
+        if lane.understaffed and not self.uplink.limiting and not self._workers.stopping:
             lane.workers += 1
             self._workers.hire(self._work(lane))
 

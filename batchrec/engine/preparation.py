@@ -44,7 +44,7 @@ class Tile(NamedTuple):
 
 
 Encoded = tuple[Prepared, bytes, tuple[Tile, ...]]
-"""What was done to an image, its bytes let go of, and the body of its call or those of its tiles."""
+"""Repairs of an image, its bytes let go of, and the body of its call or those of its tiles."""
 
 
 class Ready(NamedTuple):

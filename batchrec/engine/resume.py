@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import images
+from ..api.endpoint import comparable
 from ..api.services import SERVICES
 from ..errors import Interrupted
 from ..exact_json import dumps
@@ -77,7 +78,7 @@ def open_directory(
     so. `endpoint`: the name of the provider of the results, where that is not the job's endpoint to the letter.
     """
     report = OpenReport()
-    journal.opening.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint})
+    journal.opening.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint}, comparable)
     journal.put_note("base", _way(job.directory, job.base))
     _recover(journal, files, report, request, cache)
     take_inputs(job, journal, listed(entries, report, stopped), report, stopped)

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..api.credentials import Credentials, check_endpoint, load_credentials
-from ..api.endpoint import EMBEDDED, LIVE, normal_endpoint
+from ..api.endpoint import EMBEDDED, LIVE, comparable, earlier_spellings
 from ..errors import DirectoryBusy, JobError
 from ..interfaces import ImageStore
 from ..job.spec import LIMITS, Job
@@ -39,7 +39,9 @@ class Provider:
 def result_cache(job: Job, state: Path, credentials: Credentials, now: Callable[[], float]) -> AnswerCache | None:
     """Open the result cache; None for the embedded endpoint, whose results cost nothing."""
     endpoint = job.account.endpoint
-    return None if endpoint == EMBEDDED else AnswerCache(state, endpoint, credentials.identity, now)
+    if endpoint == EMBEDDED:
+        return None
+    return AnswerCache(state, endpoint, credentials.identity, now, earlier=earlier_spellings(endpoint))
 
 
 def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
@@ -49,7 +51,7 @@ def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
         return Credentials("embedded", "embedded", account=EMBEDDED, endpoint=EMBEDDED)
     credentials = load_credentials(profile, environ)
     remember(*credentials.secrets)
-    by_hand = bool(job.endpoint_by) or _of_environment(environ) == endpoint
+    by_hand = bool(job.endpoint_by) or comparable(environ.get("BATCHREC_ENDPOINT", "")) == endpoint
     check_endpoint(credentials, profile, endpoint, by_hand=by_hand, origin=job.endpoint_by or str(job.path))
     return credentials
 
@@ -71,13 +73,6 @@ def check_services(job: Job) -> None:
     ]
     if complaints:
         raise JobError(*complaints)
-
-
-def _of_environment(environ: Mapping[str, str]) -> str | None:
-    """BATCHREC_ENDPOINT in normal form, None where it is no endpoint."""
-    with contextlib.suppress(ValueError):
-        return normal_endpoint(environ.get("BATCHREC_ENDPOINT", ""))
-    return None
 
 
 def destination(job: Job, credentials: Credentials) -> str:

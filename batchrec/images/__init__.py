@@ -68,7 +68,7 @@ _TILES = f"{SPLIT}-"
 """Beginning of a variant's word for an image that is sent in tiles; their number follows."""
 
 REPAIR = "repair"
-"""What `foresee` says of a picture that `prepare` would have to change."""
+"""Word of `foresee` for a picture that `prepare` would have to change."""
 
 _HEAVY_BYTES = 32 * 1024 * 1024
 _LOOKED_AT = 4  # times its size takes a PNG that is nothing but text to be looked at

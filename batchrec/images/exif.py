@@ -6,6 +6,8 @@ missing, damaged or out of range counts as upright.
 
 import struct
 
+from PIL import ExifTags, Image
+
 NORMAL = 1
 """The orientation of pixels that lie as they are displayed."""
 
@@ -38,3 +40,12 @@ def orientation_of(data: bytes, start: int = 0, end: int | None = None) -> int:
     except struct.error:
         pass
     return NORMAL
+
+
+def orientation_tag(orientation: int) -> bytes:
+    """EXIF that holds the orientation and nothing else; empty where the picture is upright."""
+    if orientation == NORMAL:
+        return b""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return exif.tobytes()

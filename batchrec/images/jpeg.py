@@ -223,3 +223,8 @@ def _harmless(data: bytes, marker: int, start: int, end: int) -> bool:
 
 def _plain_tables(data: bytes, at: int, length: int) -> bool:
     return length % _TABLE_BYTES == 0 and all(data[table] < 16 for table in range(at, at + length, _TABLE_BYTES))
+
+
+def with_exif(data: bytes, exif: bytes) -> bytes:
+    """The JPEG with a block of EXIF in front of its segments."""
+    return b"".join((data[:2], b"\xff", bytes((APP1,)), (len(exif) + 2).to_bytes(2), exif, data[2:]))

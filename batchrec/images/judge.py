@@ -32,13 +32,16 @@ from PIL.ImageFile import ImageFile
 
 from ..values import Failure, ImageLimits, Kind
 from . import container, extent, jpeg, png
-from .exif import NORMAL, orientation_of
+from .exif import NORMAL, orientation_of, orientation_tag
 from .extent import Extent
 from .heif import MISSING, available, heif_image
-from .jpeg import MAX_SCANS, Size, first_scan, many_scans
+from .jpeg import MAX_SCANS, Size, first_scan, many_scans, with_exif
 from .long import MOST_TILES, PAD, SPLIT, count_tiles, is_long, tile_length
 from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
 from .others import identify
+from .pages import BITS, RAW, is_raw, main_page, pages
+from .samples import LargeTiff, SampledImage, opened
+from .webp import Box, first_frame
 
 MAX_DECODED_BYTES = 450_000_000
 """Pictures that take more in memory are not decoded: 112 megapixels in colour, 450 in grey or black and white.
@@ -60,7 +63,7 @@ PLAIN_MODES = frozenset({"1", "L", "P", "RGB"})
 """Pillow's names for black and white, grey, palette and colour of 8 bits: what every service decodes."""
 
 _FORMAT_BYTES = {"JPEG2000": 20, "AVIF": 20, "HEIC": 24, "WEBP": 24}
-_MODE_BYTES = {"L": 4, "1": 5, "I": 9, "F": 9, "P": 12, "RGB": 12, "I;16": 12, "I;16B": 12}
+_MODE_BYTES = {"L": 4, "1": 5, "P": 12, "RGB": 12, "I;16": 14, "I;16B": 14}
 _STORED_BYTES = {"1": 1, "L": 1, "P": 1}  # a pixel in Pillow's memory; all other modes take 4, or are widened to that
 _WIDE_BYTES = 4
 _MOST_BYTES = 16
@@ -90,7 +93,7 @@ class Picture:
     """A file that began like a picture: its bytes and Pillow's view of its header, nothing decoded yet.
 
     `words`: what was done to the bytes so that they are the picture alone, and whole. `ended`: whether its end is
-    there; else only decoding can tell.
+    there; else only decoding can tell. `inside`: the format of the file that holds it, where `data` is a part of one.
     """
 
     data: bytes
@@ -98,6 +101,7 @@ class Picture:
     image: ImageFile
     words: tuple[str, ...] = ()
     ended: bool = False
+    inside: str = ""
 
     @property
     def size(self) -> Size:
@@ -124,6 +128,8 @@ class Picture:
             return self.stored(wanted) + _MOST_BYTES * pixels // factor**2
         shrunk = pixels // _draft_scale(self.size, wanted) ** 2 if self.format is _JPEG else pixels
         each = _FORMAT_BYTES.get(self.format.name) or _MODE_BYTES.get(image.mode, _MOST_BYTES)
+        if isinstance(image, SampledImage):
+            each = max(each, image.pixel_bytes)
         if image.has_transparency_data:
             each = max(each, _MOST_BYTES)
         coefficients = 2 * len(image.getbands()) * pixels if self.buffered else 0
@@ -156,7 +162,9 @@ class Picture:
         """
         if self.format is _PNG:
             return self.data[24] == 16
-        return self.image.mode.startswith(("I", "F"))
+        if isinstance(self.image, TiffImagePlugin.TiffImageFile):
+            return 16 in self.image.tag_v2.get(BITS, ())
+        return self.image.mode.startswith("I;16")
 
     @property
     def apart(self) -> bool:
@@ -172,12 +180,12 @@ class Picture:
     def holds_lock(self) -> bool:
         """Whether Pillow keeps the interpreter's lock while it works on the picture, for 20 ms and longer.
 
-        A JPEG 2000 is decoded at 5 megapixels a second, and the range of numbers of 32 bits sought at 300, in one go.
+        A JPEG 2000 is decoded at 5 megapixels a second, and each step of scaling numbers takes a second for 300.
         """
         width, height = self.size
         if self.format is _JPEG2000:
             return width * height > 50_000
-        return self.image.mode in {"I", "F"} and width * height > 6_000_000
+        return isinstance(self.image, SampledImage) and width * height > 6_000_000
 
     @property
     def lossless(self) -> bool:
@@ -193,6 +201,14 @@ class Picture:
         """Name of the coding of a JPEG that few services read; empty for all others."""
         frame = jpeg.frame_of(self.data) if self.format is _JPEG else None
         return jpeg.UNUSUAL.get(frame.marker, "") if frame is not None else ""
+
+    @property
+    def frame(self) -> Box | None:
+        """Part of the canvas that the first frame of an animation covers; None where that is all of it."""
+        box = first_frame(self.data) if self.format is _WEBP else None
+        if isinstance(self.image, GifImagePlugin.GifImageFile):
+            box = self.image.dispose_extent
+        return None if box == (0, 0, *self.size) else box
 
     @property
     def orientation(self) -> int:
@@ -234,16 +250,6 @@ def _quiet_once() -> None:
     # libtiff prints every damage to stderr unless told otherwise, and Pillow has no word for telling it.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
-
-
-class LargeTiff(TiffImagePlugin.TiffImageFile):
-    """A TIFF of any size: Pillow refuses scans of 179 million pixels, also of one bit a pixel."""
-
-    def load_prepare(self) -> None:
-        """Make room for the pixels; `overwhelming` has judged how much."""
-        if self._im is None:
-            self.im = _imaging.new(self.mode, self._tile_size)
-        super().load_prepare()
 
 
 _AVIF_BRAND = re.compile(rb".{4}ftypavi[fs]", re.DOTALL)
@@ -364,13 +370,15 @@ def sniff(data: bytes) -> Picture | Failure:
     """Identify the format of non-empty bytes by their start. Pillow may raise for a damaged header."""
     kind = next((known for known in FORMATS if known.start.match(data)), None) or _contained(data)
     if kind is None:
-        return refuse(*identify(data))
+        return refuse("unsupported", RAW) if is_raw(data) else refuse(*identify(data))
     if kind is _HEIC and not available():
         return refuse("unsupported", MISSING)
     if kind is _HEIC and not container.still(data):
         return refuse("unsupported", "a HEIC sequence without a still image; save one of its images as JPEG")
     if kind is _JPEG and (unread := _unread(data)) is not None:
         return unread
+    if kind is _TIFF:
+        return _tiff(data)
     own, changes, ended = kind.alone(data)
     return Picture(own, kind, kind.reader(io.BytesIO(own)), changes, ended)
 
@@ -385,6 +393,27 @@ def _unread(data: bytes) -> Failure | None:
 def _contained(data: bytes) -> Format | None:
     """The format of a file that names its kind only inside of its container."""
     return {"AVIF": _AVIF, "HEIC": _HEIC}.get(container.codec(data) or "")
+
+
+def _tiff(data: bytes) -> Picture | Failure:
+    """The page of a TIFF that shows the image; a JPEG by itself where the page is one."""
+    page = main_page(data)
+    if isinstance(page, str):
+        return refuse("unsupported", page)
+    first = page.at == next(pages(data)).at
+    words = () if first else ("full-size page of tiff",)
+    if (held := page.jpeg) is not None:
+        if of_jpeg(held) == NORMAL != page.orientation:
+            held = with_exif(held, orientation_tag(page.orientation))
+        own, changes, ended = _JPEG.alone(held)
+        words = (*words, "jpeg of tiff", *changes)
+        return Picture(own, _JPEG, _JPEG.reader(io.BytesIO(own)), words, ended, "TIFF")
+    image = opened(page, data if first else page.written({}))
+    if isinstance(image, str):
+        return refuse("unsupported", image)
+    if isinstance(image, SampledImage) and image.layout.bits != 8:
+        words = (*words, f"{image.layout.bits} bit to 8 bit")
+    return Picture(data, _TIFF, image, words)
 
 
 def _draft_scale(size: Size, wanted: Size) -> int:
@@ -469,9 +498,10 @@ def fitted(size: Size, side: int) -> Size:
 
 def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
     """Failure by which the service would refuse the file as it is."""
-    if picture.format.name not in limits.formats:
+    form = picture.inside or picture.format.name
+    if form not in limits.formats:
         taken = ", ".join(limits.formats)
-        return refuse("unsupported", f"{picture.format.name} is not taken; the service takes {taken}")
+        return refuse("unsupported", f"{form} is not taken; the service takes {taken}")
     if max(picture.size) > limits.max_side:
         return refuse("too_large", "{}x{} px: at most {} a side".format(*picture.size, limits.max_side))
     if not fits_bytes(len(picture.data), limits):

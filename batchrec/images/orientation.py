@@ -4,11 +4,11 @@ import contextlib
 import re
 import struct
 import zlib
-from collections.abc import Iterator
 
 from .exif import NORMAL, PREFIX, orientation_of
 from .jpeg import APP1, SOS
 from .png import chunks
+from .webp import riff_chunks
 
 _MOST_PROFILE_BYTES = 2 << 20
 """Bytes of a compressed profile that are unpacked: tables come first, then a thumbnail of 64 KB at most."""
@@ -65,7 +65,7 @@ def _of_text(name: bytes, body: bytes) -> int:
 
 def of_webp(data: bytes) -> int:
     """The orientation of a WebP: that of its EXIF chunk, wherever that stands."""
-    for name, start, end in _riff_chunks(data):
+    for name, start, end in riff_chunks(data):
         if name == b"EXIF":
             return orientation_of(data, start, end)
     return NORMAL
@@ -86,12 +86,3 @@ def of_jpeg2000(data: bytes) -> int:
             return NORMAL
         at += length
     return NORMAL
-
-
-def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, begin and end of the body of each chunk of a RIFF, as far as they are whole."""
-    at = 12
-    while at + 8 <= len(data):
-        name, length = struct.unpack_from("<4sI", data, at)
-        yield name, at + 8, min(at + 8 + length, len(data))
-        at += 8 + length + length % 2

@@ -15,11 +15,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 
 from ..values import Box, Failure, ImageLimits, Prepared, Treatment
-from .exif import NORMAL
+from . import levels
+from .exif import NORMAL, orientation_tag
 from .jpeg import Size
 from .judge import PLAIN_MODES, Picture, fitted, misshapen, most_bytes, refuse, wanted
 from .long import SPLIT, Area, count_tiles, is_long, padded, tiles
@@ -102,7 +103,10 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
     size = _decode(picture, limits, treatment.long)
     if isinstance(size, Failure):
         return size
-    image, changes = _plain(_reduced(picture, limits, treatment.long))
+    source = _reduced(picture, limits, treatment.long)
+    image, changes = _plain(source)
+    if levels.blanked(image, source.image):
+        return refuse("unsupported", f"a {picture.format.name} that would come out in one colour, though it has more")
     words += changes
     if turn in _TURNS:
         image, size = image.transpose(_TURNS[turn]), size if turn < _FIRST_QUARTER else size[::-1]
@@ -197,36 +201,16 @@ def _plain(picture: Picture) -> tuple[Image.Image, list[str]]:
     if picture.deep:
         # A transparent colour of 16 bits cannot be told from its neighbours in 8.
         image.info.pop("transparency", None)
-        words.append("32 bit to 8 bit" if image.mode in {"I", "F"} else "16 bit to 8 bit")
-        image = _narrowed(image)
-    if image.has_transparency_data:
-        words.append("alpha flattened")
-        image = _flattened(image)
+        words.append("16 bit to 8 bit")
+        image = levels.sixteen_bits(image) if image.mode.startswith("I;16") else levels.undimmed(image)
+    box = picture.frame
+    if image.has_transparency_data or box is not None:
+        words.append("alpha flattened" if image.has_transparency_data else "white around the frame")
+        image = levels.flattened(image, box)
     if image.mode not in PLAIN_MODES:
         words.append(f"{image.mode.lower()} to rgb")
         image = _rgb(image)
     return image, words
-
-
-def _narrowed(image: Image.Image) -> Image.Image:
-    """8 bits a channel, scaled and not clipped; numbers without a known range are stretched to fill it."""
-    if image.mode.startswith("I;16"):
-        low, step = 0.0, 256.0
-        image = image.convert("I")
-    elif image.mode in {"I", "F"}:
-        low, high = cast("tuple[float, float]", image.getextrema())
-        step = (high - low) / 255 or 1.0
-    else:
-        return image
-    return image.point(lambda value: value * (1 / step) + (-low / step)).convert("L")
-
-
-def _flattened(image: Image.Image) -> Image.Image:
-    grey = image.mode in {"L", "LA"}
-    layer = image.convert("LA" if grey else "RGBA")
-    paper = Image.new("L" if grey else "RGB", image.size, "white")
-    paper.paste(layer, mask=layer.getchannel("A"))
-    return paper
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -324,15 +308,6 @@ class _Buffer(io.BytesIO):
 def _fits(profile: bytes, mode: str) -> bool:
     """Whether a colour profile fits the picture, which may have been CMYK, and is worth its bytes."""
     return len(profile) <= _MAX_PROFILE_BYTES and profile[16:20] == _PROFILE_OF.get(mode)
-
-
-def orientation_tag(orientation: int) -> bytes:
-    """EXIF that holds the orientation and nothing else; empty where the picture is upright."""
-    if orientation == NORMAL:
-        return b""
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
-    return exif.tobytes()
 
 
 def _last_words(picture: Picture, form: str, quality: int, full: Size, size: Size) -> list[str]:

@@ -8,10 +8,10 @@ further pictures and films there). JPEG by ITU-T T.81, PNG by the W3C recommenda
 
 import struct
 
+from .exif import orientation_tag
 from .jpeg import APP0, APP1, APP2, APP14, APP15, COM, EOI, SOI, segments
 from .judge import Picture
 from .png import SIGNATURE, chunk, chunks
-from .repair import orientation_tag
 
 _JFIF_BYTES = 16  # of a JFIF segment without its thumbnail
 

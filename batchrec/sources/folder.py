@@ -14,7 +14,7 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib"),
     *(".tif", ".tiff", ".avif", ".heic", ".heif"),
 )
-"""What an image's name ends in, in any case. Whether it is one, and can be read, shows when it is opened."""
+"""Ends of an image's name, in any case. Whether it is one, and can be read, shows when it is opened."""
 
 
 @dataclass(frozen=True, slots=True)

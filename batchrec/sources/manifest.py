@@ -161,7 +161,7 @@ def _csv(lines: Lines, column: str) -> Iterator[str]:
 
 
 READERS: dict[str, Callable[[Lines, str], Iterator[str]]] = {".txt": _txt, ".csv": _csv, ".jsonl": _jsonl}
-"""How each kind of manifest gives its paths."""
+"""Readers of the paths of a manifest, by its suffix."""
 
 
 def _single(lines: Lines) -> Iterator[str]:

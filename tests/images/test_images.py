@@ -389,11 +389,13 @@ def test_a_bmp_with_alpha_is_flattened(alpha: int) -> None:
     """Only a BMP that says where its alpha is has one."""
     masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, alpha)
     info = struct.pack("<IiiHHIIiiII", 56, 20, 20, 1, 32, 3, 1600, 0, 0, 0, 0) + masks
-    data = b"BM" + struct.pack("<IHHI", 14 + 56 + 1600, 0, 0, 70) + info + b"\0\0\xff\0" * 400
+    pixels = b"\0\0\xff\0" * 200 + b"\0\0\xff\xff" * 200  # from the lowest row on
+    data = b"BM" + struct.pack("<IHHI", 14 + 56 + 1600, 0, 0, 70) + info + pixels
     prepared = mended(data)
     assert prepared.repaired == (("alpha flattened", "bmp to png") if alpha else ())
+    assert opened(prepared.data).getpixel((3, 3)) == (255, 0, 0)
     if alpha:
-        assert opened(prepared.data).getpixel((3, 3)) == (255, 255, 255)
+        assert opened(prepared.data).getpixel((3, 16)) == (255, 255, 255)
 
 
 # --- made smaller
