@@ -15,7 +15,10 @@ from .workers import Workers
 
 
 class TileCaller:
-    """Calls the service for an image in tiles, as `Caller` does for others. Each answer is noted in the journal."""
+    """Calls the service for an image in tiles, as `Caller` does for others.
+
+    Each answer is noted in the journal at once.
+    """
 
     def __init__(self, caller: Caller, workers: Workers, tiles: Tiles) -> None:
         self._caller = caller

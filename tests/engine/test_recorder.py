@@ -21,7 +21,7 @@ from .parts import lead_to
 
 KEYS = (
     *("image", "sha256", "step", "service", "model", "labels", "response", "attempts", "latency_ms", "repaired"),
-    *("same_as", "reused", "answered_at"),
+    *("same_as", "reused", "answered_at", "tiles"),
 )
 TASK = Task(1, 1, "photos/a.jpg", 1, 10)
 SHA = bytes(range(32))
@@ -54,6 +54,7 @@ def test_row(tmp_path):
         "same_as": None,
         "reused": None,
         "answered_at": AT,
+        "tiles": None,
     }
 
 
