@@ -12,7 +12,7 @@ _FARTHEST = 10**9
 
 
 _SHARE_IN_COMMON = 0.5
-"""Share of the smaller of two boxes from which on they are taken for one thing, cut by the border of a tile."""
+"""Share of two boxes together that both must cover to be taken for one thing."""
 
 
 def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...] | None:
@@ -36,34 +36,43 @@ def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...]
     return () if label is None else (label,)
 
 
-def merge_labels(reading: Reading, tiles: Sequence[Sequence[Label]]) -> tuple[Label, ...]:
-    """The labels of an image from those of its tiles, which overlap; boxes are in its pixels. Best first.
+def merge_labels(reading: Reading, tiles: Sequence[tuple[Box, Sequence[Label]]]) -> tuple[Label, ...]:
+    """The labels of an image from those of its tiles, in order, each with the part of the image it is. Best first.
 
-    Of labels of several tiles with the same name the best stays. Where labels have boxes, only those whose boxes cover
-    each other are the same thing; it gets the box around them. Of main subjects the largest stays.
+    Boxes are in pixels of the image. Of labels of several tiles with the same name the best stays. Labels with boxes
+    are the same thing only where the tiles overlap and both see it there; it gets the box around them. Of main subjects
+    the largest stays.
     """
     merged: list[Label] = []
-    for labels in tiles:
+    before: Box | None = None
+    for area, labels in tiles:
         others: dict[str | None, list[int]] = {}
         for place, label in enumerate(merged):
             others.setdefault(label.name, []).append(place)
         for label in labels:
-            same = next((place for place in others.get(label.name, ()) if _same_thing(label, merged[place])), None)
+            alike = (place for place in others.get(label.name, ()) if _same_thing(label, merged[place], area, before))
+            same = next(alike, None)
             if same is None:
                 merged.append(label)
             else:
                 merged[same] = _joined(merged[same], label)
+        before = area
     if reading.shape == "box":
         return tuple(sorted(merged, key=lambda label: label.box.area if label.box else 0, reverse=True)[:1])
     return tuple(sorted(merged, key=_score, reverse=True)[:MOST_LABELS])
 
 
-def _same_thing(one: Label, other: Label) -> bool:
-    """Whether labels of one name are the same thing, seen in two tiles, which may each have a part of it."""
-    if one.box is None or other.box is None:
+def _same_thing(one: Label, other: Label, area: Box, before: Box | None) -> bool:
+    """Whether labels of one name are the same thing: one of the tile `area`, the other of those up to `before`.
+
+    Either box may be cut by the border of its tile, so only what lies in both tiles is compared.
+    """
+    if one.box is None or other.box is None or before is None:
         return one.box is other.box
-    common = one.box.within(other.box).area
-    return common > 0 and common >= _SHARE_IN_COMMON * min(one.box.area, other.box.area)
+    common = area.within(before)
+    mine, others = one.box.within(common), other.box.within(common)
+    shared = mine.within(others).area
+    return shared > 0 and shared >= _SHARE_IN_COMMON * (mine.area + others.area - shared)
 
 
 def _joined(one: Label, other: Label) -> Label:

@@ -7,7 +7,7 @@ from ..api.labels import merge_labels, read_labels
 from ..api.services import Reading
 from ..journal.tiles import TileAnswer, Tiles
 from ..limits.gate import Gate
-from ..values import Answer, Failure, Prepared, Task
+from ..values import Answer, Failure, Label, Prepared, Task
 from .attempts import Caller
 from .lane import Postponed, Step
 from .preparation import Ready
@@ -55,12 +55,13 @@ def merged(reading: Reading, tiles: Sequence[Prepared], answers: Sequence[TileAn
     """The answers of all tiles as that of their image, with boxes in its pixels and the replies beside the tiles'."""
     replies, labels = [], []
     for tile, answer in zip(tiles, answers, strict=True):
-        replies.append({"box": tile.area and tile.area.sides, "response": answer.reply})
-        labels.append(
-            [
-                label if label.box is None else label._replace(box=tile.displayed(label.box))
-                for label in read_labels(reading, answer.reply) or ()
-            ]
-        )
+        assert tile.area is not None
+        replies.append({"box": tile.area.sides, "response": answer.reply})
+        found = read_labels(reading, answer.reply) or ()
+        labels.append((tile.area, [_displayed(label, tile) for label in found]))
     latency_ms = sum(answer.latency_ms for answer in answers)
     return Answer({"tiles": replies}, merge_labels(reading, labels), latency_ms)
+
+
+def _displayed(label: Label, tile: Prepared) -> Label:
+    return label if label.box is None else label._replace(box=tile.displayed(label.box))

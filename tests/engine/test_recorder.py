@@ -101,6 +101,8 @@ def test_copy(image, same_as, expected):
     changed = {"image": "copy", "same_as": expected, "attempts": 0}
     assert outcome.row == row | changed
     assert tuple(outcome.row) == KEYS
+    del row["tiles"]
+    assert tuple(copied(Task(2, 1, "copy", 2, 10), SHA, Known(1, 3), row).row) == KEYS  # of an earlier version
     assert (outcome.finished.leader, outcome.finished.attempts) == (1, 0)
 
 
