@@ -72,22 +72,11 @@ PLUGINS = {
         "pages": {"jpeg"},
         "samples": {"levels", "pages"},
         "judge": {
-            *(
-                "container",
-                "exif",
-                "extent",
-                "heif",
-                "jpeg",
-                "long",
-                "orientation",
-                "others",
-                "pages",
-                "png",
-                "samples",
-                "webp",
-            ),
+            *("container", "exif", "extent", "heif", "jpeg", "long", "orientation"),
+            *("others", "pages", "png", "samples", "webp"),
         },
         "completeness": {"jpeg", "png", "judge"},
+        "heads": {"container", "judge", "others"},
         "subprocess": {"judge"},
         "repair": {"exif", "jpeg", "judge", "levels", "long", "subprocess"},
         "strip": {"exif", "jpeg", "png", "judge"},
@@ -95,7 +84,7 @@ PLUGINS = {
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
 
-SHARED = {"sources": {"scope", "keys", "walk", "store"}, "outputs": set(), "images": {"memory"}}
+SHARED = {"sources": {"scope", "keys", "spelling", "walk", "store"}, "outputs": set(), "images": {"memory"}}
 
 EMBEDDED = {"engine.setup", "commands.emulator"}
 """Who may know that there is an emulator."""

@@ -32,6 +32,7 @@ from pydantic_core import core_schema
 from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
 from ..outputs import OUTPUTS
+from ..sources import at_home
 from ..sources.manifest import READERS, kind
 from ..values import Label, Treatment
 from . import patterns
@@ -213,6 +214,11 @@ class Input(Table):
         description="Re-encode or shrink what the service would refuse; false: refuse it here, unsent.",
         examples=[True],
     )
+    check: Literal["header", "decode"] = Field(
+        default="header",
+        description="How closely an image is looked at before a call: its header and end, or every pixel.",
+        examples=["decode"],
+    )
     upright: bool = Field(
         default=True,
         description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
@@ -223,11 +229,6 @@ class Input(Table):
         description="Images over 3:1: refuse them, add neutral bars, or send tiles, each of which is a call.",
         examples=["split"],
     )
-    check: Literal["header", "decode"] = Field(
-        default="header",
-        description="How closely an image is looked at before a call: its header and end, or every pixel.",
-        examples=["decode"],
-    )
     within: PathText | None = Field(
         default=None,
         description="A folder, relative to this file: no input whose real path lies outside of it is read.",
@@ -237,6 +238,9 @@ class Input(Table):
         default=False,
         description="Send no metadata (EXIF, GPS, XMP), without re-encoding JPEG.",
         examples=[True],
+    )
+    allow_empty: bool = Field(
+        default=False, description="A job without any image ends with exit code 0 instead of 66.", examples=[True]
     )
 
 
@@ -456,7 +460,12 @@ class Job(Table):
     @property
     def directory(self) -> Path:
         """The output directory, absolute, without `..`."""
-        return Path(os.path.abspath(self.base / (self.output.directory or f"results/{self.name}")))
+        return Path(os.path.abspath(at_home(self.base, self.output.directory or f"results/{self.name}")))
+
+    @property
+    def within(self) -> Path | None:
+        """The folder in which all inputs have to lie, absolute."""
+        return None if self.input.within is None else at_home(self.base, self.input.within)
 
     def limits_for(self, step: Step) -> Limits:
         """The limits as `step` has them: its own win."""
@@ -466,8 +475,8 @@ class Job(Table):
     @property
     def treatment(self) -> Treatment:
         """Treatment of the images before they are sent."""
-        given = self.input
-        return Treatment(given.repair, given.upright, given.strip, given.check, given.long)
+        chosen = self.input
+        return Treatment(chosen.repair, chosen.upright, chosen.strip, chosen.check, chosen.long)
 
 
 def job_schema() -> Schema:

@@ -22,6 +22,9 @@ PENDING, CLAIMED, PARKED, ANSWERED, FAILED, ASIDE = range(6)
 An image that is no input any more has the position NULL. It keeps its answers, and no call is made for it.
 """
 
+IGNORED = "ignored"
+"""Name of the note with the counts of ignored files: a JSON object, kind to count."""
+
 UNFINISHED = f"< {ANSWERED}"
 """Condition on a state: PENDING, CLAIMED or PARKED."""
 
@@ -51,6 +54,7 @@ CREATE TABLE calls (
 CREATE TABLE tiles (
     image INTEGER, step INTEGER, tile INTEGER, digest BLOB NOT NULL, attempts INTEGER NOT NULL,
     latency_ms REAL NOT NULL, reply BLOB NOT NULL, PRIMARY KEY (image, step, tile)) WITHOUT ROWID;
+CREATE INDEX tiles_by_content ON tiles (digest);
 INSERT INTO meta VALUES ('ended', 0);
 """
 """`calls.made` are calls that left, `counted` those of them that the service may have counted.
@@ -90,6 +94,7 @@ ALTER TABLE steps ADD COLUMN treatment TEXT;
 CREATE TABLE tiles (
     image INTEGER, step INTEGER, tile INTEGER, digest BLOB NOT NULL, attempts INTEGER NOT NULL,
     latency_ms REAL NOT NULL, reply BLOB NOT NULL, PRIMARY KEY (image, step, tile)) WITHOUT ROWID;
+CREATE INDEX tiles_by_content ON tiles (digest);
 """,
 }
 """By version: the script that makes the next one of it.

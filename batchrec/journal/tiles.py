@@ -43,12 +43,11 @@ class Tiles:
             self._calls.end(1)
 
     def answer(self, task: Task, number: int, digest: bytes) -> TileAnswer | None:
-        """The answer of a tile with these bytes, None where it has not been answered."""
+        """The answer of a tile with these bytes, None where it has not been answered: of this image, or of a copy."""
         with self._db.guarded():
             row = self._db.execute(
-                "SELECT reply, attempts, latency_ms FROM tiles WHERE image = ? AND step = ? AND tile = ? "
-                "AND digest = ?",
-                (task.image, task.step, number, digest),
+                "SELECT reply, attempts, latency_ms FROM tiles WHERE digest = ? AND step = ? AND tile = ? LIMIT 1",
+                (digest, task.step, number),
             ).fetchone()
         return None if row is None else TileAnswer(loads(row[0]), row[1], row[2])
 

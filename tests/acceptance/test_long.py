@@ -296,6 +296,20 @@ def test_a_tile_that_fails_fails_its_image(place: Place, service: Service) -> No
     verified(place)
 
 
+def test_a_copy_goes_on_where_its_leader_failed(place: Place, service: Service) -> None:
+    """Tiles with the same bytes are sent once, whichever image they are of."""
+    copy = place.put("家居/other.png", long_picture())
+    place.job(input={"paths": [LONG, copy], "long": "split"}, limits={"attempts": 1})
+    usual = service.answer
+    service.answer = lambda call: Said(b"<html>", status=502) if call == 2 else usual(call)
+    assert place.run().code == 1
+    assert ([row["image"] for row in place.rows()], len(place.failures())) == ([copy], 1)
+    assert service.calls == TILES + 1
+    assert place.run("--retry-failed").code == 0
+    assert (service.calls, long_row(place)["same_as"], left_tiles(place)) == (TILES + 1, copy, 0)
+    verified(place)
+
+
 def test_transient_errors_are_repeated_tile_by_tile(place: Place, service: Service) -> None:
     """Attempts add up; those of one tile do not use up another's."""
     alone(place, limits={"attempts": 2})
