@@ -216,10 +216,13 @@ def test_boxes_are_of_the_whole_image(place: Place, service: Service) -> None:
 # -- ended in the middle
 
 
-def held_at(service: Service, number: int) -> None:
-    """Have the service hold back its answer to a call, the first being 0."""
+def killed_at(place: Place, service: Service, number: int) -> None:
+    """Run the job, and kill it while a call is under way, the first being 0."""
     usual = service.answer
     service.answer = lambda call: Said(usual(call).body, after=30) if call == number else usual(call)
+    running = place.start_run()
+    until(lambda: service.calls == number + 1)
+    running.kill()
 
 
 def alone(place: Place, **tables: Mapping[str, Any]) -> None:
@@ -231,10 +234,7 @@ def alone(place: Place, **tables: Mapping[str, Any]) -> None:
 def test_a_kill_between_tiles_costs_the_call_in_flight(place: Place, service: Service, answered: int) -> None:
     """SIGKILL while a tile is under way: the next run asks that one again, and those after it."""
     alone(place)
-    held_at(service, answered)
-    running = place.start_run()
-    until(lambda: service.calls == answered + 1)
-    running.kill()
+    killed_at(place, service, answered)
     assert (place.rows(), left_tiles(place)) == ([], answered)
     assert plan(place)["calls"] == TILES - answered
     done = place.run()
@@ -324,10 +324,7 @@ def test_transient_errors_are_repeated_tile_by_tile(place: Place, service: Servi
 def test_a_file_that_changes_keeps_no_tile(place: Place, service: Service) -> None:
     """Answers of tiles belong to their bytes."""
     alone(place)
-    held_at(service, 2)
-    running = place.start_run()
-    until(lambda: service.calls == 3)
-    running.kill()
+    killed_at(place, service, 2)
     place.put(LONG, long_picture(8))
     assert place.run().code == 0
     assert service.calls == 3 + TILES
@@ -341,10 +338,7 @@ def test_a_file_that_changes_keeps_no_tile(place: Place, service: Service) -> No
 def test_another_question_keeps_no_tile(place: Place, service: Service) -> None:
     """An answer belongs to the options of its step."""
     alone(place)
-    held_at(service, 2)
-    running = place.start_run()
-    until(lambda: service.calls == 3)
-    running.kill()
+    killed_at(place, service, 2)
     assert place.run("--set", "recognize.0.options={baike_num=1}").code == 0
     assert service.calls == 3 + TILES
 
@@ -353,13 +347,10 @@ def test_secrets_in_the_reply_of_a_tile_are_masked(place: Place, service: Servic
     """In the journal as well, which keeps it until the row is there."""
     alone(place)
     secret = place.env["BAIDU_SECRET_KEY"] = "s" * 8 + "acceptance-secret-of-32-chars"
-    usual = reply("thing", echo=secret)
-    service.answer = lambda call: Said(usual, after=30 if call == 2 else 0)
-    running = place.start_run()
-    until(lambda: service.calls == 3)
-    running.kill()
+    service.answer = lambda _: Said(reply("thing", echo=secret))
+    killed_at(place, service, 2)
     assert left_tiles(place) == 2
-    service.answer = lambda call: Said(usual)
+    assert all(secret.encode() not in path.read_bytes() for path in place.output.iterdir())
     assert place.run().code == 0
     for path in place.output.iterdir():
         assert secret.encode() not in path.read_bytes()
