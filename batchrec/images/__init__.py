@@ -35,6 +35,7 @@ from .judge import (
     unusual,
     within,
 )
+from .long import PAD, REFUSE, SPLIT, count_tiles, is_long
 from .memory import decoding
 from .png import IEND
 from .repair import TURNED, repair_here, repair_picture
@@ -48,6 +49,7 @@ __all__ = [
     "TURNED_BACK",
     "UPRIGHT",
     "as_it_is",
+    "calls_of",
     "digest",
     "extras",
     "fits_bytes",
@@ -63,6 +65,9 @@ UPRIGHT, TURNED_BACK = "upright", "turned-back"
 """Words of a variant, which has several of them with BETWEEN."""
 
 BETWEEN = ","
+
+_TILES = f"{SPLIT}-"
+"""Beginning of a variant's word for an image that is sent in tiles; their number follows."""
 
 REPAIR = "repair"
 """Word of `foresee` for a picture that `prepare` would have to change."""
@@ -113,11 +118,13 @@ def prepare(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared 
 
     Without `treatment.repair`, what the service is known to refuse is refused here, and what it may take (CMYK, alpha,
     16 bit) is sent as it is, but upright. Without `treatment.upright`, pixels stay as they lie, and a re-encoded
-    picture keeps its orientation tag, so that they agree as before. The same bytes prepared again come back as they
-    are, with nothing repaired.
+    picture keeps its orientation tag, so that they agree as before. A long picture is treated as `treatment.long` says
+    in either case. The same bytes prepared again come back as they are, with nothing repaired.
     """
     prepared = _guarded(data, lambda: _prepare(data, limits, treatment))
     if not treatment.strip or isinstance(prepared, Failure):
+        return prepared
+    if prepared.tiles:  # made here, without metadata
         return prepared
     return _guarded(prepared.data, lambda: _without_metadata(prepared))
 
@@ -150,17 +157,30 @@ def variant(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     """The change that the treatment makes to this image, as a text without blanks; empty: none.
 
     A result belongs to it. UPRIGHT: pixels are turned as the orientation says. TURNED_BACK: pixels that their reader
-    turns are turned back. In some 5 us for a usual JPEG. Nothing is decoded; empty for what cannot be read, too.
+    turns are turned back. PAD: it gets bars. `split-3`: it is sent in three tiles. In some 5 us for a usual JPEG.
+    Nothing is decoded; empty for what cannot be read, too.
     """
     if data.startswith(_JPEG) and (seen := plain_jpeg(data)) is not None:
-        lies, turned = seen[1] != NORMAL, False
+        size, lies, turned = seen[0], seen[1] != NORMAL, False
     else:
         picture = _guarded(data, lambda: sniff(data))
         if isinstance(picture, Failure):
             return ""
-        lies, turned = picture.lying, picture.turned
-    changes = ((UPRIGHT, treatment.upright and lies), (TURNED_BACK, turned and not treatment.upright))
+        size, lies, turned = picture.size, picture.lying, picture.turned
+    long = treatment.long != REFUSE and is_long(size, limits)
+    changes = (
+        (UPRIGHT, treatment.upright and lies),
+        (TURNED_BACK, turned and not treatment.upright),
+        (PAD, long and treatment.long == PAD),
+        (f"{_TILES}{count_tiles(size, limits)}", long and treatment.long == SPLIT),
+    )
     return BETWEEN.join(word for word, changed in changes if changed)
+
+
+def calls_of(variant: str) -> int:
+    """Calls that an image of this variant takes: one, or one a tile."""
+    last = variant.rpartition(BETWEEN)[2]
+    return int(last.removeprefix(_TILES)) if last.startswith(_TILES) else 1
 
 
 def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:
@@ -213,7 +233,7 @@ def _usual(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared |
     silence_pillow()
     try:
         picture = sniff(data)
-        if isinstance(picture, Failure) or unrepairable(picture, limits) or unfit(picture, limits):
+        if isinstance(picture, Failure) or unrepairable(picture, limits, REFUSE) or unfit(picture, limits):
             return None
         if unusual(picture, upright=treatment.upright) or not picture.ended:
             return None
@@ -244,8 +264,10 @@ def _judged(data: bytes, limits: ImageLimits, treatment: Treatment) -> tuple[Pic
         picture = sniff(data)
     if isinstance(picture, Failure):
         return picture
-    if (failure := unrepairable(picture, limits)) is not None:
+    if (failure := unrepairable(picture, limits, treatment.long)) is not None:
         return failure
+    if is_long(picture.size, limits):
+        return picture, True
     failure = unfit(picture, limits)
     if treatment.repair and (failure is not None or unusual(picture, upright=treatment.upright)):
         return picture, True

@@ -225,6 +225,11 @@ class Input(Table):
         description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
         examples=[False],
     )
+    long: Literal["refuse", "pad", "split"] = Field(
+        default="refuse",
+        description="Images over 3:1: refuse them, add neutral bars, or send tiles, each of which is a call.",
+        examples=["split"],
+    )
     within: PathText | None = Field(
         default=None,
         description="A folder, relative to this file: no input whose real path lies outside of it is read.",
@@ -472,7 +477,7 @@ class Job(Table):
     def treatment(self) -> Treatment:
         """Treatment of the images before they are sent."""
         chosen = self.input
-        return Treatment(repair=chosen.repair, upright=chosen.upright, strip=chosen.strip, check=chosen.check)
+        return Treatment(chosen.repair, chosen.upright, chosen.strip, chosen.check, chosen.long)
 
 
 def job_schema() -> Schema:
