@@ -253,18 +253,21 @@ class Treatment:
 
     `repair`: convert, shrink and re-encode what the service would refuse; otherwise it is refused without a call.
     `upright`: turn the pixels as the orientation says. `strip`: remove metadata. `check`: "header", or "decode" to
-    decode every image before a call is spent on it.
+    decode every image before a call is spent on it. `max_side`: pixels of the longer side at most, for images whose
+    bytes that at least halves; None: as many as the service takes.
     """
 
     repair: bool = True
     upright: bool = True
     strip: bool = False
     check: str = "header"
+    max_side: int | None = None
 
     @property
     def decisive(self) -> str:
         """The keys on which results depend, as a text to compare: `repair` and `strip` are not among them."""
-        return "upright" if self.upright else ""
+        keys = ("upright" if self.upright else "", f"max_side={self.max_side}" if self.max_side else "")
+        return ",".join(filter(None, keys))
 
 
 class InputEntry(NamedTuple):

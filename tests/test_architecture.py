@@ -68,6 +68,8 @@ PLUGINS = {
         "levels": {"webp"},
         "pages": {"jpeg"},
         "samples": {"levels", "pages"},
+        "shrink": {"jpeg"},
+        "quality": set(),
         "judge": {
             *(
                 "container",
@@ -80,12 +82,13 @@ PLUGINS = {
                 "pages",
                 "png",
                 "samples",
+                "shrink",
                 "webp",
             ),
         },
         "completeness": {"jpeg", "png", "judge"},
         "subprocess": {"judge"},
-        "repair": {"exif", "jpeg", "judge", "levels", "subprocess"},
+        "repair": {"exif", "jpeg", "judge", "levels", "quality", "shrink", "subprocess"},
         "strip": {"exif", "jpeg", "png", "judge"},
     },
 }

@@ -218,6 +218,13 @@ class Input(Table):
         description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
         examples=[False],
     )
+    max_side: int | None = Field(
+        default=None,
+        ge=15,
+        le=4096,
+        description="Send no more pixels a side than this, where that at least halves the bytes of an image.",
+        examples=[1024],
+    )
     check: Literal["header", "decode"] = Field(
         default="header",
         description="How closely an image is looked at before a call: its header and end, or every pixel.",
@@ -462,7 +469,13 @@ class Job(Table):
     def treatment(self) -> Treatment:
         """Treatment of the images before they are sent."""
         given = self.input
-        return Treatment(repair=given.repair, upright=given.upright, strip=given.strip, check=given.check)
+        return Treatment(
+            repair=given.repair,
+            upright=given.upright,
+            strip=given.strip,
+            check=given.check,
+            max_side=given.max_side,
+        )
 
 
 def job_schema() -> Schema:
