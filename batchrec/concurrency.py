@@ -105,12 +105,17 @@ class MemoryBudget:
         self._size = self._left = size
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    async def take(self, size: int) -> int:
-        """Wait until so many bytes can be had. How many they are: what is to be given back."""
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for bytes."""
+        return bool(self._waiting)
+
+    async def take(self, size: int, *, first: bool = False) -> int:
+        """Wait for so many bytes; returns how many are to be given back. `first`: before all others."""
         size = min(size, self._size)
         if self._waiting or size > self._left:
             place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((size, place))
+            self._waiting.insert(0 if first else len(self._waiting), (size, place))
             try:
                 await place
             except asyncio.CancelledError:
@@ -126,6 +131,12 @@ class MemoryBudget:
     def give(self, size: int) -> None:
         """These bytes are not needed any more."""
         self._left += size
+        self._serve()
+
+    def resize(self, size: int) -> None:
+        """Lend so many bytes from now on. What is lent beyond that stays lent until it is given back."""
+        self._left += size - self._size
+        self._size = size
         self._serve()
 
     def _serve(self) -> None:

@@ -1,5 +1,6 @@
 """Protocols between the parts of the program."""
 
+from asyncio import Timeout, WriteTransport
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -43,7 +44,14 @@ class ImageStore(Protocol):
         ...
 
     def read(self, key: str) -> bytes | Failure:
-        """The bytes, or the failure of the image. Never raises for what a disk or a network does."""
+        """The bytes, or the failure of the image. Never raises for what a disk or a network does.
+
+        The kind of a failure is `read` where the machine or the network is at fault, and not the input.
+        """
+        ...
+
+    def loss(self, key: str) -> str:
+        """Description of what is gone, where that keeps an input from being read; else empty."""
         ...
 
 
@@ -75,11 +83,37 @@ class Output(Protocol):
         ...
 
 
+class Upload(Protocol):
+    """One body on its way through the uplink."""
+
+    async def admit(self, *, first: bool = False) -> None:
+        """Wait until the body may be sent. `first` goes before all others that wait."""
+        ...
+
+    def pieces(
+        self, body: bytes, transport: WriteTransport | None, deadline: Timeout, seconds: float
+    ) -> Iterator[bytes | memoryview]:
+        """The body in the pieces in which it is to be written; after each the connection may take its time.
+
+        `deadline` is set to `seconds` after the last byte has left, or to now where nothing moves any more.
+        """
+        ...
+
+    def end(self) -> None:
+        """The body has left, or never will: what it took is given back. May be called at any time."""
+        ...
+
+
 class Transport(Protocol):
     """Sends one request; the network's errors come back as values."""
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
-        """The reply, or why there is none. Never raises for what a network or a server does."""
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], upload: Upload | None = None
+    ) -> Reply | Failure:
+        """The reply, or why there is none. Never raises for what a network or a server does.
+
+        `upload` is told how far the body has got.
+        """
         ...
 
 

@@ -19,16 +19,17 @@ from filelock import FileLock, Timeout
 
 from ..errors import CredentialsRefused, ServiceUnavailable
 from ..interfaces import Transport
-from ..redact import redact, remember
+from ..redact import remember
 from ..state.directory import write_private
+from ..state.file_system import private_lock
 from ..values import Authorization, Failure, Kind, Reply
-from .call import while_it_may_pass
+from .call import JsonClient, read_object, words
 from .credentials import Credentials, key_digest
 
 _log = logging.getLogger(__name__)
 
 TOKEN_PATH = "/oauth/2.0/token"
-_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_FORM = "application/x-www-form-urlencoded"
 _DAY = 86_400
 """Seconds before its end at which a token is renewed, or at a tenth of its life if that is shorter."""
 
@@ -42,7 +43,6 @@ _LOOK_AGAIN = 0.05
 """Seconds between two looks at another process's lock."""
 
 _LONGEST_TOKEN = 8000  # characters; usual ones have 70; they travel in addresses, of which servers read 8 KB
-_MESSAGE_CHARACTERS = 500  # of the service's own words
 _HINT = "check the key and secret with `batchrec login`"
 
 
@@ -96,18 +96,17 @@ class TokenAccount:
     ) -> None:
         self._url = endpoint + TOKEN_PATH
         self._credentials = credentials
-        self._transport = transport
+        self._client = JsonClient(endpoint, None, transport, patience=patience, time=time, rng=rng)
         name = key_digest(f"{endpoint}\0{credentials.api_key}\0{credentials.secret_key}")
         self._cache = cache / "tokens" / f"{name}.json" if cache else None
-        self._patience = patience
-        self._now, self._time, self._rng = now, time, rng
+        self._now, self._time = now, time
         self._lock = asyncio.Lock()
         self._token: _Token | None = None
         self._renew_at = 0.0
         self._last = ""
         self._authorization = Authorization()
         self.refreshes = 0
-        """How many tokens of this run were replaced by a new one."""
+        """Tokens of this run that were replaced by a new one."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -141,7 +140,7 @@ class TokenAccount:
         def tell(failure: Failure) -> None:
             _log.warning("no token yet: %s", failure.message)
 
-        failure = await while_it_may_pass(self._obtain, tell, patience=self._patience, time=self._time, rng=self._rng)
+        failure = await self._client.patiently(self._obtain, tell)
         if failure is not None:
             raise ServiceUnavailable(f"no token from {self._url}: {failure.message}")
 
@@ -172,16 +171,18 @@ class TokenAccount:
         if self._cache is None:
             yield
             return
-        lock = FileLock(self._cache.with_suffix(".lock"), mode=0o600)
         until = self._time() + _TURN_SECONDS
+        lock: FileLock | None = None
         with contextlib.suppress(OSError):
             self._cache.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = private_lock(self._cache.with_suffix(".lock"))
             while not _acquired(lock) and self._time() < until:  # noqa: ASYNC110 - other processes signal nothing
                 await asyncio.sleep(_LOOK_AGAIN)
         try:
             yield
         finally:
-            lock.release()
+            if lock is not None:
+                lock.release()
 
     def _take_over(self) -> bool:
         """Use the token that is kept, unless it is the one that this process had last."""
@@ -205,8 +206,9 @@ class TokenAccount:
             "client_id": self._credentials.api_key,
             "client_secret": self._credentials.secret_key,
         }
-        reply = await self._transport.post(self._url, urlencode(form).encode(), _FORM)
-        return reply if isinstance(reply, Failure) else read_token(reply, self._now())
+        return await self._client.once(
+            TOKEN_PATH, urlencode(form).encode(), _FORM, lambda reply: read_token(reply, self._now())
+        )
 
     def _kept(self) -> _Token | None:
         if self._cache is None:
@@ -242,14 +244,11 @@ def read_token(reply: Reply, now: float) -> _Token | Failure:
 
     A wrong key is answered with HTTP 401 and `{"error": "invalid_client", ...}` (seen 2022 to 2026).
     """
-    try:
-        content = orjson.loads(reply.body)
-    except orjson.JSONDecodeError:
-        content = None
-    if not isinstance(content, dict):
+    content = read_object(reply)
+    if content is None:
         return Failure(Kind.TRANSIENT, f"http_{reply.status}", f"the token endpoint answered HTTP {reply.status}")
     if isinstance(content.get("error"), str) and reply.status < 500 and reply.status != 429:
-        told = redact(f"{content['error']}: {content.get('error_description')}")[:_MESSAGE_CHARACTERS]
+        told = words(f"{content['error']}: {content.get('error_description')}")
         raise CredentialsRefused(f"the token endpoint does not take the key or secret ({told}); {_HINT}")
     text, life = content.get("access_token"), content.get("expires_in")
     if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_TOKEN or not _lasts(life):

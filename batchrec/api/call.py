@@ -31,15 +31,16 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class JsonClient:
-    """Client for calls whose bodies and replies are JSON objects, in the name of one account.
+    """Client for calls whose replies are JSON objects, in the name of one account.
 
-    A call is repeated while its failure may pass, for `patience` seconds at most. `time` is monotonic, in seconds.
+    `account` None: calls without authorization, as the one for the token itself. A call is repeated while its failure
+    may pass, for `patience` seconds at most. `time` is monotonic, in seconds.
     """
 
     def __init__(
         self,
         endpoint: str,
-        account: Account,
+        account: Account | None,
         transport: Transport,
         *,
         patience: float,
@@ -57,30 +58,39 @@ class JsonClient:
         body = dumps(dict(content))
 
         async def attempt() -> dict[str, Any] | Failure:
-            return await self._attempt(path, body)
+            return await self.once(path, body, "application/json", json_object)
 
         def tell(failure: Failure) -> None:
             _log.warning("%s is called again: %s", path, failure.message)
 
-        return await while_it_may_pass(attempt, tell, patience=self._patience, time=self._time, rng=self._rng)
+        return await self.patiently(attempt, tell)
 
-    async def _attempt(self, path: str, body: bytes) -> dict[str, Any] | Failure:
-        authorization = await self._account.authorize()
-        address, headers = authorized(path, authorization)
-        headers["Content-Type"] = "application/json"
-        reply = await self._transport.post(f"{self._endpoint}{address}", body, headers)
-        outcome = reply if isinstance(reply, Failure) else json_object(reply)
-        if isinstance(outcome, Failure) and outcome.kind is Kind.TOKEN:
+    async def once(
+        self, path: str, body: bytes, content_type: str, read: Callable[[Reply], _T | Failure]
+    ) -> _T | Failure:
+        """Post a body once; returns what `read` makes of the reply, or the failure. Raises as `call` does."""
+        authorization = Authorization() if self._account is None else await self._account.authorize()
+        reply = await self._transport.post(*addressed(self._endpoint, path, content_type, authorization, body))
+        outcome = reply if isinstance(reply, Failure) else read(reply)
+        if self._account is not None and isinstance(outcome, Failure) and outcome.kind is Kind.TOKEN:
             self._account.on_refused(authorization)
         return outcome
 
+    async def patiently(
+        self, attempt: Callable[[], Awaitable[_T | Failure]], tell: Callable[[Failure], None]
+    ) -> _T | Failure:
+        """Repeat an attempt with the patience of this client, as `while_it_may_pass` does."""
+        return await while_it_may_pass(attempt, tell, patience=self._patience, time=self._time, rng=self._rng)
 
-def authorized(path: str, authorization: Authorization) -> tuple[str, dict[str, str]]:
-    """Path and query of an authorized call, and its headers but for those of the body."""
-    headers = dict(authorization.headers)
-    if authorization.sign is not None:
-        headers.update(authorization.sign(path))
-    return (f"{path}?{authorization.query}" if authorization.query else path), headers
+
+def addressed(
+    endpoint: str, path: str, content_type: str, authorization: Authorization, body: bytes
+) -> tuple[str, bytes, dict[str, str]]:
+    """The arguments of `Transport.post`: address, body, headers."""
+    query = f"?{authorization.query}" if authorization.query else ""
+    signed = {} if authorization.sign is None else authorization.sign(path)
+    headers = {**dict(authorization.headers), **signed, "Content-Type": content_type}
+    return f"{endpoint}{path}{query}", body, headers
 
 
 async def while_it_may_pass(
@@ -113,16 +123,13 @@ def json_object(reply: Reply) -> dict[str, Any] | Failure:
 
     The JSON's `error_code` is read before the HTTP status: the service answers with 200 in any case.
     """
-    try:
-        content = loads(reply.body)
-    except ValueError:
-        content = None
-    if isinstance(content, dict) and _writable(reply.body, content):
+    content = read_object(reply)
+    if content is not None:
         code = _number(content.get("error_code"))
         if code:
             return _failure_of(code, content)
         if content.get("error") == "invalid_client":
-            return Failure(Kind.REFUSED, "invalid_client", _words(content.get("error_description", "")))
+            return Failure(Kind.REFUSED, "invalid_client", words(content.get("error_description", "")))
         if reply.status < 300:
             return content
     if reply.status >= 300:
@@ -130,15 +137,24 @@ def json_object(reply: Reply) -> dict[str, Any] | Failure:
     return Failure(Kind.TRANSIENT, "not_json", f"HTTP {reply.status} with a body that is not the service's JSON")
 
 
+def read_object(reply: Reply) -> dict[str, Any] | None:
+    """The reply's JSON object, whatever it means; None where it is none that could be written again."""
+    try:
+        content = loads(reply.body)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) and _writable(reply.body, content) else None
+
+
 def _failure_of(code: int, content: dict[str, Any]) -> Failure:
     kind = kind_of(code)
-    message = _words(content.get("error_msg", ""))
+    message = words(content.get("error_msg", ""))
     if kind is Kind.UNKNOWN:
         _log.warning("the service answered with code %d, which nobody has documented: %s", code, message)
     return Failure(kind, code, message)
 
 
-def _words(said: object) -> str:
+def words(said: object) -> str:
     """Words of the service, without secrets and short enough for files and logs."""
     return redact(str(said))[:_MESSAGE_CHARACTERS]
 

@@ -9,9 +9,10 @@ import pybase64
 from ..exact_json import dumps
 from ..interfaces import Transport
 from ..values import Answer, Authorization, Failure, Kind, Reply
-from .call import authorized, json_object
+from .call import addressed, json_object
 from .labels import read_labels
 from .services import MOST_LABELS, OptionValue, Reading, Service
+from .uplink import Uplink, Upload
 
 _CONTENT_TYPES = {"form": "application/x-www-form-urlencoded", "json": "application/json"}
 _PIECE = 12_000
@@ -72,13 +73,18 @@ class Client:
         self._endpoint = endpoint
         self._transport = transport
         self._time = time
+        self.uplink = Uplink()
 
-    async def call(self, request: Request, body: bytes, authorization: Authorization) -> Answer | Failure:
-        """Post the body that `request.body` has made of an image, and parse the reply."""
-        address, headers = authorized(request.path, authorization)
-        headers["Content-Type"] = request.content_type
+    async def call(
+        self, request: Request, body: bytes, authorization: Authorization, upload: Upload | None = None
+    ) -> Answer | Failure:
+        """Post the body that `request.body` has made of an image, and parse the reply.
+
+        `upload` is the room of the body on the uplink, which is given back once the body has left.
+        """
+        arguments = addressed(self._endpoint, request.path, request.content_type, authorization, body)
         sent = self._time()
-        reply = await self._transport.post(f"{self._endpoint}{address}", body, headers)
+        reply = await self._transport.post(*arguments, upload)
         if isinstance(reply, Failure):
             return reply
         return parse_reply(reply, request.reading, (self._time() - sent) * 1000)

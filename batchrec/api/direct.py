@@ -6,16 +6,20 @@ are no public API: `ClientRequest` and the reply parser of a connection. aiohttp
 """
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
+from ..interfaces import Upload
 from ..values import Failure, Reply
 from .connections import HEADERS, Connector, Unconnected, broken_call, no_connection, read_reply
+from .uplink import Uplink
 
 _INTERIM = frozenset(range(100, 200)) - {101}
 """Status codes of interim replies; after 101 comes something else than HTTP."""
@@ -24,42 +28,61 @@ _INTERIM = frozenset(range(100, 200)) - {101}
 class DirectTransport:
     """Posts bytes over the connections of a pool, and reads replies with aiohttp's parser."""
 
-    def __init__(self, connector: Connector, proxy: str | None, limits: aiohttp.ClientTimeout) -> None:
+    def __init__(
+        self, connector: Connector, proxy: str | None, limits: aiohttp.ClientTimeout, call_seconds: float
+    ) -> None:
         self._connector = connector
         self._proxy = URL(proxy) if proxy else None
         self._limits = limits
+        self._seconds = call_seconds
         self._target = lru_cache(maxsize=64)(self._make_target)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], upload: Upload | None = None
+    ) -> Reply | Failure:
         """Post, and return the reply or the failure.
 
         Redirects are not followed: the token must not go elsewhere.
         """
+        upload = upload or Uplink().upload(len(body))
         try:
-            async with asyncio.timeout(self._limits.total):
-                return await self._exchange(self._target(url, *headers.items()), body)
+            async with asyncio.timeout(self._seconds) as deadline:
+                return await self._exchange(self._target(url, *headers.items()), body, upload, deadline)
         except Unconnected as exc:
             return no_connection(exc.__cause__, proxied=self._proxy is not None)
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError, ValueError) as exc:
             return broken_call(exc)
+        finally:
+            upload.end()
 
-    async def _exchange(self, target: "_Target", body: bytes) -> Reply | Failure:
+    async def _exchange(
+        self, target: "_Target", body: bytes, upload: Upload, deadline: asyncio.Timeout
+    ) -> Reply | Failure:
         connection = await self._connector.connect(target.request, [], self._limits)
-        reusable = False
+        reusable, writer = False, None
         try:
             protocol, transport = connection.protocol, connection.transport
             if protocol is None or transport is None:  # the pool gives none such
                 raise Unconnected from ConnectionResetError()
             protocol.set_response_params(read_until_eof=True)
-            transport.writelines((target.head, b"Content-Length: %d\r\n\r\n" % len(body), body))
+            head = (target.head, b"Content-Length: %d\r\n\r\n" % len(body))
+            pieces = upload.pieces(body, transport, deadline, self._seconds)
+            transport.writelines((*head, next(pieces)))
+            if (second := next(pieces, None)) is not None:
+                writer = asyncio.ensure_future(_write(protocol, transport, second, pieces))
             message, content = await protocol.read()
             while message.code in _INTERIM:
                 message, content = await protocol.read()
             reply = await read_reply(message.code, content)
             # A reply that came before all of the body had left is the last one of its connection.
-            reusable = isinstance(reply, Reply) and not message.upgrade and not transport.get_write_buffer_size()
+            left = writer is None or writer.done()
+            reusable = (
+                isinstance(reply, Reply) and not message.upgrade and left and not transport.get_write_buffer_size()
+            )
             return reply
         finally:
+            if writer is not None:
+                writer.cancel()
             if reusable:
                 connection.release()
             else:
@@ -79,6 +102,20 @@ class DirectTransport:
         if any("\r" in line or "\n" in line for line in lines):
             raise ValueError("a header has more than one line")
         return _Target(request, "\r\n".join((*lines, "")).encode())
+
+
+async def _write(
+    protocol: ResponseHandler,
+    transport: asyncio.Transport,
+    piece: bytes | memoryview,
+    pieces: Iterator[bytes | memoryview],
+) -> None:
+    """Write the further pieces of a body beside the reading of the reply, which may come early."""
+    with contextlib.suppress(OSError):  # the reader meets it as well
+        while piece and not transport.is_closing():
+            await protocol._drain_helper()
+            transport.write(piece)
+            piece = next(pieces, b"")
 
 
 class _Target(NamedTuple):

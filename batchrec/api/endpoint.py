@@ -39,6 +39,23 @@ def normal_endpoint(text: str) -> str:
     return f"{url.scheme}://{host}{port}"
 
 
+def comparable(text: str) -> str:
+    """The normal form of an endpoint that may be kept as it was written; any other text as it is."""
+    try:
+        return normal_endpoint(text)
+    except ValueError:
+        return text
+
+
+def earlier_spellings(endpoint: str) -> tuple[str, ...]:
+    """Texts other than the normal form that earlier versions kept: with default port, final dot, or both."""
+    url = urlsplit(endpoint)
+    host = url.netloc.removesuffix(f":{url.port}")
+    dots = ("",) if host.endswith("]") else ("", ".")
+    ports = ("", f":{_DEFAULT_PORTS[url.scheme]}") if url.port is None else (f":{url.port}",)
+    return tuple(f"{url.scheme}://{host}{dot}{port}" for dot in dots for port in ports)[1:]
+
+
 def _split(text: str) -> SplitResult:
     try:
         url = urlsplit(text)

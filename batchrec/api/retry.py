@@ -40,6 +40,7 @@ ACTIONS: dict[Kind, Action] = {
     Kind.REFUSED: Action.HALT,
     Kind.TRANSIENT: Action.AGAIN,
     Kind.IMAGE: Action.FAIL,
+    Kind.READ: Action.FAIL,
     Kind.REQUEST: Action.FAIL,
     Kind.UNKNOWN: Action.AGAIN,
 }
@@ -55,6 +56,12 @@ def counts(failure: Failure) -> bool:
     """Whether the failed call stays counted against daily and total limits."""
     row = row_of(failure.code)
     return failure.counted and (row is None or row.billed)
+
+
+def cluster_busy(failure: Failure) -> bool:
+    """Whether the service was busy for everybody, so that the account's own rate is not the reason."""
+    row = row_of(failure.code)
+    return row is not None and row.cluster_busy
 
 
 def backoff(attempts: int, rng: random.Random) -> float:

@@ -31,11 +31,9 @@ class StepPlan:
     yuan: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Plan of a whole job: the endpoint, its inputs as they are now, and the remaining work.
-
-    `endpoint` is an origin or "embedded"; `finish_at` is ISO 8601, None where unknown.
+@dataclass(frozen=True)
+class Inputs:
+    """Inputs of a job as they are now, and their results. `endpoint` is an origin or "embedded".
 
     `outside` are inputs whose real path lies outside of the job file's folder, whatever `input.within` says.
     `unreadable`, `refused` and `to_repair` are images among those that need a call; `known` counts pairs of image and
@@ -46,6 +44,7 @@ class Plan:
     endpoint: str
     images: int
     ignored: int
+    ignored_by_kind: Mapping[str, int]
     outside: int
     unreadable: int
     refused: int
@@ -55,12 +54,23 @@ class Plan:
     lying: int
     answered: int
     failed: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Calls, time and money of a job. Units as in `StepPlan`; `finish_at` is ISO 8601, None where unknown."""
+
     calls: int
     seconds: float | None
     days: int
     finish_at: str | None
     yuan: float | None
     steps: list[StepPlan]
+
+
+@dataclass(frozen=True)
+class Plan(Estimate, Inputs):
+    """Plan of a whole job: what `plan --json` prints, the inputs first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +101,6 @@ class LaneLimits:
     rate: float | None
     daily: int | None = None
     left_today: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """Calls, time and money of a job. Units as in `Plan`."""
-
-    calls: int
-    seconds: float | None
-    days: int
-    finish_at: str | None
-    yuan: float | None
-    steps: list[StepPlan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +154,12 @@ def call_ranges(works: Sequence[StepWork]) -> dict[str, CallRange]:
         expected = work.sure + math.ceil(share * before.expected)
         ranges[work.step] = CallRange(expected, work.sure, work.sure + before.most)
     return ranges
+
+
+def busy_lanes(works: Sequence[StepWork]) -> set[str]:
+    """Lanes with calls to make."""
+    ranges = call_ranges(works)
+    return {work.lane for work in works if ranges[work.step].expected}
 
 
 def days_of(calls: int, limit: LaneLimits) -> tuple[int, int]:

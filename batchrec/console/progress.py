@@ -18,6 +18,7 @@ PLAIN_SECONDS = 10.0
 
 _RICH_SECONDS = 0.2
 _WINDOW_SECONDS = 15.0
+_MEGABITS = 8e-6  # in a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Snapshot:
     """State of a run: images and steps `done` of `total`, those failed, and the allowed calls/s.
 
     `allowed` is None where nothing is called, `until` when it goes on, where it waits for the service's next day, and
-    `what` what is counted a second.
+    `what` what is counted a second. `uplink` is what the uplink carries, in bytes/s, where it is the limit, else 0.
     """
 
     done: int
@@ -35,6 +36,7 @@ class Snapshot:
     allowed: float | None
     until: str | None = None
     what: str = "answers"
+    uplink: float = 0.0
 
 
 class Meter:
@@ -58,6 +60,8 @@ def line(snapshot: Snapshot, rate: float) -> str:
     """A plain line: done of all, answers/s beside the allowed rate, failed, time left."""
     left = duration((snapshot.total - snapshot.done) / rate) if rate > 0 else "unknown"
     waits = f", waits until {snapshot.until}" if snapshot.until else ""
+    if snapshot.uplink:
+        waits += f", limited by the uplink ({snapshot.uplink * _MEGABITS:.1f} Mbit/s)"
     done = f"{snapshot.done:,} of {snapshot.total:,} done, {rate:.1f} {snapshot.what}/s"
     if snapshot.allowed is None:
         return f"{done}, {left} left"

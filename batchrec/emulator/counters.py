@@ -15,13 +15,13 @@ class Counters:
         self.calls: Counter[str] = Counter()
         """Calls that arrived, by service; `token` and `unknown` (no such path) are among them."""
         self.outcomes: dict[str, Counter[str]] = {}
-        """What became of them: `ok`, an error code as text, or the kind of the fault."""
+        """Ends of the calls: `ok`, an error code as text, or the kind of the fault."""
         self.faults: dict[str, Counter[str]] = {}
         """Planned faults that happened, by service and kind, `latency` included."""
         self.images: dict[str, Counter[str]] = {}
-        """How often each picture was recognized, by service and SHA-256 in hex; lost answers count too."""
+        """Recognitions of each picture, by service and SHA-256 in hex; lost answers count too."""
         self.arrivals: dict[str, deque[float]] = {}
-        """When calls reached the limits, Unix seconds, refused ones included."""
+        """Times at which calls reached the limits, Unix seconds, refused ones included."""
         self.admitted: dict[str, deque[float]] = {}
         """The same of those that were let through."""
         self.refused = 0

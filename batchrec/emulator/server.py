@@ -43,7 +43,7 @@ class Emulator:
 
     def __init__(self, settings: Settings, answers: Answers, plan: FaultPlan, now: Callable[[], float]) -> None:
         self.url = ""
-        """Where this machine reaches it, without a trailing slash; to be used in place of `https://aip.baidubce.com`."""
+        """Address by which this machine reaches it, without a trailing slash; to be used in place of `https://aip.baidubce.com`."""
         self.plan = plan
         """The fault plan; another one may be put here at any time."""
         self.hosts = access.Hosts()

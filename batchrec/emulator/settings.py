@@ -58,7 +58,7 @@ class Settings:
     2021)."""
 
     window: Literal["fixed", "sliding"] = "sliding"
-    """How a second is measured for `qps`: calendar seconds or the last 1.0 s. Unconfirmed; sliding is the
+    """Measure of a second for `qps`: calendar seconds or the last 1.0 s. Unconfirmed; sliding is the
     stricter."""
 
     daily: Count | None = None

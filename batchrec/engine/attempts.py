@@ -22,13 +22,17 @@ _LAST_WAIT = 1.0
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of this run: calls and how they ended, images with an outcome, images added by follow-ups."""
+    """Counts of this run: calls and how they ended, images with an outcome, images added by follow-ups.
+
+    `new_failures` leaves out inputs that could not be read, for the same reason as in an earlier run.
+    """
 
     calls: int = 0
     throttled: int = 0
     retries: int = 0
     answered: int = 0
     failed: int = 0
+    new_failures: int = 0
     added: int = 0
 
 
@@ -53,18 +57,21 @@ class Caller:
         if before is not None and not self._worth_another(gate, tries):
             return before, tries.spent
         first = False
+        upload = self._client.uplink.upload(len(ready.body))
         try:
             while not self._workers.stopping:
-                ticket = await gate.enter(first=first)
+                ticket = await gate.enter(upload, first=first)
                 self._workers.bind()
                 self._tally.calls += 1
-                result = await self._client.call(step.request, ready.body, ticket.authorization)
+                result = await self._client.call(step.request, ready.body, ticket.authorization, upload)
                 self._settle(gate, ticket, ready.sha256, result, tries)
                 if isinstance(result, Answer) or (action := decide(result)) is Action.FAIL:
                     return result, tries.spent + 1
                 self._tally.throttled += result.kind is Kind.THROTTLED
                 self._workers.release()
                 first = action is Action.REPEAT
+                upload.end()
+                upload = self._client.uplink.upload(len(ready.body))
                 if action is not Action.AGAIN or self._workers.stopping:
                     continue
                 if not await self._backoff(gate, tries, result, task):
@@ -73,6 +80,8 @@ class Caller:
                     return result, tries.spent
         except GateClosed:
             pass
+        finally:
+            upload.end()
         return Postponed.CLOSED
 
     def _settle(self, gate: Gate, ticket: Ticket, sha256: bytes, result: Answer | Failure, tries: Tries) -> None:

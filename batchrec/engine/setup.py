@@ -11,8 +11,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..api.credentials import Credentials, check_endpoint, load_credentials
-from ..api.endpoint import EMBEDDED, LIVE, normal_endpoint
+from ..api.endpoint import EMBEDDED, LIVE, comparable, earlier_spellings, normal_endpoint
+from ..api.pasted import pasted
 from ..errors import DirectoryBusy, JobError
+from ..images.heads import kind_of_other
 from ..interfaces import ImageStore
 from ..job.spec import LIMITS, Job
 from ..job.spec import Step as JobStep
@@ -39,7 +41,9 @@ class Provider:
 def result_cache(job: Job, state: Path, credentials: Credentials, now: Callable[[], float]) -> AnswerCache | None:
     """Open the result cache; None for the embedded endpoint, whose results cost nothing."""
     endpoint = job.account.endpoint
-    return None if endpoint == EMBEDDED else AnswerCache(state, endpoint, credentials.identity, now)
+    if endpoint == EMBEDDED:
+        return None
+    return AnswerCache(state, endpoint, credentials.identity, now, earlier=earlier_spellings(endpoint))
 
 
 def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
@@ -49,7 +53,7 @@ def credentials_of(job: Job, environ: Mapping[str, str]) -> Credentials:
         return Credentials("embedded", "embedded", account=EMBEDDED, endpoint=EMBEDDED)
     credentials = load_credentials(profile, environ)
     remember(*credentials.secrets)
-    by_hand = bool(job.endpoint_by) or _of_environment(environ) == endpoint
+    by_hand = bool(job.endpoint_by) or comparable(environ.get("BATCHREC_ENDPOINT", "")) == endpoint
     check_endpoint(credentials, profile, endpoint, by_hand=by_hand, origin=job.endpoint_by or str(job.path))
     return credentials
 
@@ -76,7 +80,7 @@ def check_services(job: Job) -> None:
 def _of_environment(environ: Mapping[str, str]) -> str | None:
     """BATCHREC_ENDPOINT in normal form, None where it is no endpoint."""
     with contextlib.suppress(ValueError):
-        return normal_endpoint(environ.get("BATCHREC_ENDPOINT", ""))
+        return normal_endpoint(pasted(environ.get("BATCHREC_ENDPOINT", "")))
     return None
 
 
@@ -115,14 +119,21 @@ def inputs_of(job: Job) -> Iterator[InputEntry | Ignored | Notice]:
     wanted = job.input
     with _naming(job):
         entries = open_sources(
-            wanted.paths, wanted.manifest, wanted.column, wanted.exclude, job.base, job.directory, wanted.within
+            wanted.paths,
+            wanted.manifest,
+            wanted.column,
+            wanted.exclude,
+            job.base,
+            job.directory,
+            wanted.within,
+            kind_of_other,
         )
     return _listed(job, entries)
 
 
 def image_store(job: Job) -> ImageStore:
     """Store of the job's images."""
-    return FileStore(job.base, None if job.input.within is None else job.base / job.input.within)
+    return FileStore(job.base, job.within)
 
 
 def _listed(job: Job, entries: Iterator[InputEntry | Ignored | Notice]) -> Iterator[InputEntry | Ignored | Notice]:

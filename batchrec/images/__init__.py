@@ -21,6 +21,7 @@ from PIL import Image
 from ..values import Failure, ImageLimits, Prepared, Treatment
 from .completeness import verify
 from .exif import NORMAL
+from .heif import available
 from .jpeg import EOI, FOLLOWED_BYTES, Size, plain_jpeg
 from .judge import (
     MAX_DECODED_BYTES,
@@ -50,6 +51,7 @@ __all__ = [
     "UPRIGHT",
     "as_it_is",
     "digest",
+    "extras",
     "fits_bytes",
     "foresee",
     "prepare",
@@ -65,7 +67,7 @@ UPRIGHT, TURNED_BACK = "upright", "turned-back"
 BETWEEN = ","
 
 REPAIR = "repair"
-"""What `foresee` says of a picture that `prepare` would have to change."""
+"""Word of `foresee` for a picture that `prepare` would have to change."""
 
 _HEAVY_BYTES = 32 * 1024 * 1024
 _LOOKED_AT = 4  # times its size takes a PNG that is nothing but text to be looked at
@@ -128,15 +130,22 @@ def repaired_here(data: bytes, limits: ImageLimits, treatment: Treatment) -> Pre
 
 
 def foresee(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
-    """Foresee what `prepare` would do, in 25 µs: nothing (empty), `REPAIR`, or the word of the failure.
+    """Foresee what `prepare` would do, in 5 to 100 µs: nothing (empty), `REPAIR`, or the failure's word.
 
     Nothing is decoded, so a picture that is torn inside, or that no repair makes fit, is not found out.
     """
+    if (usual := _usual(data, limits, treatment)) is not None:
+        return REPAIR if usual.repaired else ""
     judged = _guarded(data, lambda: _judged(data, limits, treatment))
     if isinstance(judged, Failure):
         return str(judged.code)
     picture, _, to_mend = judged
     return REPAIR if to_mend or picture.words else ""
+
+
+def extras() -> tuple[str, ...]:
+    """The formats that can be read since an extra is installed: verdicts without it do not hold with it."""
+    return ("HEIC",) if available() else ()
 
 
 def variant(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
@@ -214,10 +223,11 @@ def _usual(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared |
         return None
     if (seen := _glanced(data)) is not None:
         size, orientation = seen
+        if treatment.upright and orientation != NORMAL:
+            return None
         if data.endswith(EOI) and len(data) <= FOLLOWED_BYTES:
-            lies = treatment.upright and orientation != NORMAL
             limits = lowered(limits, treatment, size, len(data))
-            return Prepared(data) if not lies and within(size, data, limits) else None
+            return Prepared(data) if within(size, data, limits) else None
     elif data.startswith(_PNG) and IEND not in data:
         return None
     silence_pillow()

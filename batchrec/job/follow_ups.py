@@ -6,7 +6,7 @@ from ..values import Label, Row
 from .spec import Job, When
 
 Conditions = Sequence[tuple[When, int]]
-"""What labels must be like, and the number of the step that is then asked."""
+"""Conditions on labels, each with the number of the step that is then called for."""
 
 
 def follow_ups(job: Job, steps: Mapping[str, int]) -> dict[int, Conditions]:

@@ -1,6 +1,7 @@
 """Opening of a journal for a run: identity, recovery, and the steps and inputs as they are now."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -9,7 +10,7 @@ from ..values import InputEntry
 from .calls import Calls
 from .database import Database
 from .queue import Queue
-from .schema import ANSWERED, ASIDE, FAILED, FINISHED, NOTE_DIGEST, PENDING, numbers
+from .schema import ANSWERED, ASIDE, FAILED, FINISHED, IGNORED, NOTE_DIGEST, PENDING, numbers
 
 _SCAN_BATCH = 1000  # rows
 
@@ -56,18 +57,22 @@ class Opening:
         self._calls = calls
         self._queue = queue
 
-    def claim_identity(self, identity: Mapping[str, str]) -> None:
-        """Make the directory this job's. Raises JobError where it is another's."""
+    def claim_identity(self, identity: Mapping[str, str], comparable: Callable[[str], str] = str) -> None:
+        """Make the directory this job's. Raises JobError where it is another's.
+
+        `comparable` gives the form of a stored value in which values are compared: earlier versions kept endpoints as
+        they were written. What is stored becomes that form.
+        """
         with self._db.transaction():
             for key, value in identity.items():
                 stored = self._db.note(key)
-                if stored is None:
-                    self._db.put_note(key, value)
-                elif stored != value:
+                if stored is not None and comparable(str(stored)) != value:
                     raise JobError(
                         f"{self._db.path.parent}: holds the results of {key} {stored!r}, but this job has {key} "
                         f"{value!r}; give it another output.directory"
                     )
+                if stored != value:
+                    self._db.put_note(key, value)
 
     def recover(self) -> int:
         """Return to a state without a running process. Returns the number of calls of unknown outcome."""
@@ -168,6 +173,11 @@ class Opening:
                 (found.size, found.mtime_ns, found.problem, change.sha256 if same else None, change.image),
             )
             return 0 if same else forget(self._db, "image = ?", change.image)
+
+    def note_ignored(self, kinds: Mapping[str, int]) -> None:
+        """Note the files in the input folders that are left out, counted by kind."""
+        with self._db.transaction():
+            self._db.put_note(IGNORED, json.dumps(kinds, ensure_ascii=False, sort_keys=True))
 
     def undigested(self) -> Iterator[list[tuple[int, str, int, int]]]:
         """Inputs that can be read and whose digest is not known, in batches: number, key, size and time."""

@@ -7,14 +7,12 @@ import logging
 import math
 from typing import NamedTuple
 
-from ..api.retry import Action, Breaker, decide
+from ..api.retry import Action, Breaker, cluster_busy, decide
 from ..errors import BatchrecError, CredentialsRefused, ServiceUnavailable
 from ..times import iso_beijing
 from ..values import Allowance, Authorization, Closure, Failure, Kind, QuotaEvent, Reopened, Ticket, UsedUp
 from .quota import used_up
 
-CLUSTER_BUSY = 4
-"""The service's code for a cluster that is busy for everybody."""
 _FRESH_TOKENS = 3
 """Fresh tokens refused with no answer between, after which another would not help either."""
 _WHY_18 = (
@@ -158,7 +156,7 @@ class Availability:
         return Verdict(Reopened())
 
     def _throttled(self, failure: Failure, now: float, allowance: Allowance) -> Verdict:
-        busy = failure.code == CLUSTER_BUSY
+        busy = cluster_busy(failure)
         if not busy and not allowance.slowest:
             return Verdict()
         if self._refused_since is None:

@@ -88,7 +88,7 @@ class Ceiling:
     """The rate to which it was cut then."""
     steepness: float = _STEEPEST
     refusals: list[float] = field(default_factory=list)
-    """When the calls left that were refused in the last seconds."""
+    """Times at which the calls left that were refused in the last seconds."""
     changed_at: float = -math.inf
     cut_at: float = -math.inf
     cut: float = _CUT

@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from ..api.retry import Breaker, counts
+from ..api.retry import Breaker, cluster_busy, counts
 from ..concurrency import Batcher, PriorityLock
-from ..interfaces import Account, CallLog, Keeper
+from ..interfaces import Account, CallLog, Keeper, Upload
 from ..times import Clock
 from ..values import Authorization, Closure, Failure, Kind, Permit, QuotaKey, Target, Ticket, Uncounted
-from .availability import CLUSTER_BUSY, Availability, Policy, Verdict
+from .availability import Availability, Policy, Verdict
 from .rate_limiter import RateLimiter
 
 _log = logging.getLogger(__name__)
@@ -103,17 +103,17 @@ class Gate:
         """Whether no call may leave any more in this run."""
         return self.closed and not self.opens
 
-    async def enter(self, *, first: bool = False) -> Ticket:
+    async def enter(self, upload: Upload | None = None, *, first: bool = False) -> Ticket:
         """Wait until a call may leave, count it, and note that it leaves.
 
-        `first` goes before everybody else who waits.
+        `upload` is its body, which has to be admitted. `first` goes before everybody else who waits.
 
         Raises GateClosed, CredentialsRefused, ServiceUnavailable, and OutputFailed when the count cannot be kept.
         """
         while True:
             await self._line.acquire(first=first)
             try:
-                authorization, permit = await self._pass()
+                authorization, permit = await self._pass(upload, first=first)
             finally:
                 self._line.release()
             try:
@@ -127,12 +127,15 @@ class Gate:
             self._turn_back(permit, booked)
             first = True
 
-    async def _pass(self) -> tuple[Authorization, Permit]:
+    async def _pass(self, upload: Upload | None, *, first: bool) -> tuple[Authorization, Permit]:
         """Wait for all that a call has to wait for, and take a place in flight."""
         while True:
             await self._until_open()
             await self._until_healthy()
             await self._until_room()
+            if upload is not None:
+                # After the service is open, or a body that waits for the next day would keep room from the others.
+                await upload.admit(first=first)
             # Before the permit, or the calls that wait for a new token would all leave at once.
             authorization = await self._account.authorize()
             permit = await self.limiter.acquire()
@@ -140,6 +143,8 @@ class Gate:
                 # After the permit, or a slow service would keep places from the others while it waits for its turn.
                 permit = await self._place(permit)
             if isinstance(permit, Closure):
+                if upload is not None:
+                    upload.end()
                 self._no_room(permit)
                 continue
             # Calls in flight have ended while this one waited for its turn: what they were told holds for it too.
@@ -230,7 +235,7 @@ class Gate:
         """Tell the rate limiter whether the call has arrived, and whether the rate was in its way."""
         permit, sent_at = ticket.permit, ticket.sent_at
         match failure.kind:
-            case Kind.THROTTLED if failure.code == CLUSTER_BUSY:
+            case Kind.THROTTLED if cluster_busy(failure):
                 self.limiter.hold(permit, sent_at)
             case Kind.THROTTLED:
                 self.limiter.on_refused(permit, sent_at)

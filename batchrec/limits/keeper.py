@@ -48,11 +48,10 @@ class LocalKeeper:
 
     def open(self, target: Target) -> tuple[Allowance, Closure | None]:
         """Record the limits of a run, from which `batchrec quota` tells what remains."""
-        account, service, caps = target
-        self._quota.record_limits(account, service, caps.daily, caps.total)
+        self._quota.record_limits(target)
         with self._transaction(target) as rate:
             rate.wish(self._time(), _set_rate(target))
-        return self._allowances[target], self._quota.closure(account, service)
+        return self._allowances[target], self._quota.closure(target.account, target.service)
 
     async def lease(self, target: Target, most: int) -> Permits | Closure:
         """Permits that are due within 20 ms. Used-up quota is told by `charge`, which counts to the call."""
@@ -66,9 +65,8 @@ class LocalKeeper:
 
     def charge(self, target: Target, calls: int) -> Sequence[QuotaKey | Closure]:
         """One transaction for all calls, synced to the disk about once a second."""
-        account, service, caps = target
         ahead = math.ceil(min(self._allowances[target].rate, _MOST_AHEAD))
-        return self._quota.reserve(account, service, caps.daily, caps.total, calls=calls, ahead=ahead)
+        return self._quota.reserve(target, calls=calls, ahead=ahead)
 
     def report(self, target: Target, events: Sequence[Event]) -> Allowance:
         """Note events of the rate for the next lease, refusals and events of the quota at once."""

@@ -15,8 +15,9 @@ from pathlib import Path
 from ..errors import OutputFailed
 from ..state.database import open_database
 from ..state.durable import boot_id
+from ..state.file_system import STATE_REMEDY, with_cause
 from ..times import beijing_day, end_of_day, next_reset
-from ..values import Closure, QuotaKey
+from ..values import Closure, QuotaKey, Target
 
 DAILY, TOTAL = 17, 19
 """The service's codes for a used-up day and a used-up pack."""
@@ -82,26 +83,28 @@ class Quota:
             self._db.execute("DELETE FROM bounds")
         self._db.close()
 
-    def record_limits(self, account: str, service: str, daily: int | None, total: int | None) -> None:
+    def record_limits(self, target: Target) -> None:
         """Remember the limits of a run, from which `usage` tells what is left."""
+        account, service, caps = target
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (account, service, daily, total))
+            self._db.execute(
+                "INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (account, service, caps.daily, caps.total)
+            )
 
-    def reserve(
-        self, account: str, service: str, daily: int | None, total: int | None, *, calls: int = 1, ahead: int = 1
-    ) -> list[QuotaKey | Closure]:
+    def reserve(self, target: Target, *, calls: int = 1, ahead: int = 1) -> list[QuotaKey | Closure]:
         """Count calls that are about to leave: for each what it is counted on, or why it must not leave.
 
         `ahead` is by how many calls the bound on the disk is moved ahead when it is reached, which waits for the disk.
         """
         now = self._now()
+        account, service, caps = target
         charge = QuotaKey(account, service, beijing_day(now))
         closure = None
         with self._transaction():
             today, room = self._calls(charge), calls
-            if daily is not None and daily - today < room:
-                room, closure = max(0, daily - today), Closure(DAILY, next_reset(now), reported=False)
-            if total is not None and (left := total - self._pack(account, service)) < room:
+            if caps.daily is not None and caps.daily - today < room:
+                room, closure = max(0, caps.daily - today), Closure(DAILY, next_reset(now), reported=False)
+            if caps.total is not None and (left := caps.total - self._pack(account, service)) < room:
                 room, closure = max(0, left), Closure(TOTAL, None, reported=False)
             self._add(charge, room)
             bound = self._bound(charge)
@@ -245,4 +248,4 @@ def _used(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as exc:
-        raise OutputFailed(f"{path}: cannot be used: {exc}") from exc
+        raise OutputFailed(f"{path}: cannot be used: {with_cause(exc, STATE_REMEDY)}") from exc

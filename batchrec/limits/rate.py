@@ -57,7 +57,7 @@ class RateController:
     number: int = 0
     """The number of the last permit."""
     next_at: float = -math.inf
-    """When the timetable has its next call."""
+    """Time of the next call in the timetable."""
     paused_until: float = -math.inf
     pause: float = _PAUSE_FIRST
     """Seconds of the next pause."""

@@ -21,6 +21,7 @@ from ..exact_json import loads
 from ..values import Row
 from .bloom import BloomFilter
 from .database import make_way, open_database
+from .file_system import STATE_REMEDY, with_cause
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,9 @@ CREATE TABLE IF NOT EXISTS runs (
 """
 """`runs` have not come to their end; `start`: the byte of results.jsonl at which they begin."""
 
+_NORMAL_FORM = 1
+"""Mark (`user_version`) of a file that has only ever held rows by the normal form of their endpoint."""
+
 _KEY_BYTES = 16  # of a SHA-256: half of it has no collisions among millions
 _LOOK_AGAIN = 0.1  # seconds; most contents are new, and a query for these is spared in between
 _LEARNT_AT_ONCE = 5000  # keys; some 5 ms of the event loop
@@ -49,11 +53,18 @@ CacheKey = bytes
 class AnswerCache:
     """Rows of one endpoint; of personal services (EasyDL), those of one account. `now` gives Unix seconds.
 
-    `get` and `put` may be called in two threads.
+    `earlier` are spellings of the endpoint under which versions before the normal form may have kept rows: they are
+    looked up in files that hold such rows. `get` and `put` may be called in two threads.
     """
 
     def __init__(
-        self, directory: Path, endpoint: str, account: str, now: Callable[[], float], most_bytes: int = MOST_BYTES
+        self,
+        directory: Path,
+        endpoint: str,
+        account: str,
+        now: Callable[[], float],
+        most_bytes: int = MOST_BYTES,
+        earlier: Sequence[str] = (),
     ) -> None:
         self._path = directory / "answers.db"
         self._endpoint = endpoint
@@ -63,12 +74,16 @@ class AnswerCache:
         self._usable = True
         self._keys, self._learnt, self._looked_at = BloomFilter(), b"", -math.inf
         self._newest: int | None = None
+        self._earlier: Sequence[str] = ()
+        self._keys_of_step: dict[CacheKey, tuple[CacheKey, ...]] = {}
         self._opened = ExitStack()
         with self._forgiving():
             self._writer = self._opened.enter_context(closing(open_database(self._path, _SCHEMA)))
             self._reader = self._opened.enter_context(closing(sqlite3.connect(self._path, check_same_thread=False)))
             for table in ("answers", "runs"):
                 self._writer.execute(f"DELETE FROM {table} WHERE at < ?", (now() - OLDEST_SECONDS,))
+            if not self._is_in_normal_form():
+                self._earlier = earlier
 
     def close(self) -> None:
         """Let go of the file."""
@@ -77,26 +92,33 @@ class AnswerCache:
     def cache_key(self, fingerprint: str, *, personal: bool) -> CacheKey:
         """The key of a step: `fingerprint` covers its service, model and options."""
         account = self._account if personal else ""
-        return hashlib.sha256(orjson.dumps([fingerprint, self._endpoint, account])).digest()
+        key, *earlier = (
+            hashlib.sha256(orjson.dumps([fingerprint, endpoint, account])).digest()
+            for endpoint in (self._endpoint, *self._earlier)
+        )
+        self._keys_of_step[key] = (key, *earlier)
+        return key
 
     def get(self, step_key: CacheKey, content: bytes) -> Row | None:
         """The row of an earlier job for a content (see `content_key`), or None."""
         if not self._usable:
             return None
-        now, key = self._now(), _key(step_key, content)
+        now = self._now()
+        keys = [_key(each, content) for each in self._keys_of_step.get(step_key, (step_key,))]
         fresh = 0 <= now - self._looked_at < _LOOK_AGAIN
-        if fresh and key not in self._keys:
+        if fresh and not any(key in self._keys for key in keys):
             return None
         with self._forgiving():
             if not fresh:
                 self._looked_at = now
                 self._look_for_new()
-            found = self._reader.execute(
-                "SELECT row FROM answers WHERE key = ? AND at >= ?", (key, now - OLDEST_SECONDS)
-            ).fetchone()
-            if found is not None:
-                row: Row = loads(found[0])
-                return row
+            for key in keys:
+                found = self._reader.execute(
+                    "SELECT row FROM answers WHERE key = ? AND at >= ?", (key, now - OLDEST_SECONDS)
+                ).fetchone()
+                if found is not None:
+                    row: Row = loads(found[0])
+                    return row
         return None
 
     def put(self, answers: Sequence[tuple[CacheKey, bytes, str, bytes]]) -> None:
@@ -146,6 +168,14 @@ class AnswerCache:
             with self._forgiving():
                 self._writer.execute("DELETE FROM runs WHERE id = ?", (run,))
 
+    def _is_in_normal_form(self) -> bool:
+        """Whether no row is of a version before the normal form: an empty file is marked as such."""
+        (mark,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if mark < _NORMAL_FORM and self._writer.execute("SELECT 1 FROM answers").fetchone() is None:
+            self._writer.execute(f"PRAGMA user_version = {_NORMAL_FORM}")
+            return True
+        return bool(mark >= _NORMAL_FORM)
+
     def _look_for_new(self) -> None:
         """Add to the filter: the keys put since the last look, by any job, and a batch of the older ones."""
         newest = self._newest
@@ -169,7 +199,9 @@ class AnswerCache:
             yield
         except (sqlite3.Error, OSError, ValueError) as exc:
             self._usable = False
-            _log.warning("%s: cannot be used, so no answer of an earlier job is: %s", self._path, exc)
+            _log.warning(
+                "%s: cannot be used, so no answer of an earlier job is: %s", self._path, with_cause(exc, STATE_REMEDY)
+            )
 
 
 def content_key(sha256: bytes, variant: str) -> bytes:

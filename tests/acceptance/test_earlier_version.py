@@ -79,6 +79,34 @@ def test_an_endpoint_may_be_spelt_in_another_way(
     assert earlier.summary()["calls"] == 2 * len(LEFT)
 
 
+@pytest.mark.parametrize(
+    "noted", ["https://aip.baidubce.com:443", "https://aip.baidubce.com./", "https://AIP.baidubce.com"]
+)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_a_journal_may_spell_the_endpoint_in_another_way(earlier: Place, noted: str, command: str) -> None:
+    """Versions before the normal form noted the endpoint as it was written: the directory is still this job's."""
+    move_service(earlier, noted)
+    earlier.env["BATCHREC_ENDPOINT"] = "https://aip.baidubce.com"
+    options = ("--set", f"input.exclude={LEFT}", "--set", "limits.patience=0")  # nothing is left to send
+    done = earlier.batchrec(command, "furniture.toml", *options)
+    assert (done.code, "holds the results" in done.err) == (1 if command == "run" else 0, False), done.err
+    with closing(sqlite3.connect(earlier.output / "journal.db")) as db:
+        kept = db.execute("SELECT value FROM meta WHERE key = 'endpoint'").fetchone()
+    assert kept == ("https://aip.baidubce.com" if command == "run" else noted,)
+
+
+def test_a_journal_of_another_port_is_another_jobs(earlier: Place) -> None:
+    """Another origin is refused as before, and its journal is left alone."""
+    move_service(earlier, "https://aip.baidubce.com:8443")
+    earlier.env["BATCHREC_ENDPOINT"] = "https://aip.baidubce.com"
+    done = earlier.run()
+    assert (done.code, "another output.directory" in done.err) == (2, True)
+    with closing(sqlite3.connect(earlier.output / "journal.db")) as db:
+        assert db.execute("SELECT value FROM meta WHERE key = 'endpoint'").fetchone() == (
+            "https://aip.baidubce.com:8443",
+        )
+
+
 def test_failed_images_can_be_retried(earlier: Place, emulator: Emulator) -> None:
     """`--retry-failed` asks once for the image that the service refused, and for its follow-up."""
     move_service(earlier, emulator.url)

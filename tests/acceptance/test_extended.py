@@ -7,7 +7,7 @@ import pytest
 from harness import Done, Place
 from stranger import Said, Stranger, strange
 
-EXTENDED = (str(Path(__file__).with_name("extended.py")),)
+EXTENDED = (str(Path(__file__).parents[1] / "extended.py"),)
 """The command line with four more rows."""
 
 

@@ -121,6 +121,30 @@ def test_days_and_seconds_are_those_of_the_limits(place: Place) -> None:
     assert (said["calls"], said["days"], said["finish_at"]) == (18, 3, f"{after_tomorrow}T00:00:01+08:00")
 
 
+def test_a_finished_service_needs_no_counts(place: Place) -> None:
+    """Where no call is left the counts of the day are not looked up: their file is not even made."""
+    place.pictures(2)
+    place.job(limits={"daily": 12})
+    assert place.run().code == 0
+    for path in place.state.glob("quota.db*"):
+        path.unlink()
+    said = plan(place)
+    assert (said["calls"], said["days"]) == (0, 0)
+    assert list(place.state.glob("quota.db*")) == []
+    place.pictures(3)
+    assert plan(place)["calls"] == 1
+    assert (place.state / "quota.db").exists()
+
+
+def test_the_keys_of_a_plan(place: Place) -> None:
+    """Programs read them in this order: the inputs, then the estimate."""
+    place.pictures(1)
+    place.job()
+    said = plan(place)
+    inputs = ("endpoint", "images", "ignored", "outside", "unreadable", "refused", "to_repair", "duplicates", "known")
+    assert tuple(said) == (*inputs, "answered", "failed", "calls", "seconds", "days", "finish_at", "yuan", "steps")
+
+
 def test_a_second_plan_and_the_run_read_no_file_to_know_it(place: Place, emulator: Emulator) -> None:
     """What was hashed is kept by path, size and time: with the bytes gone bad unnoticed, the plan stays."""
     keys = place.pictures(4)

@@ -66,7 +66,7 @@ class Recording:
         self.reply = reply
         self.posts: list[tuple[str, bytes, dict[str, str]]] = []
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], upload: object = None) -> Reply | Failure:
         self.posts.append((url, body, dict(headers)))
         return self.reply
 

@@ -3,7 +3,7 @@
 import pytest
 
 from batchrec.api.codes import CODES, WORDS, Code, Word, kind_of, kind_of_status
-from batchrec.api.retry import Action, counts, decide
+from batchrec.api.retry import Action, cluster_busy, counts, decide
 from batchrec.values import Failure, Kind
 
 CONTRACT = {
@@ -25,10 +25,10 @@ def test_kinds(kind, numbers):
 
 
 def test_the_table_has_no_gap():
-    """Every code of the contract is explained, but for the many of 2161xx; every kind has codes."""
+    """Every code of the contract is explained, but for the many of 2161xx; every kind of the service's has codes."""
     named = {n for kind, row in CONTRACT.items() if kind != Kind.UNKNOWN for n in row if n // 100 != 2161}
     assert named <= CODES.keys()
-    assert {code.kind for code in CODES.values()} == set(Kind) - {Kind.UNKNOWN}
+    assert {code.kind for code in CODES.values()} == set(Kind) - {Kind.UNKNOWN, Kind.READ}
     assert all(number == code.number and code.message and code.advice for number, code in CODES.items())
     assert all(name == word.word and word.meaning for name, word in WORDS.items())
 
@@ -60,15 +60,16 @@ def test_a_status_may_have_a_row_of_its_own(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("row", "action", "counted"),
+    ("row", "action", "counted", "busy"),
     [
-        (Code(777, "new", Kind.TRANSIENT, "wait"), Action.AGAIN, True),
-        (Code(777, "new", Kind.REFUSED, "pay", billed=False), Action.HALT, False),
-        (Code(777, "new", Kind.REFUSED, "tick it", billed=False, one_service=True), Action.CLOSE, False),
+        (Code(777, "new", Kind.TRANSIENT, "wait"), Action.AGAIN, True, False),
+        (Code(777, "new", Kind.REFUSED, "pay", billed=False), Action.HALT, False, False),
+        (Code(777, "new", Kind.REFUSED, "tick it", billed=False, one_service=True), Action.CLOSE, False, False),
+        (Code(777, "new", Kind.THROTTLED, "wait", cluster_busy=True), Action.REPEAT, True, True),
     ],
 )
-def test_a_new_code_is_one_row(monkeypatch, row, action, counted):
-    """A row alone decides how a code is treated, and whether its call counts against the quota."""
+def test_a_new_code_is_one_row(monkeypatch, row, action, counted, busy):
+    """A row alone decides how a code is treated, whether its call counts, and whether everybody has to wait."""
     monkeypatch.setitem(CODES, row.number, row)
     failure = Failure(kind_of(row.number), row.number, row.message)
-    assert (decide(failure), counts(failure)) == (action, counted)
+    assert (decide(failure), counts(failure), cluster_busy(failure)) == (action, counted, busy)

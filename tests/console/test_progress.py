@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -33,6 +34,12 @@ def test_durations_as_a_person_says_them(seconds, expected):
 def test_a_line_says_how_far_how_fast_and_how_long():
     """Done of all, the rate beside the allowed one, failures, time left."""
     assert line(HALF, 9.8) == "1,500 of 3,000 done, 9.8 answers/s (allowed 10.0), 2 failed, 3 min left"
+
+
+def test_the_uplink_as_the_limit() -> None:
+    """Where bodies wait for the uplink, the line says so, and what it carries in bits."""
+    limited = replace(HALF, uplink=3_750_000.0)
+    assert line(limited, 9.8).endswith(", 3 min left, limited by the uplink (30.0 Mbit/s)")
 
 
 def test_without_a_rate_the_time_left_is_unknown():

@@ -70,7 +70,7 @@ class ScriptedService:
         self.bodies: list[bytes] = []
         self.in_flight = self.most_in_flight = 0
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], upload: object = None) -> Reply | Failure:
         self.bodies.append(body)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)

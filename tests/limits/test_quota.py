@@ -14,7 +14,7 @@ import pytest
 from batchrec.errors import OutputFailed
 from batchrec.limits.quota import Quota, Usage
 from batchrec.times import BEIJING, beijing_day, iso_beijing, iso_utc, next_reset
-from batchrec.values import Closure, QuotaKey
+from batchrec.values import Caps, Closure, QuotaKey, Target
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=BEIJING).timestamp()
 MIDNIGHT = datetime(2026, 11, 24, tzinfo=BEIJING).timestamp()
@@ -48,7 +48,7 @@ def reserve(
     quota: Quota, account: str, service: str, daily: int | None, total: int | None, ahead: int = 1
 ) -> QuotaKey | Closure:
     """One call."""
-    (reserved,) = quota.reserve(account, service, daily, total, ahead=ahead)
+    (reserved,) = quota.reserve(Target(account, service, Caps(1, daily, total)), ahead=ahead)
     return reserved
 
 
@@ -63,9 +63,9 @@ def used(quota: Quota, service: str = "dish") -> tuple[int, int]:
 )
 def test_several_calls_at_once(quota: Quota, daily: int | None, total: int | None, room: int, code: int) -> None:
     """As many as there is room for; the others are told why not, and are not counted."""
-    quota.reserve("me", "dish", None, None, calls=2)
+    quota.reserve(Target("me", "dish", Caps(1)), calls=2)
     charge = QuotaKey("me", "dish", "2026-11-23")
-    reserved = quota.reserve("me", "dish", daily, total, calls=4)
+    reserved = quota.reserve(Target("me", "dish", Caps(1, daily, total)), calls=4)
     assert reserved[:room] == [charge] * room
     assert [closure.code for closure in reserved[room:] if isinstance(closure, Closure)] == [code] * (4 - room)
     assert used(quota) == (2 + room, 2 + room)
@@ -203,8 +203,8 @@ def test_usage_names_every_account_and_service(quota: Quota) -> None:
     reserve(quota, "you", "dish", None, None)
     reserve(quota, "me", "plant", None, None)
     quota.close_service("me", "car", 17, "2026-11-23")
-    quota.record_limits("me", "plant", 5, None)
-    quota.record_limits("you", "dish", None, 1)
+    quota.record_limits(Target("me", "plant", Caps(1, daily=5)))
+    quota.record_limits(Target("you", "dish", Caps(1, total=1)))
     assert quota.usage() == [
         Usage("me", "car", 0, 0, None, None, Closure(17, MIDNIGHT)),
         Usage("me", "plant", 1, 1, 4, None, None),
@@ -269,11 +269,11 @@ def test_folder_that_is_not_there(tmp_path: Path, clock: Clock) -> None:
 RESERVING = """
 import sys, time
 from pathlib import Path
-from batchrec.values import QuotaKey
+from batchrec.values import Caps, QuotaKey, Target
 from batchrec.limits.quota import Quota
 quota = Quota(Path(sys.argv[1]), time.time)
-cap = int(sys.argv[2]) or None
-while isinstance(quota.reserve("me", "dish", None, cap)[0], QuotaKey):
+target = Target("me", "dish", Caps(1, total=int(sys.argv[2]) or None))
+while isinstance(quota.reserve(target)[0], QuotaKey):
     sys.stdout.write("x")
     sys.stdout.flush()
 """

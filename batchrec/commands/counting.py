@@ -1,0 +1,152 @@
+"""Counting of a plan's calls: contents without a result, reused results, and what the limits leave."""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from ..api.credentials import Credentials
+from ..api.services import SERVICES
+from ..engine.setup import by_service, caps_of, payer, result_cache
+from ..engine.treatments import alike_before, cached_row
+from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
+from ..job.spec import Job, Step
+from ..journal import Journal
+from ..limits.quota import Quota
+from ..limits.shared_rate import SharedRates
+from ..state.answer_cache import AnswerCache
+from ..times import beijing_day
+from ..values import Caps, Label, QuotaKey
+from .estimate import LaneLimits, StepWork
+from .inspection import Inspection, accepted, variant_of, way_of
+
+
+class Counter:
+    """Counts of calls and limits: from the journal of a survey, and from the state folder of the account."""
+
+    def __init__(
+        self,
+        job: Job,
+        state: Path,
+        credentials: Credentials | None,
+        now: Callable[[], float],
+        *,
+        reuse: bool,
+        reuse_models: bool,
+    ) -> None:
+        self._job, self._state, self._credentials, self.now = job, state, credentials, now
+        self._reuse, self._reuse_models = reuse, reuse_models
+        self._extra: dict[int, list[int]] = {}
+        """By a step's number: images that cached results of earlier steps put on its list."""
+
+    def count(self, journal: Journal, numbers: Mapping[str, int], inspection: Inspection) -> tuple[list[StepWork], int]:
+        """Work of every step, and the number of pairs of image and step whose result is known."""
+        following, lanes = follow_ups(self._job, numbers), self._lanes()
+        states, known = journal.reader.by_step(), 0
+        works = []
+        with closing(_Reuse(self._cache(), reuse_models=self._reuse_models)) as reuse:
+            for step in self._job.recognize:
+                number = numbers[step.name]
+                way = inspection.ways.index(way_of(self._job, step))
+                sure, cached = self._count_step(journal, step, number, way, following.get(number, ()), reuse)
+                known += cached
+                state = states[number]
+                works.append(
+                    StepWork(
+                        step=step.name,
+                        service=step.service,
+                        model=step.model,
+                        lane=lanes[step.name],
+                        after=None if step.when is None else step.when.step,
+                        sure=sure,
+                        listed=state.answered + state.failed + state.open,
+                        finished=state.answered,
+                        price=self._job.account.prices.get(step.service),
+                    )
+                )
+        return works, known
+
+    def limits(self, busy: Collection[str]) -> dict[str, LaneLimits]:
+        """Limits of every lane. Counts of today are looked up for those with calls (`busy`) alone."""
+        limits = {}
+        for lane, members in by_service(self._job).items():
+            caps = caps_of(self._job, members)
+            left = None if caps.daily is None or lane not in busy else self._left_today(lane, caps.daily)
+            limits[lane] = LaneLimits(self._rate(lane, caps), caps.daily, left)
+        return limits
+
+    def _cache(self) -> AnswerCache | None:
+        if not self._reuse or self._credentials is None:
+            return None
+        return result_cache(self._job, self._state, self._credentials, self.now)
+
+    def _lanes(self) -> dict[str, str]:
+        """By a step's name: what limits are counted for."""
+        return {step.name: lane for lane, members in by_service(self._job).items() for step in members}
+
+    def _count_step(
+        self, journal: Journal, step: Step, number: int, way: int, follow: Conditions, reuse: "_Reuse"
+    ) -> tuple[int, int]:
+        """Contents that need a call, and images with a known result, which may put them on later steps' lists."""
+        calls = known = 0
+        find, boxes = reuse.finder(step), SERVICES[step.service].reading.boxes
+        for image, sha256, words in journal.survey.looked(number, self._extra.get(number, ())):
+            if not words or not accepted(words[way]):
+                continue
+            variant = variant_of(words[way])
+            earlier = alike_before(variant, boxes=boxes)
+            if journal.answers.finished_content(number, sha256, variant, earlier=earlier) is not None:
+                known += 1
+            elif journal.survey.first_of_its_kind(number, sha256):
+                labels = find(sha256, variant)
+                known += labels is not None
+                calls += labels is None
+                for after in triggered(follow, labels) if labels is not None else ():
+                    self._extra.setdefault(after, []).append(image)
+        return calls, known
+
+    def _rate(self, lane: str, caps: Caps) -> float | None:
+        """Calls/s: as set, or for "auto" the rate that earlier runs have found."""
+        if caps.qps < math.inf:
+            return caps.qps
+        if self._credentials is None:
+            return None
+        with (
+            closing(SharedRates(self._state)) as rates,
+            rates.transaction(payer(self._job, self._credentials), lane) as rate,
+        ):
+            return rate.ceiling.proven or None
+
+    def _left_today(self, lane: str, daily: int) -> int:
+        if self._credentials is None:
+            return daily
+        with closing(Quota(self._state, self.now)) as quota:
+            account = payer(self._job, self._credentials)
+            if quota.closure(account, lane) is not None:
+                return 0
+            return max(0, daily - quota.counted(QuotaKey(account, lane, beijing_day(self.now()))))
+
+
+class _Reuse:
+    """Cached results of earlier jobs, as far as a run would reuse them; `cache` None: none of them."""
+
+    def __init__(self, cache: AnswerCache | None, *, reuse_models: bool) -> None:
+        self._cache, self._reuse_models = cache, reuse_models
+
+    def finder(self, step: Step) -> Callable[[bytes, str], Sequence[Label] | None]:
+        """Function from an image's SHA-256 and variant to the labels of its cached result, or None."""
+        cache, service = self._cache, SERVICES[step.service]
+        if cache is None or (service.custom and not self._reuse_models):
+            return lambda _, __: None
+        key = cache.cache_key(step.fingerprint, personal=service.personal)
+
+        def find(sha256: bytes, variant: str) -> Sequence[Label] | None:
+            row = cached_row(cache, key, sha256, variant, boxes=service.reading.boxes)
+            return None if row is None else labels_of(row)
+
+        return find
+
+    def close(self) -> None:
+        """Close the cache's database."""
+        if self._cache is not None:
+            self._cache.close()

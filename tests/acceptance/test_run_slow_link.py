@@ -1,0 +1,38 @@
+"""Runs through a slow uplink: no call is paid twice because of it, and the link is used."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from harness import Place, images_of, picture
+
+from batchrec.emulator import Emulator
+from tests.support.slow_link import slow_link
+
+RATE = 2_000_000.0
+"""Bytes per second of the link: 16 Mbit/s."""
+
+SIDE = 360
+"""Pixels a side of noise, of which a PNG has 390 KB: 0.27 s of the link for each body."""
+
+
+def prepared(place: Place, count: int) -> list[str]:
+    """So many images, each too large for the link to carry more than a few within the timeout."""
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda number: picture(number, "PNG", (SIDE, SIDE)), range(count))
+        return [place.put(f"家居/{number:02d}.png", data) for number, data in enumerate(found)]
+
+
+@pytest.mark.parametrize("qps", [10, 1000])
+def test_no_call_of_a_slow_link_is_paid_twice(place: Place, emulator: Emulator, qps: int) -> None:
+    """All bodies together take twice the timeout: each is sent once, whichever transport the rate asks for."""
+    keys = prepared(place, 20)
+    with slow_link(emulator.url, RATE) as link:
+        place.endpoint = link.url
+        place.job(limits={"qps": qps, "timeout": 3, "attempts": 5})
+        done = place.run(env={"BATCHREC_ENDPOINT": link.url})
+        used = link.carried / (link.last - link.first) / RATE
+    assert done.code == 0, done.err
+    assert sorted(images_of(place.rows())) == keys
+    assert emulator.counters.outcomes["advanced_general"] == {"ok": 20}
+    assert place.summary()["retries"] == 0
+    assert used > 0.5
