@@ -312,7 +312,8 @@ class Treatment:
     `repair`: convert, shrink and re-encode what the service would refuse; otherwise it is refused without a call.
     `upright`: turn the pixels as the orientation says. `strip`: remove metadata. `check`: "header", or "decode" to
     decode every image before a call is spent on it. `long`: treatment of images that are too long for the service:
-    "refuse", "pad" (neutral bars) or "split" (tiles, a call each).
+    "refuse", "pad" (neutral bars) or "split" (tiles, a call each). `max_side`: pixels of the longer side at most, for
+    images whose bytes that at least halves; None: as many as the service takes.
     """
 
     repair: bool = True
@@ -320,11 +321,16 @@ class Treatment:
     strip: bool = False
     check: str = "header"
     long: str = "refuse"
+    max_side: int | None = None
 
     @property
     def decisive(self) -> str:
         """The keys on which results depend, as a text to compare: `repair` and `strip` are not among them."""
-        words = ("upright" if self.upright else "", self.long if self.long != "refuse" else "")
+        words = (
+            "upright" if self.upright else "",
+            f"max_side={self.max_side}" if self.max_side else "",
+            self.long if self.long != "refuse" else "",
+        )
         return ",".join(filter(None, words))
 
 

@@ -79,14 +79,16 @@ PLUGINS = {
         "levels": {"webp"},
         "pages": {"jpeg"},
         "samples": {"levels", "pages"},
+        "shrink": {"jpeg"},
+        "quality": set(),
         "judge": {
             *("container", "exif", "extent", "heif", "jpeg", "long", "orientation"),
-            *("others", "pages", "png", "samples", "webp"),
+            *("others", "pages", "png", "samples", "shrink", "webp"),
         },
         "completeness": {"jpeg", "png", "judge"},
         "heads": {"container", "judge", "others"},
         "subprocess": {"judge"},
-        "repair": {"exif", "jpeg", "judge", "levels", "long", "subprocess"},
+        "repair": {"exif", "jpeg", "judge", "levels", "long", "quality", "shrink", "subprocess"},
         "strip": {"exif", "jpeg", "png", "judge"},
     },
 }

@@ -22,7 +22,7 @@ from ..values import Failure, ImageLimits, Prepared, Treatment
 from .completeness import verify
 from .exif import NORMAL
 from .heif import available
-from .jpeg import EOI, FOLLOWED_BYTES, plain_jpeg
+from .jpeg import EOI, FOLLOWED_BYTES, Size, plain_jpeg
 from .judge import (
     MAX_DECODED_BYTES,
     Picture,
@@ -33,12 +33,15 @@ from .judge import (
     unfit,
     unrepairable,
     unusual,
+    vanishing,
+    wanted,
     within,
 )
 from .long import PAD, REFUSE, SPLIT, count_tiles, is_long
 from .memory import decoding
 from .png import IEND
 from .repair import TURNED, repair_here, repair_picture
+from .shrink import lowered
 from .strip import stripped
 
 __all__ = [
@@ -144,7 +147,7 @@ def foresee(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     judged = _guarded(data, lambda: _judged(data, limits, treatment))
     if isinstance(judged, Failure):
         return str(judged.code)
-    picture, to_mend = judged
+    picture, _, to_mend = judged
     return REPAIR if to_mend or picture.words else ""
 
 
@@ -157,20 +160,24 @@ def variant(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     """The change that the treatment makes to this image, as a text without blanks; empty: none.
 
     A result belongs to it. UPRIGHT: pixels are turned as the orientation says. TURNED_BACK: pixels that their reader
-    turns are turned back. PAD: it gets bars. `split-3`: it is sent in three tiles. In some 5 us for a usual JPEG.
-    Nothing is decoded; empty for what cannot be read, too.
+    turns are turned back. `shrunk-1008x756`: `max_side` has it sent at that size, as it lies in the file. PAD: it gets
+    bars. `split-3`: it is sent in three tiles. In some 5 us for a usual JPEG that is not shrunk. Nothing is decoded;
+    empty for what cannot be read, too.
     """
-    if data.startswith(_JPEG) and (seen := plain_jpeg(data)) is not None:
+    shrunk = ""
+    if (seen := _glanced(data)) is not None and lowered(limits, treatment, seen[0], len(data)) is limits:
         size, lies, turned = seen[0], seen[1] != NORMAL, False
     else:
         picture = _guarded(data, lambda: sniff(data))
         if isinstance(picture, Failure):
             return ""
         size, lies, turned = picture.size, picture.lying, picture.turned
+        shrunk = _shrunk(picture, limits, treatment)
     long = treatment.long != REFUSE and is_long(size, limits)
     changes = (
         (UPRIGHT, treatment.upright and lies),
         (TURNED_BACK, turned and not treatment.upright),
+        (shrunk, shrunk),
         (PAD, long and treatment.long == PAD),
         (f"{_TILES}{count_tiles(size, limits)}", long and treatment.long == SPLIT),
     )
@@ -181,6 +188,17 @@ def calls_of(variant: str) -> int:
     """Calls that an image of this variant takes: one, or one a tile."""
     last = variant.rpartition(BETWEEN)[2]
     return int(last.removeprefix(_TILES)) if last.startswith(_TILES) else 1
+
+
+def _glanced(data: bytes) -> tuple[Size, int] | None:
+    """Size and orientation of a usual JPEG; None for all else."""
+    return plain_jpeg(data) if data.startswith(_JPEG) else None
+
+
+def _shrunk(picture: Picture, limits: ImageLimits, treatment: Treatment) -> str:
+    """Word of the variant for a picture that `max_side` has sent at another size; empty for others."""
+    size = wanted(picture, picture.allowed(limits, treatment), treatment.long)
+    return "" if size == wanted(picture, limits, treatment.long) else "shrunk-{}x{}".format(*size)
 
 
 def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:
@@ -222,18 +240,22 @@ def as_it_is(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared
 def _usual(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | None:
     if not data.startswith(_SEEN_AT_A_GLANCE):
         return None
-    if data.startswith(_JPEG) and (seen := plain_jpeg(data)) is not None:
+    if (seen := _glanced(data)) is not None:
         size, orientation = seen
         if treatment.upright and orientation != NORMAL:
             return None
         if data.endswith(EOI) and len(data) <= FOLLOWED_BYTES:
+            limits = lowered(limits, treatment, size, len(data))
             return Prepared(data) if within(size, data, limits) else None
     elif data.startswith(_PNG) and IEND not in data:
         return None
     silence_pillow()
     try:
         picture = sniff(data)
-        if isinstance(picture, Failure) or unrepairable(picture, limits, REFUSE) or unfit(picture, limits):
+        if isinstance(picture, Failure):
+            return None
+        limits = picture.allowed(limits, treatment)
+        if unrepairable(picture, limits, REFUSE) or unfit(picture, limits):
             return None
         if unusual(picture, upright=treatment.upright) or not picture.ended:
             return None
@@ -246,7 +268,7 @@ def _prepare(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared
     judged = _judged(data, limits, treatment)
     if isinstance(judged, Failure):
         return judged
-    picture, to_mend = judged
+    picture, limits, to_mend = judged
     verify(picture, thorough=treatment.check == "decode", decoded=to_mend)
     if not to_mend:
         return Prepared(picture.data, picture.words)
@@ -258,20 +280,23 @@ def _repaired(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepare
     return picture if isinstance(picture, Failure) else repair_here(picture, limits, treatment)
 
 
-def _judged(data: bytes, limits: ImageLimits, treatment: Treatment) -> tuple[Picture, bool] | Failure:
-    """The picture and whether it is to be mended, or why it is refused; nothing is decoded yet."""
+def _judged(data: bytes, limits: ImageLimits, treatment: Treatment) -> tuple[Picture, ImageLimits, bool] | Failure:
+    """The picture, the limits to keep and whether to mend it, or why it is refused; nothing is decoded."""
     with decoding.hold(_LOOKED_AT * len(data)) if len(data) > _HEAVY_BYTES else contextlib.nullcontext():
         picture = sniff(data)
     if isinstance(picture, Failure):
         return picture
-    if (failure := unrepairable(picture, limits, treatment.long)) is not None:
+    kept = picture.allowed(limits, treatment)
+    if (failure := unrepairable(picture, kept, treatment.long)) is not None:
+        return failure
+    if kept is not limits and (failure := vanishing(picture, kept, treatment.long)) is not None:
         return failure
     if is_long(picture.size, limits):
-        return picture, True
+        return picture, kept, True
     failure = unfit(picture, limits)
     if treatment.repair and (failure is not None or unusual(picture, upright=treatment.upright)):
-        return picture, True
-    return failure or (picture, treatment.upright and picture.lying)
+        return picture, kept, True
+    return failure or (picture, kept, kept is not limits or (treatment.upright and picture.lying))
 
 
 def _words_of(error: BaseException) -> str:

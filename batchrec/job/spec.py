@@ -215,6 +215,13 @@ class Input(Table):
         description="Re-encode or shrink what the service would refuse; false: refuse it here, unsent.",
         examples=[True],
     )
+    max_side: int | None = Field(
+        default=None,
+        ge=15,
+        le=4096,
+        description="Send no more pixels a side than this, where that at least halves the bytes of an image.",
+        examples=[1024],
+    )
     check: Literal["header", "decode"] = Field(
         default="header",
         description="How closely an image is looked at before a call: its header and end, or every pixel.",
@@ -477,7 +484,14 @@ class Job(Table):
     def treatment(self) -> Treatment:
         """Treatment of the images before they are sent."""
         chosen = self.input
-        return Treatment(chosen.repair, chosen.upright, chosen.strip, chosen.check, chosen.long)
+        return Treatment(
+            repair=chosen.repair,
+            upright=chosen.upright,
+            strip=chosen.strip,
+            check=chosen.check,
+            long=chosen.long,
+            max_side=chosen.max_side,
+        )
 
 
 def job_schema() -> Schema:
