@@ -78,7 +78,7 @@ class Uplink:
         self._bound = FIRST_BYTES
         self._room = MemoryBudget(FIRST_BYTES)
         self._settled = False
-        self._largest = 0
+        self._largest, self._least = 0, FIRST_BYTES
         self._watched: dict[Upload, None] = {}
         self._looking = False
         self._looked_at = 0.0
@@ -87,7 +87,7 @@ class Uplink:
         self._moved: deque[tuple[float, int]] = deque()
         self._span, self._carried = 0.0, 0
         self._unanswered = MemoryBudget(FIRST_BYTES)
-        self._most_unanswered = self.replied = 0
+        self.replied = 0
         self._reply_rate, self._shortest, self._slowed = 0.0, float("inf"), False
 
     def upload(self, size: int) -> "Upload":
@@ -108,7 +108,9 @@ class Uplink:
         """Wait for the room of a body; returns the bytes that are to be given back, on the way and without a reply."""
         if size > self._largest:
             self._largest = size
-            self._fit()
+            self._least = max(FIRST_BYTES, _FEWEST * size)
+            self._room.resize(max(self._least, self._bound))
+            self._unanswered.resize(max(self._least, self._unanswered.size))
         held = await self._room.take(size, first=first)
         try:
             return held, await self._unanswered.take(size, first=first)
@@ -130,8 +132,8 @@ class Uplink:
         self._shortest = min(self._shortest, seconds)
         self._slowed = seconds > _SLOWED * self._shortest
         self._reply_rate = max(_DECAY * self._reply_rate, (self.replied - before) / max(seconds, _TICK))
-        self._most_unanswered = int(self._reply_rate * (self._shortest + _QUEUE_SHARE * call_seconds))
-        self._fit()
+        most = self._reply_rate * (self._shortest + _QUEUE_SHARE * call_seconds)
+        self._unanswered.resize(max(self._least, int(most)))
 
     def watch(self, upload: "Upload") -> None:
         """Look at the body from now on until all of it has left."""
@@ -160,7 +162,7 @@ class Uplink:
         allowed = BUSY_SECONDS * self.rate
         self._settled = _GROWTH * self._bound >= allowed
         self._bound = max(FIRST_BYTES, int(min(_GROWTH * self._bound, allowed)))
-        self._fit()
+        self._room.resize(max(self._least, self._bound))
         if self.limiting:
             self.most_rate = max(self.most_rate, self.rate)
         self._looking = bool(self._watched)
@@ -175,11 +177,6 @@ class Uplink:
             seconds, size = self._moved.popleft()
             self._span -= seconds
             self._carried -= size
-
-    def _fit(self) -> None:
-        least = max(FIRST_BYTES, _FEWEST * self._largest)
-        self._room.resize(max(least, self._bound))
-        self._unanswered.resize(max(least, self._most_unanswered))
 
 
 class Upload:
@@ -216,10 +213,12 @@ class Upload:
         `deadline` is set to `seconds` after the last byte has left, or to now where nothing moves any more.
         """
         self._transport, self._deadline, self._seconds = transport, deadline, seconds
-        self._began = self._moved_at = asyncio.get_running_loop().time()
+        self._began = self._moved_at = now = asyncio.get_running_loop().time()
         self._replied_before = self._uplink.replied
-        deadline.reschedule(None)
         self._uplink.watch(self)
+        # Most bodies leave at once, and the deadline is as it should be. Else the next look takes it off.
+        if len(body) > _ONE_PIECE or (deadline.when() or now) < now + 2 * _TICK:
+            deadline.reschedule(None)
         if len(body) <= _ONE_PIECE:
             yield body
         else:
@@ -241,23 +240,28 @@ class Upload:
             self._moved_at = now
         if not left:
             self._leave()
-            deadline.reschedule(now + self._seconds)
+            if (deadline.when() or 0) < now + self._seconds - _TICK:
+                deadline.reschedule(now + self._seconds)
         elif now - self._moved_at >= self._uplink.stalled:
             self.stalled = True
             self._leave()
             deadline.reschedule(now)
+        elif deadline.when() is not None:
+            deadline.reschedule(None)
 
     def replied(self) -> None:
         """A reply to the whole body has come, so that all of it has left."""
-        self._note(0)
+        if self._left:
+            self._note(0)
         seconds = asyncio.get_running_loop().time() - self._began
         self._uplink.on_reply(self.size, self._replied_before, seconds, self._seconds)
 
     def end(self) -> None:
         """The call is over: what the body took is given back. May be called at any time."""
         self._leave()
-        self._uplink.answered(self._unanswered)
-        self._unanswered = 0
+        if self._unanswered:
+            self._uplink.answered(self._unanswered)
+            self._unanswered = 0
 
     def _note(self, left: int) -> None:
         self._uplink.moved(self._left - left)
@@ -267,8 +271,9 @@ class Upload:
         """Look at the body no more: it has left, or never will."""
         self._transport = self._deadline = None
         self._uplink.forget(self)
-        self._uplink.give(self._held)
-        self._held = 0
+        if self._held:
+            self._uplink.give(self._held)
+            self._held = 0
 
 
 def bytes_unsent(transport: asyncio.WriteTransport) -> int:
