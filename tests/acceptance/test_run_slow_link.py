@@ -36,3 +36,18 @@ def test_no_call_of_a_slow_link_is_paid_twice(place: Place, emulator: Emulator, 
     assert emulator.counters.outcomes["advanced_general"] == {"ok": 20}
     assert place.summary()["retries"] == 0
     assert used > 0.5
+
+
+def test_no_call_is_paid_twice_where_a_proxy_takes_all(place: Place, emulator: Emulator) -> None:
+    """Nothing is seen to wait, since the proxy acknowledges at once what waits before the link."""
+    keys = prepared(place, 24)
+    with slow_link(emulator.url, RATE, greedy=True) as link:
+        place.endpoint = link.url
+        place.job(limits={"qps": 100, "timeout": 4, "attempts": 5})
+        done = place.run(env={"BATCHREC_ENDPOINT": link.url})
+        used = link.carried / (link.last - link.first) / RATE
+    assert done.code == 0, done.err
+    assert sorted(images_of(place.rows())) == keys
+    assert emulator.counters.outcomes["advanced_general"] == {"ok": 24}
+    assert place.summary()["retries"] == 0
+    assert used > 0.8
