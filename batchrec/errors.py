@@ -3,6 +3,7 @@
     BatchrecError
     ├── JobError               2   the command line, the job file, a manifest or the credentials file is wrong
     │   └── WrongEndpoint      2   the credentials must not be sent to the job's endpoint
+    ├── NoImages              66   there is no image at all
     ├── DirectoryBusy         73   another run holds the output directory
     ├── OutputFailed          74   an output cannot be written
     ├── InputsGone            74   the images cannot be read any more
@@ -14,7 +15,7 @@
 An image's failure is none of these: it is a value (`model.Failure`).
 """
 
-EXIT_ORDER = (2, 70, 73, 74, 77, 69, 75, 129, 130, 143, 1, 0)
+EXIT_ORDER = (2, 70, 66, 73, 74, 77, 69, 75, 129, 130, 143, 1, 0)
 """Exit codes by precedence: of several that hold, the first of these is taken."""
 
 
@@ -40,6 +41,12 @@ class JobError(BatchrecError):
 
 class WrongEndpoint(JobError):
     """The job's endpoint is not one that these credentials may be sent to. Nothing was opened or sent."""
+
+
+class NoImages(BatchrecError):
+    """The job has no image at all. Nothing was sent."""
+
+    exit_code = 66
 
 
 class DirectoryBusy(BatchrecError):

@@ -259,18 +259,21 @@ class Treatment:
 
     `repair`: convert, shrink and re-encode what the service would refuse; otherwise it is refused without a call.
     `upright`: turn the pixels as the orientation says. `strip`: remove metadata. `check`: "header", or "decode" to
-    decode every image before a call is spent on it.
+    decode every image before a call is spent on it. `max_side`: pixels of the longer side at most, for images whose
+    bytes that at least halves; None: as many as the service takes.
     """
 
     repair: bool = True
     upright: bool = True
     strip: bool = False
     check: str = "header"
+    max_side: int | None = None
 
     @property
     def decisive(self) -> str:
         """The keys on which results depend, as a text to compare: `repair` and `strip` are not among them."""
-        return "upright" if self.upright else ""
+        keys = ("upright" if self.upright else "", f"max_side={self.max_side}" if self.max_side else "")
+        return ",".join(filter(None, keys))
 
 
 class InputEntry(NamedTuple):
@@ -292,7 +295,9 @@ class InputEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A file in an input folder that is not an image by its name."""
+    """A file or folder in an input folder that is left out; `kind` names it in counts, such as "PDF"."""
+
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +331,7 @@ class Task(NamedTuple):
 class Summary:
     """Content of `summary.json`.
 
-    `answered` counts rows; the first five are of the job, the others of this run.
+    `answered` counts rows; all down to `ignored_by_kind` are of the job, the others of this run.
 
     `seconds` and `rate` (answers per second) are of this run, `resume_at` is ISO 8601 with offset, or None.
     `exit_code` is what the command line returns; it is not written to the file.
@@ -337,6 +342,7 @@ class Summary:
     failed: int
     duplicates: int
     ignored: int
+    ignored_by_kind: Mapping[str, int] = field(default_factory=dict)
     calls: int = 0
     throttled: int = 0
     retries: int = 0

@@ -13,6 +13,7 @@ from .tables import Effort, Table, write
 BENCHMARKS = {
     "startup": "how soon a command is there",
     "prepare": "pictures judged and repaired",
+    "photographs": "large photographs and crawls prepared, beside a commit before and peers",
     "overhead": "what an image costs, stage by stage",
     "throughput": "images a second and CPU an image, beside peers and the bare loop",
     "uplink": "photographs through a slow link: calls received, and how much of the link is used",

@@ -6,6 +6,7 @@ over the other, so a machine that is busy for a while is busy for both.
 """
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -35,7 +36,7 @@ Measured = Callable[[Path], Used]
 
 def tables(names: Sequence[str], commit: str, effort: Effort, cache: Path) -> Iterator[Table]:
     """One table for each name. Raises ValueError where `commit` is none of this repository."""
-    with _checked_out(commit) as other:
+    with checked_out(commit) as other:
         for name in names:
             yield WORKLOADS[name](other, effort, cache, commit)
 
@@ -47,7 +48,7 @@ def _overhead(other: Path, effort: Effort, cache: Path, commit: str) -> Table:
 
         def whole_run(tree: Path) -> Used:
             with job(service.url, pictures, "form", _SLOTS) as fresh:
-                return fresh.run(program=_python(tree, "-m", "batchrec"))
+                return fresh.run(program=python(tree, "-m", "batchrec"))
 
         return _table(
             f"batchrec run, {count:,} images of {_SIZE // 1000} KB", {"run": whole_run}, other, effort, commit
@@ -56,9 +57,9 @@ def _overhead(other: Path, effort: Effort, cache: Path, commit: str) -> Table:
 
 def _startup(other: Path, effort: Effort, _cache: Path, commit: str) -> Table:
     commands: dict[str, Measured] = {
-        "batchrec --help": lambda tree: run(_python(tree, "-m", "batchrec", "--help")),
-        "batchrec run --help": lambda tree: run(_python(tree, "-m", "batchrec", "run", "--help")),
-        'python -c "import batchrec"': lambda tree: run(_python(tree, "-c", "import batchrec")),
+        "batchrec --help": lambda tree: run(python(tree, "-m", "batchrec", "--help")),
+        "batchrec run --help": lambda tree: run(python(tree, "-m", "batchrec", "run", "--help")),
+        'python -c "import batchrec"': lambda tree: run(python(tree, "-c", "import batchrec")),
     }
     return _table("Start-up", commands, other, effort, commit)
 
@@ -117,13 +118,13 @@ def _coverage(count: int, cut: int) -> float:
     return float(1 - 2 * sum(comb(count, below) for below in range(cut + 1)) / 2**count)
 
 
-def _python(tree: Path, *arguments: str) -> list[str]:
-    """Python with the batchrec of that tree, whatever is installed and wherever it is started."""
-    return ["/usr/bin/env", f"PYTHONPATH={tree}", sys.executable, "-P", *arguments]
+def python(tree: Path, *arguments: str) -> list[str]:
+    """Python with the batchrec of that tree and these benchmarks, whatever is installed and wherever it is started."""
+    return ["/usr/bin/env", f"PYTHONPATH={tree}{os.pathsep}{ROOT}", sys.executable, "-P", *arguments]
 
 
 @contextmanager
-def _checked_out(commit: str) -> Iterator[Path]:
+def checked_out(commit: str) -> Iterator[Path]:
     """The files of a commit in a temporary folder."""
     packed = subprocess.run(["git", "archive", "--format=tar", commit, "batchrec"], cwd=ROOT, capture_output=True)
     if packed.returncode:

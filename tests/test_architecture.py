@@ -48,7 +48,15 @@ FLOORS = (
 """From the roof down. A module may import from lower floors, never from its own or a higher one."""
 
 PLUGINS = {
-    "sources": {"file": set(), "folder": set(), "glob": set(), "manifest": set()},
+    "sources": {
+        "file": set(),
+        "folder": set(),
+        "glob": set(),
+        "encoding": {"recovery", "rows"},
+        "recovery": set(),
+        "rows": set(),
+        "manifest": {"encoding", "recovery", "rows"},
+    },
     "outputs": {
         "jsonl": set(),
         "csv": set(),
@@ -70,19 +78,22 @@ PLUGINS = {
         "levels": {"webp"},
         "pages": {"jpeg"},
         "samples": {"levels", "pages"},
+        "shrink": {"jpeg"},
+        "quality": set(),
         "judge": {
             *("container", "exif", "extent", "heif", "jpeg", "orientation"),
-            *("others", "pages", "png", "samples", "webp"),
+            *("others", "pages", "png", "samples", "shrink", "webp"),
         },
         "completeness": {"jpeg", "png", "judge"},
+        "heads": {"container", "judge", "others"},
         "subprocess": {"judge"},
-        "repair": {"exif", "jpeg", "judge", "levels", "subprocess"},
+        "repair": {"exif", "jpeg", "judge", "levels", "quality", "shrink", "subprocess"},
         "strip": {"exif", "jpeg", "png", "judge"},
     },
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
 
-SHARED = {"sources": {"scope", "keys", "walk", "store"}, "outputs": set(), "images": {"memory"}}
+SHARED = {"sources": {"scope", "keys", "spelling", "walk", "store"}, "outputs": set(), "images": {"memory"}}
 
 EMBEDDED = {"engine.setup", "commands.emulator"}
 """Who may know that there is an emulator."""

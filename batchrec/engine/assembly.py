@@ -20,7 +20,7 @@ from ..api.services import SERVICES
 from ..api.signature import SignatureAccount
 from ..console.progress import Snapshot, Style, shown
 from ..console.text import say
-from ..errors import InputsGone
+from ..errors import DirectoryBusy, InputsGone, NoImages, OutputFailed
 from ..interfaces import Account, Transport
 from ..job.follow_ups import Conditions, follow_ups
 from ..job.spec import Job
@@ -134,12 +134,24 @@ async def run(
     if options.progress != "none":
         say(f"{job.name}: {destination(job, credentials)}")
     entries = inputs_of(job)
-    async with Run.opened(job, options, credentials, state_directory(environ), environment) as this:
-        report = await this.open_directory(entries)
-        horizon = this.horizon(report)
-        if this.unfinished(report, horizon):
-            await this.recognize(report, horizon)
-        return this.conclude(report, horizon, started)
+    with _empty_first(job):
+        async with Run.opened(job, options, credentials, state_directory(environ), environment) as this:
+            report = await this.open_directory(entries)
+            horizon = this.horizon(report)
+            if this.unfinished(report, horizon):
+                await this.recognize(report, horizon)
+            return this.conclude(report, horizon, started)
+
+
+@contextlib.contextmanager
+def _empty_first(job: Job) -> Iterator[None]:
+    """Raise NoImages where there is no image, in place of an error about the output directory."""
+    try:
+        yield
+    except (DirectoryBusy, OutputFailed) as error:
+        if job.input.allow_empty or any(isinstance(found, InputEntry) for found in inputs_of(job)):
+            raise
+        raise NoImages(f"there is no image at all in the inputs, and {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +286,8 @@ class Run:
             answered=counts.answered,
             failed=counts.failed,
             duplicates=counts.duplicates,
-            ignored=report.ignored,
+            ignored=report.ignored.total(),
+            ignored_by_kind=dict(sorted(report.ignored.items())),
             calls=tally.calls,
             throttled=tally.throttled,
             retries=tally.retries,
@@ -367,7 +380,8 @@ class Run:
         if stuck and not (error or forbidden or closures or self._stopper.signal):
             raise RuntimeError("the run ended with images that are neither answered nor failed")
         failed = engine.tally.new_failures if engine else 0
-        return RunFacts(error, forbidden, closures, self._stopper.signal, failed)
+        empty = not self._journal.reader.counts().images and not self._job.input.allow_empty
+        return RunFacts(error, forbidden, closures, self._stopper.signal, failed, empty)
 
 
 def _log_report(report: OpenReport) -> None:

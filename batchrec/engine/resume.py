@@ -4,6 +4,7 @@ A kill may cut every step short; the next opening repeats or finishes it.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ from .treatments import take_treatments
 class OpenReport:
     """Report of an opening: the steps' numbers by name, calls of unknown outcome, notices of the sources.
 
+    `ignored` counts by kind what the sources left out.
+
     `again` names images with a result or failure that are sent again, a line for each reason. `upper_bound`: the
     machine was started anew since, so that there may have been fewer calls of unknown outcome.
     """
@@ -40,7 +43,7 @@ class OpenReport:
     steps: dict[str, int] = field(default_factory=dict)
     outcome_unknown: int = 0
     upper_bound: bool = False
-    ignored: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
     notices: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
 
@@ -171,13 +174,30 @@ def _begin_run(journal: Journal, files: ResultFiles, cache: AnswerCache) -> None
 def take_inputs(
     job: Job, journal: Journal, found: Iterable[InputEntry], report: OpenReport, stopped: Callable[[], bool]
 ) -> None:
-    """Make these the journal's inputs; results of files whose bytes have changed are dropped."""
-    dropped, store = 0, image_store(job)
+    """Make these the journal's inputs; results of files whose bytes have changed are dropped.
+
+    Far fewer inputs than before, or none, are noticed: a folder may be gone, or a share not mounted.
+    """
+    dropped, store, before = 0, image_store(job), journal.reader.images()
     for change in journal.opening.take_inputs(found):
         _heed(stopped)
         if (same := _same(store, change)) is not None:
             dropped += journal.opening.touch(change, same=same)
     _tell(report, dropped, "dropped and asked again, since their files have changed")
+    journal.opening.note_ignored(report.ignored)
+    report.notices.extend(_fewer(job, before, journal.reader.images(), report))
+
+
+def _fewer(job: Job, before: int, now: int, report: OpenReport) -> Iterator[str]:
+    last = f"; the last run found {before:,}" if before else ""
+    if not now and not job.input.allow_empty:
+        ignored = f", and {report.ignored.total():,} files are ignored" if report.ignored else ""
+        yield (
+            f"there is no image at all in the inputs{ignored}{last}: is a folder not mounted? "
+            "(input.allow_empty = true allows that)"
+        )
+    elif 0 < 2 * now < before:
+        yield f"there are only {now:,} images in the inputs{last}: is a folder gone or not mounted?"
 
 
 def _recall(job: Job, journal: Journal, inspections: InspectionCache) -> None:
@@ -230,8 +250,8 @@ def listed(
         match entry:
             case InputEntry():
                 yield entry
-            case Ignored():
-                report.ignored += 1
+            case Ignored(kind):
+                report.ignored[kind] += 1
             case Notice():
                 report.notices.append(entry.text)
         _heed(stopped)

@@ -22,7 +22,7 @@ from ..values import Failure, ImageLimits, Prepared, Treatment
 from .completeness import verify
 from .exif import NORMAL
 from .heif import available
-from .jpeg import EOI, FOLLOWED_BYTES, plain_jpeg
+from .jpeg import EOI, FOLLOWED_BYTES, Size, plain_jpeg
 from .judge import (
     MAX_DECODED_BYTES,
     Picture,
@@ -33,11 +33,13 @@ from .judge import (
     unfit,
     unrepairable,
     unusual,
+    vanishing,
     within,
 )
 from .memory import decoding
 from .png import IEND
 from .repair import TURNED, repair_here, repair_picture
+from .shrink import lowered
 from .strip import stripped
 
 __all__ = [
@@ -137,7 +139,7 @@ def foresee(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     judged = _guarded(data, lambda: _judged(data, limits, treatment))
     if isinstance(judged, Failure):
         return str(judged.code)
-    picture, to_mend = judged
+    picture, _, to_mend = judged
     return REPAIR if to_mend or picture.words else ""
 
 
@@ -150,17 +152,34 @@ def variant(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     """The change that the treatment makes to this image, as a text without blanks; empty: none.
 
     A result belongs to it. UPRIGHT: pixels are turned as the orientation says. TURNED_BACK: pixels that their reader
-    turns are turned back. In some 5 us for a usual JPEG. Nothing is decoded; empty for what cannot be read, too.
+    turns are turned back. `shrunk-1008x756`: `max_side` has it sent at that size, as it lies in the file. In some 5 us
+    for a usual JPEG that is not shrunk. Nothing is decoded; empty for what cannot be read, too.
     """
-    if data.startswith(_JPEG) and (seen := plain_jpeg(data)) is not None:
+    shrunk = ""
+    if (seen := _glanced(data)) is not None and lowered(limits, treatment, seen[0], len(data)) is limits:
         lies, turned = seen[1] != NORMAL, False
     else:
         picture = _guarded(data, lambda: sniff(data))
         if isinstance(picture, Failure):
             return ""
-        lies, turned = picture.lying, picture.turned
-    changes = ((UPRIGHT, treatment.upright and lies), (TURNED_BACK, turned and not treatment.upright))
+        lies, turned, shrunk = picture.lying, picture.turned, _shrunk(picture, limits, treatment)
+    changes = (
+        (UPRIGHT, treatment.upright and lies),
+        (TURNED_BACK, turned and not treatment.upright),
+        (shrunk, shrunk),
+    )
     return BETWEEN.join(word for word, changed in changes if changed)
+
+
+def _glanced(data: bytes) -> tuple[Size, int] | None:
+    """Size and orientation of a usual JPEG; None for all else."""
+    return plain_jpeg(data) if data.startswith(_JPEG) else None
+
+
+def _shrunk(picture: Picture, limits: ImageLimits, treatment: Treatment) -> str:
+    """Word of the variant for a picture that `max_side` has sent at another size; empty for others."""
+    size = picture.wanted(picture.allowed(limits, treatment).max_side)
+    return "" if size == picture.wanted(limits.max_side) else "shrunk-{}x{}".format(*size)
 
 
 def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:
@@ -202,18 +221,22 @@ def as_it_is(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared
 def _usual(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | None:
     if not data.startswith(_SEEN_AT_A_GLANCE):
         return None
-    if data.startswith(_JPEG) and (seen := plain_jpeg(data)) is not None:
+    if (seen := _glanced(data)) is not None:
         size, orientation = seen
         if treatment.upright and orientation != NORMAL:
             return None
         if data.endswith(EOI) and len(data) <= FOLLOWED_BYTES:
+            limits = lowered(limits, treatment, size, len(data))
             return Prepared(data) if within(size, data, limits) else None
     elif data.startswith(_PNG) and IEND not in data:
         return None
     silence_pillow()
     try:
         picture = sniff(data)
-        if isinstance(picture, Failure) or unrepairable(picture, limits) or unfit(picture, limits):
+        if isinstance(picture, Failure):
+            return None
+        limits = picture.allowed(limits, treatment)
+        if unrepairable(picture, limits) or unfit(picture, limits):
             return None
         if unusual(picture, upright=treatment.upright) or not picture.ended:
             return None
@@ -226,7 +249,7 @@ def _prepare(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared
     judged = _judged(data, limits, treatment)
     if isinstance(judged, Failure):
         return judged
-    picture, to_mend = judged
+    picture, limits, to_mend = judged
     verify(picture, thorough=treatment.check == "decode", decoded=to_mend)
     if not to_mend:
         return Prepared(picture.data, picture.words)
@@ -238,18 +261,21 @@ def _repaired(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepare
     return picture if isinstance(picture, Failure) else repair_here(picture, limits, treatment)
 
 
-def _judged(data: bytes, limits: ImageLimits, treatment: Treatment) -> tuple[Picture, bool] | Failure:
-    """The picture and whether it is to be mended, or why it is refused; nothing is decoded yet."""
+def _judged(data: bytes, limits: ImageLimits, treatment: Treatment) -> tuple[Picture, ImageLimits, bool] | Failure:
+    """The picture, the limits to keep and whether to mend it, or why it is refused; nothing is decoded."""
     with decoding.hold(_LOOKED_AT * len(data)) if len(data) > _HEAVY_BYTES else contextlib.nullcontext():
         picture = sniff(data)
     if isinstance(picture, Failure):
         return picture
-    if (failure := unrepairable(picture, limits)) is not None:
+    kept = picture.allowed(limits, treatment)
+    if (failure := unrepairable(picture, kept)) is not None:
+        return failure
+    if kept is not limits and (failure := vanishing(picture, kept)) is not None:
         return failure
     failure = unfit(picture, limits)
     if treatment.repair and (failure is not None or unusual(picture, upright=treatment.upright)):
-        return picture, True
-    return failure or (picture, treatment.upright and picture.lying)
+        return picture, kept, True
+    return failure or (picture, kept, kept is not limits or (treatment.upright and picture.lying))
 
 
 def _words_of(error: BaseException) -> str:

@@ -30,7 +30,7 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
-from ..values import Failure, ImageLimits, Kind
+from ..values import Failure, ImageLimits, Kind, Treatment
 from . import container, extent, jpeg, png
 from .exif import NORMAL, orientation_of, orientation_tag
 from .extent import Extent
@@ -40,6 +40,7 @@ from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
 from .others import identify
 from .pages import BITS, RAW, is_raw, main_page, pages
 from .samples import LargeTiff, SampledImage, opened
+from .shrink import SCALES, fitted, lowered, photograph_bytes, snapped
 from .webp import Box, first_frame
 
 MAX_DECODED_BYTES = 450_000_000
@@ -125,7 +126,7 @@ class Picture:
         pixels, image = self.size[0] * self.size[1], self.image
         if (factor := self.reduction(wanted)) > 1:
             return self.stored(wanted) + _MOST_BYTES * pixels // factor**2
-        shrunk = pixels // _draft_scale(self.size, wanted) ** 2 if self.format is _JPEG else pixels
+        shrunk = pixels // self.scale(wanted) ** 2
         each = _FORMAT_BYTES.get(self.format.name) or _MODE_BYTES.get(image.mode, _MOST_BYTES)
         if isinstance(image, SampledImage):
             each = max(each, image.pixel_bytes)
@@ -137,8 +138,8 @@ class Picture:
     def stored(self, wanted: Size) -> int:
         """Bytes that the decoded picture takes in memory, wanted with so many pixels or more."""
         pixels, image = self.size[0] * self.size[1], self.image
-        if self.format is _JPEG and not self.buffered:
-            pixels //= _draft_scale(self.size, wanted) ** 2
+        if not self.buffered:
+            pixels //= self.scale(wanted) ** 2
         return pixels * (_WIDE_BYTES if image.has_transparency_data else _STORED_BYTES.get(image.mode, _WIDE_BYTES))
 
     def reduction(self, wanted: Size) -> int:
@@ -146,11 +147,45 @@ class Picture:
 
         All else then takes the memory of the reduced picture. JPEGs are decoded to a smaller size instead.
         """
+        return self._room(wanted) if self._reduced else 1
+
+    def scale(self, wanted: Size) -> int:
+        """Factor by which Pillow shrinks a JPEG while decoding it, so that both sides stay as long as wanted."""
+        return max((scale for scale in SCALES if scale <= self._room(wanted)), default=1) if self.scaled else 1
+
+    def wanted(self, side: int) -> Size:
+        """The size at which the picture is wanted, to be sent with its longer side at most `side`.
+
+        Where the decoder, or the reduction after it, makes one that is nearly as large by itself: that one.
+        """
+        return snapped(self.size, side) if self.scaled or self._reduced else fitted(self.size, side)
+
+    def allowed(self, limits: ImageLimits, treatment: Treatment) -> ImageLimits:
+        """The limits to keep: the service's, or lower ones where `treatment.max_side` shrinks the picture."""
+        weight = len(self.data)
+        if self.form not in limits.formats and not self.lossless:  # such as HEIC: heavier as the JPEG that is sent
+            weight = max(weight, photograph_bytes(fitted(self.size, limits.max_side)))
+        return lowered(limits, treatment, self.size, weight)
+
+    @property
+    def form(self) -> str:
+        """Name of the file's format."""
+        return self.inside or self.format.name
+
+    @property
+    def scaled(self) -> bool:
+        """Whether it is a JPEG whose decoder shrinks it; that of a lossless one does not."""
+        return self.format is _JPEG and self.coding != jpeg.LOSSLESS
+
+    @property
+    def _reduced(self) -> bool:
         image = self.image
         if self.format is _JPEG or image.mode not in _REDUCED or image.has_transparency_data:
-            return 1
-        if self.size[0] * self.size[1] < _REDUCED_PIXELS or self.format.name in _FORMAT_BYTES:
-            return 1
+            return False
+        return self.size[0] * self.size[1] >= _REDUCED_PIXELS and self.format.name not in _FORMAT_BYTES
+
+    def _room(self, wanted: Size) -> int:
+        """Largest whole factor by which it is shrunk and both sides stay as long as wanted; 1 at least."""
         return max(1, min(self.size[0] // wanted[0], self.size[1] // wanted[1]))
 
     @property
@@ -415,12 +450,6 @@ def _tiff(data: bytes) -> Picture | Failure:
     return Picture(data, _TIFF, image, words)
 
 
-def _draft_scale(size: Size, wanted: Size) -> int:
-    """Factor by which Pillow shrinks a JPEG while decoding it, so that both sides stay as long as wanted."""
-    room = min(size[0] // wanted[0], size[1] // wanted[1])
-    return next((scale for scale in (8, 4, 2) if scale <= room), 1)
-
-
 def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
     """Failure that no repair can help, without decoding: enlarging, cropping, too much memory or time."""
     buffered = picture.buffered
@@ -441,12 +470,22 @@ def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
     return None
 
 
+def vanishing(picture: Picture, limits: ImageLimits) -> Failure | None:
+    """Failure of a picture whose shorter side `input.max_side` would shrink too far."""
+    left = min(fitted(picture.size, limits.max_side))
+    if left >= limits.min_side:
+        return None
+    shape = "{}x{} px".format(*picture.size)
+    told = f"shrunk to {limits.max_side} px, {left} px of its shorter side would be left, and {limits.min_side}"
+    return refuse("too_small", f"{shape}: {told} are needed; set a larger input.max_side")
+
+
 def overwhelming(picture: Picture, limits: ImageLimits) -> Failure | None:
     """Failure of a picture that takes too much memory or time to decode."""
     width, height = picture.size
     if width * height > MAX_DECODED_PIXELS:
         return refuse("too_large", f"{width}x{height} px: at most {MAX_DECODED_PIXELS:,} pixels are decoded; shrink it")
-    stored = picture.stored(fitted(picture.size, limits.max_side))
+    stored = picture.stored(picture.wanted(limits.max_side))
     if stored > MAX_DECODED_BYTES:
         most = MAX_DECODED_BYTES // _MB
         return refuse(
@@ -455,23 +494,11 @@ def overwhelming(picture: Picture, limits: ImageLimits) -> Failure | None:
     return None
 
 
-def fitted(size: Size, side: int) -> Size:
-    """The size with its longer side at most `side`.
-
-    The other is rounded up, so that it never gets longer in shape.
-    """
-    longer = max(size)
-    if longer <= side:
-        return size
-    return -(-size[0] * side // longer), -(-size[1] * side // longer)
-
-
 def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:
     """Failure by which the service would refuse the file as it is."""
-    form = picture.inside or picture.format.name
-    if form not in limits.formats:
+    if picture.form not in limits.formats:
         taken = ", ".join(limits.formats)
-        return refuse("unsupported", f"{form} is not taken; the service takes {taken}")
+        return refuse("unsupported", f"{picture.form} is not taken; the service takes {taken}")
     if max(picture.size) > limits.max_side:
         return refuse("too_large", "{}x{} px: at most {} a side".format(*picture.size, limits.max_side))
     if not fits_bytes(len(picture.data), limits):

@@ -1,7 +1,7 @@
 """Make a picture into one that the service takes, by the gentlest means that fits.
 
-Modes are changed only as far as needed, then encodings are tried from the finest to the coarsest, and only where all
-of them are too heavy is the picture shrunk, a quarter of its sides at a time.
+Modes are changed only as far as needed. A drawing stays lossless; a photograph becomes a JPEG of the finest quality
+that fits, and only where none does is the picture shrunk, a quarter of its sides at a time.
 """
 
 import contextlib
@@ -22,16 +22,19 @@ from ..values import Failure, ImageLimits, Prepared, Treatment
 from . import levels
 from .exif import NORMAL, orientation_tag
 from .jpeg import Size
-from .judge import PLAIN_MODES, Picture, fitted, misshapen, most_bytes, refuse
+from .judge import PLAIN_MODES, Picture, misshapen, most_bytes, refuse
 from .memory import decoding
+from .quality import FULL_COLOUR_FROM, fine, photographic, qualities
+from .shrink import fitted, side_to_send
 from .subprocess import Work, repair_in_process
 
-_QUALITIES = (95, 90, 85, 75)  # of JPEG, in the order they are tried
-_FULL_COLOUR_FROM = 90  # finer colour than this is kept at full resolution: logos have thin coloured lines
 _MAX_PROFILE_BYTES = 64 * 1024  # usual profiles have 3 KB; a larger one would cost the picture its quality
 _PROFILE_OF = {"RGB": b"RGB ", "P": b"RGB ", "L": b"GRAY"}
 _SMOOTH = {"P": "RGB", "1": "L"}
 _BAND_ROWS = 64  # of the reduced picture
+
+_GAP = 3.0
+"""Times the wanted size to which a picture is averaged before it is resampled: Pillow calls the result as good."""
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,8 +72,7 @@ def repair_picture(picture: Picture, limits: ImageLimits, treatment: Treatment) 
     """
     _give_back()
     # Closed while the memory is held: the next one would decode beside it.
-    wanted = fitted(picture.size, limits.max_side)
-    memory = picture.footprint(wanted)
+    memory = picture.footprint(picture.wanted(limits.max_side))
     with decoding.hold(memory), contextlib.closing(picture.image):
         if picture.apart:
             seconds = _SECONDS + picture.size[0] * picture.size[1] // _PIXELS_A_SECOND
@@ -112,7 +114,7 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
         words += [TURNED] if orientation == NORMAL else []
     profile = picture.image.info.get("icc_profile")
     for form, quality, smaller in _attempts(image, size, limits, lossless=picture.lossless):
-        data = _encode(smaller, form, quality, profile, orientation, most_bytes(limits))
+        data = _encode(smaller, quality, most_bytes(limits), form=form, profile=profile, orientation=orientation)
         if data is not None:
             words += _last_words(picture, form, quality, size, smaller.size)
             return Prepared(data, tuple(words) or ("recompressed",), size[0] / smaller.width, size[1] / smaller.height)
@@ -129,7 +131,8 @@ def _turn(picture: Picture, *, upright: bool) -> tuple[int, int]:
 def _decode(picture: Picture, limits: ImageLimits) -> Size | Failure:
     """Decode, a JPEG no larger than it takes; the full size in pixels."""
     full, image = picture.size, picture.image
-    image.draft(None, fitted(full, limits.max_side))
+    if picture.scaled:
+        image.draft(None, picture.wanted(limits.max_side))
     drafted = image.size != full
     image.load()
     if drafted:
@@ -140,7 +143,7 @@ def _decode(picture: Picture, limits: ImageLimits) -> Size | Failure:
 
 def _reduced(picture: Picture, limits: ImageLimits) -> Picture:
     """A huge decoded picture at a fraction of its size, made band by band so that it is never held twice."""
-    factor = picture.reduction(fitted(picture.size, limits.max_side))
+    factor = picture.reduction(picture.wanted(limits.max_side))
     if factor == 1:
         return picture
     whole = picture.image
@@ -191,24 +194,28 @@ def _attempts(
     image: Image.Image, full: Size, limits: ImageLimits, *, lossless: bool
 ) -> Iterator[tuple[str, int, Image.Image]]:
     """Attempts, gentlest first: format, JPEG quality (100: lossless) and the picture at its size."""
-    side = min(max(full), limits.max_side)
+    side = side_to_send(image.size, min(max(full), limits.max_side))
+    drawn = lossless and "PNG" in limits.formats and not photographic(image)
+    finest = lossless and side == max(full) and fine(full[0] * full[1])
+    encode = partial(_encode, form="JPEG", profile=None, orientation=NORMAL)
     while side and min(size := fitted(full, side)) >= limits.min_side:
-        smaller = image if size == image.size else _resized(image, size)
-        if lossless and "PNG" in limits.formats:
+        smaller = image if side == max(image.size) else _resized(image, size)
+        if drawn:
             yield "PNG", 100, smaller
         if "JPEG" in limits.formats:
-            yield from (("JPEG", quality, smaller) for quality in _QUALITIES)
-        side, lossless = side * 3 // 4, False
+            for quality in qualities(smaller, most_bytes(limits), encode, finest=finest):
+                yield "JPEG", quality, smaller
+        side, drawn, finest = side * 3 // 4, False, False
 
 
 def _resized(image: Image.Image, size: Size) -> Image.Image:
     if image.mode in _SMOOTH:
         image = image.convert(_SMOOTH[image.mode])
-    return image.resize(size, Image.Resampling.LANCZOS)
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=_GAP)
 
 
 def _encode(
-    image: Image.Image, form: str, quality: int, profile: bytes | None, orientation: int, most: int
+    image: Image.Image, quality: int, most: int, *, form: str, profile: bytes | None, orientation: int
 ) -> bytes | None:
     """The picture in this form, None where that has more than `most` bytes."""
     if form == "JPEG" and image.mode == "P":
@@ -216,7 +223,7 @@ def _encode(
     # Comments, thumbnails and text of the source are nothing to the service, and Pillow would write them again.
     image.info = {}
     kept = profile if profile and _fits(profile, image.mode) else None
-    subsampling = "4:4:4" if quality >= _FULL_COLOUR_FROM else "4:2:0"
+    subsampling = "4:4:4" if quality >= FULL_COLOUR_FROM else "4:2:0"
     tag = orientation_tag(orientation)
     save = partial(image.save, format=form, quality=quality, subsampling=subsampling, icc_profile=kept, exif=tag)
     return _from_file(save, most) if form == "JPEG" and hasattr(os, "memfd_create") else _from_memory(save, most)

@@ -3,20 +3,13 @@
 import errno
 import os
 import stat
-from functools import reduce
-from operator import or_
 from pathlib import Path
 
 from ..values import Failure, Kind, Shortage
-from .scope import OUTSIDE, OWN_FAULT, Boundary
+from .scope import OUTSIDE, OWN_FAULT, READING, Boundary
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Larger files are refused without reading them: no image that fits into 4 MB of base64 is this large."""
-
-_READING = reduce(
-    or_, (getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")), os.O_RDONLY
-)
-"""Flags of `os.open`. Windows has not all of them."""
 
 _ERRNO = {
     errno.ENOENT: "no such file",
@@ -68,7 +61,7 @@ class FileStore:
         if self._boundary is not None and self._boundary.excludes(path):
             return _refuse("outside", OUTSIDE)
         try:
-            handle = os.open(path, _READING)
+            handle = os.open(path, READING)
         except ValueError:
             return _refuse("unreadable", "its name holds a character that no file name can")
         except OSError as error:

@@ -566,7 +566,7 @@ def test_1_garbage_fails_locally_and_by_name(place: Place, emulator: Emulator) -
     }
     for key, (data, _) in broken.items():
         place.put(key, data)
-    place.put("list.txt", "家居/gone.jpg\n".encode())
+    place.put("list.txt", f"{keys[0]}\n家居/gone.jpg\n".encode())
     place.job(input={"manifest": "list.txt"})
     done = clear(place.run())
     assert (done.code, images_of(place.rows())) == (1, keys)
@@ -610,16 +610,17 @@ def test_1_the_service_refuses_an_image(place: Place, emulator: Emulator) -> Non
     assert emulator.counters.calls["advanced_general"] == 5
 
 
-# -- 0, and which code wins
+# -- 66, and which code wins
 
 
-def test_0_without_any_image_warns(place: Place, emulator: Emulator) -> None:
-    """A glob without a match, or an empty folder: a warning, exit 0, empty results."""
+def test_66_without_any_image_warns(place: Place, emulator: Emulator) -> None:
+    """A glob without a match, or an empty folder: warnings, and empty results."""
     (place.root / "empty").mkdir()
     place.job(input={"paths": ["empty", "nothing/*.jpg"]})
     done = clear(place.run())
-    assert (done.code, calls_of(emulator)) == (0, 0)
+    assert (done.code, calls_of(emulator)) == (66, 0)
     assert "nothing/*.jpg" in done.err
+    assert "no image at all" in done.err
     assert (place.output / "results.jsonl").read_bytes() == b""
     assert (place.output / "failures.jsonl").read_bytes() == b""
     assert place.summary()["images"] == 0

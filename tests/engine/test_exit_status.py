@@ -15,6 +15,7 @@ MIDNIGHT = 1_767_369_600.0
 """2026-01-03, 00:00 in Beijing."""
 
 REASONS: list[tuple[dict[str, Any], ExitStatus]] = [
+    ({"empty": True}, ExitStatus(66, "no_image")),
     ({"error": OutputFailed("disk full")}, ExitStatus(74, "output")),
     ({"error": InputsGone("the folder is gone")}, ExitStatus(74, "inputs")),
     ({"error": CredentialsRefused("no such key")}, ExitStatus(77, "credentials")),
@@ -44,11 +45,11 @@ def test_two_reasons(first, second):
 
 
 def test_all_reasons():
-    """With everything at once it is the output."""
+    """With everything at once it is the missing image."""
     facts: dict[str, Any] = {}
     for more, _ in reversed(REASONS):
         facts |= more
-    assert exit_status(RunFacts(**facts)) == ExitStatus(74, "output")
+    assert exit_status(RunFacts(**facts)) == ExitStatus(66, "no_image")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def sent(data: bytes, *, upright: bool = True) -> Image.Image:
     prepared = images.prepare(data, LIMITS_2024, Treatment(upright=upright))
     assert isinstance(prepared, Prepared), prepared
     assert images.foresee(data, LIMITS_2024, Treatment()) == images.REPAIR
-    assert prepared.repaired[-2:] == ("heic to jpeg", "jpeg quality 95")
+    assert prepared.repaired[-2:] == ("heic to jpeg", "jpeg quality 90")
     return Image.open(io.BytesIO(prepared.data))
 
 
