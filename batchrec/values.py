@@ -253,6 +253,10 @@ class Prepared(NamedTuple):
     scale_y: float = 1.0
 
 
+ADVISED_SIDE = 1024
+"""Pixels a side that are recommended for `input.max_side`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Treatment:
     """Treatment of a job's images before they are sent, as its `[input]` table says.

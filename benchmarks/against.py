@@ -65,7 +65,7 @@ def _startup(other: Path, effort: Effort, _cache: Path, commit: str) -> Table:
 
 
 def _uplink(other: Path, effort: Effort, cache: Path, commit: str) -> Table:
-    return uplink.beside(_python(other, "-m", "batchrec"), commit, effort, cache)
+    return uplink.beside(python(other, "-m", "batchrec"), commit, effort, cache)
 
 
 WORKLOADS: dict[str, Callable[[Path, Effort, Path, str], Table]] = {

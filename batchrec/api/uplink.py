@@ -47,6 +47,9 @@ _GROWTH = 2 ** (_TICK / 0.25)
 _LEAST_SECONDS = 1.0
 """Seconds over which a rate is measured at least: buffers on the way take the first bytes of each body at once."""
 
+_LEAST_MEASURED = 2.0
+"""Seconds over which a rate that is kept for later runs is measured at least."""
+
 _QUEUE_SHARE = 1 / 3
 """Share of a call's time that a body may wait in a queue which is not seen: the reply has the rest."""
 
@@ -73,8 +76,8 @@ class Uplink:
     ) -> None:
         self.unsent = unsent or bytes_unsent
         self.stalled = stalled
-        self.most_rate = 0.0
-        """The highest rate that was seen while the uplink was the limit; 0 where it never was."""
+        self.measured = 0.0
+        """The rate that was seen last while the uplink was the limit; 0 where it never was."""
         self._bound = FIRST_BYTES
         self._room = MemoryBudget(FIRST_BYTES)
         self._settled = False
@@ -163,8 +166,8 @@ class Uplink:
         self._settled = _GROWTH * self._bound >= allowed
         self._bound = max(FIRST_BYTES, int(min(_GROWTH * self._bound, allowed)))
         self._room.resize(max(self._least, self._bound))
-        if self.limiting:
-            self.most_rate = max(self.most_rate, self.rate)
+        if self.limiting and self._span >= _LEAST_MEASURED:
+            self.measured = self.rate
         self._looking = bool(self._watched)
         if self._looking:
             loop.call_later(_TICK, self._look)

@@ -39,29 +39,33 @@ from .judge import (
 from .memory import decoding
 from .png import IEND
 from .repair import TURNED, repair_here, repair_picture
-from .shrink import lowered
+from .shrink import expected_bytes, expected_bytes_at, lowered
 from .strip import stripped
 
 __all__ = [
     "BETWEEN",
     "MAX_DECODED_BYTES",
     "REPAIR",
+    "SHRUNK",
     "TURNED",
     "TURNED_BACK",
     "UPRIGHT",
     "as_it_is",
     "digest",
+    "expected_bytes",
+    "expected_bytes_at",
     "extras",
     "fits_bytes",
     "foresee",
     "prepare",
     "repaired_here",
+    "shrunk_size",
     "variant",
 ]
 
 _T = TypeVar("_T")
 
-UPRIGHT, TURNED_BACK = "upright", "turned-back"
+UPRIGHT, TURNED_BACK, SHRUNK = "upright", "turned-back", "shrunk-"
 """Words of a variant, which has several of them with BETWEEN."""
 
 BETWEEN = ","
@@ -171,6 +175,15 @@ def variant(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     return BETWEEN.join(word for word, changed in changes if changed)
 
 
+def shrunk_size(variant: str) -> Size | None:
+    """The size at which `max_side` has an image of this variant sent, as it lies in the file; None: as without it."""
+    words = (word.removeprefix(SHRUNK) for word in variant.split(BETWEEN) if word.startswith(SHRUNK))
+    for word in words:
+        width, _, height = word.partition("x")
+        return int(width), int(height)
+    return None
+
+
 def _glanced(data: bytes) -> tuple[Size, int] | None:
     """Size and orientation of a usual JPEG; None for all else."""
     return plain_jpeg(data) if data.startswith(_JPEG) else None
@@ -179,7 +192,7 @@ def _glanced(data: bytes) -> tuple[Size, int] | None:
 def _shrunk(picture: Picture, limits: ImageLimits, treatment: Treatment) -> str:
     """Word of the variant for a picture that `max_side` has sent at another size; empty for others."""
     size = picture.wanted(picture.allowed(limits, treatment).max_side)
-    return "" if size == picture.wanted(limits.max_side) else "shrunk-{}x{}".format(*size)
+    return "" if size == picture.wanted(limits.max_side) else SHRUNK + "{}x{}".format(*size)
 
 
 def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:

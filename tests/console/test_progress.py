@@ -37,9 +37,12 @@ def test_a_line_says_how_far_how_fast_and_how_long():
 
 
 def test_the_uplink_as_the_limit() -> None:
-    """Where bodies wait for the uplink, the line says so, and what it carries in bits."""
+    """While bodies wait for the uplink, the line says so, with its bits per second and the gain by `max_side`."""
     limited = replace(HALF, uplink=3_750_000.0)
     assert line(limited, 9.8).endswith(", 3 min left, limited by the uplink (30.0 Mbit/s)")
+    advised = line(replace(limited, shrunk=11.94), 9.8)
+    assert advised.endswith("(30.0 Mbit/s), about 11.9 images/s with input.max_side = 1024")
+    assert "max_side" not in line(replace(HALF, shrunk=11.94), 9.8)
 
 
 def test_without_a_rate_the_time_left_is_unknown():
