@@ -106,6 +106,11 @@ class MemoryBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
+    def size(self) -> int:
+        """Bytes in all, lent out or not."""
+        return self._size
+
+    @property
     def waited_for(self) -> bool:
         """Whether somebody waits for bytes."""
         return bool(self._waiting)
@@ -131,13 +136,15 @@ class MemoryBudget:
     def give(self, size: int) -> None:
         """These bytes are not needed any more."""
         self._left += size
-        self._serve()
+        if self._waiting:
+            self._serve()
 
     def resize(self, size: int) -> None:
         """Lend so many bytes from now on. What is lent beyond that stays lent until it is given back."""
         self._left += size - self._size
         self._size = size
-        self._serve()
+        if self._waiting:
+            self._serve()
 
     def _serve(self) -> None:
         while self._waiting:

@@ -305,6 +305,10 @@ class Prepared(NamedTuple):
         return scaled.moved(self.area.left, self.area.top).within(self.area)
 
 
+ADVISED_SIDE = 1024
+"""Pixels a side that are recommended for `input.max_side`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Treatment:
     """Treatment of a job's images before they are sent, as its `[input]` table says.

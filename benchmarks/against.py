@@ -1,4 +1,4 @@
-"""Processor time beside another commit: `python -m benchmarks --against COMMIT [overhead] [startup]`.
+"""This tree beside another commit: `python -m benchmarks --against COMMIT [overhead] [startup] [uplink]`.
 
 The other commit's files are put into a temporary folder; both trees use the packages of this environment. The two take
 turns, and who goes first alternates. A ratio is of the two figures of one pair (user + system, all threads), this tree
@@ -17,6 +17,7 @@ from math import comb
 from pathlib import Path
 from statistics import median
 
+from . import uplink
 from .fast_service import serving
 from .jobs import job
 from .pictures import made
@@ -63,8 +64,19 @@ def _startup(other: Path, effort: Effort, _cache: Path, commit: str) -> Table:
     return _table("Start-up", commands, other, effort, commit)
 
 
-WORKLOADS: dict[str, Callable[[Path, Effort, Path, str], Table]] = {"overhead": _overhead, "startup": _startup}
+def _uplink(other: Path, effort: Effort, cache: Path, commit: str) -> Table:
+    return uplink.beside(python(other, "-m", "batchrec"), commit, effort, cache)
+
+
+WORKLOADS: dict[str, Callable[[Path, Effort, Path, str], Table]] = {
+    "overhead": _overhead,
+    "startup": _startup,
+    "uplink": _uplink,
+}
 """By the names of the benchmarks that measure the same in more detail."""
+
+USUAL = ("overhead", "startup")
+"""Those that are measured where none is named: processor time."""
 
 
 def _table(title: str, measured: dict[str, Measured], other: Path, effort: Effort, commit: str) -> Table:

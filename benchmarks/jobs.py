@@ -67,15 +67,15 @@ class Job:
 
 
 @contextmanager
-def job(url: str, pictures: Path, body: str, concurrency: int) -> Iterator[Job]:
+def job(url: str, pictures: Path, body: str, concurrency: int, *, qps: float = _ENDLESS_QPS) -> Iterator[Job]:
     """A new job over a folder of pictures, all result formats on; its folder is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="batchrec-bench-") as name:
         made = Job(Path(name), url)
-        (made.folder / "job.toml").write_text(_text(url, pictures, body, concurrency), encoding="utf-8")
+        (made.folder / "job.toml").write_text(_text(url, pictures, body, concurrency, qps), encoding="utf-8")
         yield made
 
 
-def _text(url: str, pictures: Path, body: str, concurrency: int) -> str:
+def _text(url: str, pictures: Path, body: str, concurrency: int, qps: float) -> str:
     return f"""name = "bench"
 
 [input]
@@ -88,7 +88,7 @@ paths = [{json.dumps(str(pictures))}]
 endpoint = "{url}"
 
 [limits]
-qps = {_ENDLESS_QPS}
+qps = {qps}
 concurrency = {concurrency}
 
 [output]

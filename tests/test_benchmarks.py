@@ -94,6 +94,16 @@ def test_the_others_have_figures(tmp_path: Path, name: str, column: str) -> None
     assert all(numeric(row, column) for row in found)
 
 
+def test_uplink_counts_calls_and_the_link(tmp_path: Path) -> None:
+    """One call for each image, at both rates."""
+    seen = quick("uplink", tmp_path)
+    assert [row["qps"] for row in seen] == ["10", "1,000"]
+    for row in seen:
+        assert row["calls received"] == row["answered"] == row["images"]
+        assert numeric(row, "link used", "seconds", "peak MB")
+        assert row["ended by itself"] == "yes"
+
+
 def test_another_commit_is_measured_in_pairs(tmp_path: Path) -> None:
     """Each workload has a median ratio with an interval; the other commit's batchrec is really run."""
     clone = tmp_path / "clone"

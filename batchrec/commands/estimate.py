@@ -1,12 +1,13 @@
 """Estimate of a job's remaining calls, time and money: arithmetic alone, without files or clocks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..times import iso_beijing, next_reset
+from ..times import iso_beijing, iso_utc, next_reset
 
 _DAY_SECONDS = 86_400
+_MEGABITS = 8e-6  # in a byte
 _CALLS_PER_PRICE = 1000
 """The service's price list is per 1,000 calls."""
 
@@ -56,11 +57,32 @@ class Inputs:
     failed: int
 
 
+@dataclass(frozen=True, slots=True)
+class UplinkPlan:
+    """Time to send the bodies of all calls. `mbit_per_s` was measured by an earlier run, at `measured_at` (ISO 8601).
+
+    `seconds_shrunk` is the time with `input.max_side` at the side that is recommended; None where that is no advice.
+    """
+
+    mbit_per_s: float
+    measured_at: str
+    seconds: float
+    seconds_shrunk: float | None
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """Calls, time and money of a job. Units as in `StepPlan`; `finish_at` is ISO 8601, None where unknown."""
+    """Calls, time and money of a job. Units as in `StepPlan`; `finish_at` is ISO 8601, None where unknown.
+
+    `bytes` are those of the calls' bodies, as expected from the sizes of the files. `seconds` are those at the rate and
+    `uplink` has those of the uplink, None where none was measured. `limited_by` says which are more: "rate" or
+    "uplink", None where that is not known.
+    """
 
     calls: int
+    bytes: int
+    uplink: UplinkPlan | None
+    limited_by: str | None
     seconds: float | None
     days: int
     finish_at: str | None
@@ -80,7 +102,8 @@ class StepWork:
     `lane` is what limits are counted for: a service, or one model of an EasyDL service. `after` is the step that this
     one follows upon, None for a step that every image goes through. `sure` counts the contents that need a call
     already, `listed` the images that the step has been asked of so far, `finished` those that have a result at it.
-    `price` is in yuan per 1,000 calls.
+    `price` is in yuan per 1,000 calls. `sent` are the bytes of the bodies of the `sure` calls, `sent_shrunk` those with
+    `input.max_side` at the side that is recommended.
     """
 
     step: str
@@ -92,6 +115,17 @@ class StepWork:
     listed: int = 0
     finished: int = 0
     price: float | None = None
+    sent: int = 0
+    sent_shrunk: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkRate:
+    """Bytes/s that an uplink carried, when that was measured (Unix seconds), and whether `max_side` is still unset."""
+
+    rate: float
+    at: float
+    shrinkable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +146,9 @@ class CallRange:
     most: int
 
 
-def estimate(works: Sequence[StepWork], limits: Mapping[str, LaneLimits], now: float) -> Estimate:
+def estimate(
+    works: Sequence[StepWork], limits: Mapping[str, LaneLimits], now: float, link: UplinkRate | None = None
+) -> Estimate:
     """Calls, time and money of the steps, in the order of the job file; `now` is in Unix seconds."""
     ranges = call_ranges(works)
     steps = {}
@@ -127,9 +163,18 @@ def estimate(works: Sequence[StepWork], limits: Mapping[str, LaneLimits], now: f
     plans = [steps[work.step] for work in works]
     seconds = [step.seconds for step in plans if step.calls]
     prices = [step.yuan for step in plans if step.yuan is not None]
+    calls = sum(step.calls for step in plans)
+    by_rate = None if None in seconds else max((s for s in seconds if s is not None), default=0.0)
+    sent, shrunk = (_in_all(works, calls, each) for each in ((w.sent for w in works), (w.sent_shrunk for w in works)))
+    uplink = None if link is None or not calls else _uplink_plan(link, sent, shrunk)
+    if uplink is not None:
+        ends.append(now + uplink.seconds)
     return Estimate(
-        calls=sum(step.calls for step in plans),
-        seconds=None if None in seconds else max((s for s in seconds if s is not None), default=0.0),
+        calls=calls,
+        bytes=sent,
+        uplink=uplink,
+        limited_by=None if uplink is None or by_rate is None else "uplink" if uplink.seconds > by_rate else "rate",
+        seconds=by_rate,
         days=max((step.days for step in plans), default=0),
         finish_at=None if None in ends else iso_beijing(max((end for end in ends if end is not None), default=0.0)),
         yuan=round(sum(prices), 2) if prices else None,
@@ -154,6 +199,21 @@ def call_ranges(works: Sequence[StepWork]) -> dict[str, CallRange]:
         expected = work.sure + math.ceil(share * before.expected)
         ranges[work.step] = CallRange(expected, work.sure, work.sure + before.most)
     return ranges
+
+
+def _in_all(works: Sequence[StepWork], calls: int, sent: Iterable[int]) -> int:
+    """Bytes of all expected calls: those that are not sure yet are like the others on average."""
+    sure = sum(work.sure for work in works)
+    return round(sum(sent) / sure * calls) if sure else 0
+
+
+def _uplink_plan(link: UplinkRate, sent: int, shrunk: int) -> UplinkPlan:
+    return UplinkPlan(
+        mbit_per_s=round(link.rate * _MEGABITS, 2),
+        measured_at=iso_utc(link.at),
+        seconds=round(sent / link.rate, 1),
+        seconds_shrunk=round(shrunk / link.rate, 1) if link.shrinkable and shrunk < sent else None,
+    )
 
 
 def busy_lanes(works: Sequence[StepWork]) -> set[str]:

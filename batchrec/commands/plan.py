@@ -135,7 +135,7 @@ class _Survey:
 
     def _plan(self, journal: Journal, numbers: Mapping[str, int], inspection: Inspection) -> Plan:
         works, known = self._counter.count(journal, numbers, inspection)
-        found = estimate(works, self._counter.limits(busy_lanes(works)), self._counter.now())
+        found = estimate(works, self._counter.limits(busy_lanes(works)), self._counter.now(), self._counter.uplink())
         counts, ignored = journal.reader.counts(), journal.reader.ignored()
         return Plan(
             endpoint=self._job.account.endpoint,

@@ -20,7 +20,7 @@ from ..outputs.csv import CsvOutput
 from ..outputs.jsonl import JsonlOutput
 from ..redact import visible
 from ..times import iso_beijing
-from ..values import LYING, Failure, Row
+from ..values import ADVISED_SIDE, LYING, Failure, Row
 from .estimate import Plan
 from .status import Status
 from .verify import Findings
@@ -167,6 +167,8 @@ def show_plan(plan: Plan, path: Path) -> None:
         for step in plan.steps
     )
     _show(("step", "calls", "calls/s", "time", "days", "yuan"), rows)
+    if plan.calls:
+        console.print(_sending(plan), markup=False)
     console.print(
         f"{plan.calls:,} calls; " + (f"done at {plan.finish_at}" if plan.finish_at else "the rate is not known yet"),
         markup=False,
@@ -178,6 +180,21 @@ def _ignored(by_kind: Mapping[str, int]) -> str:
     kinds = sorted(by_kind.items(), key=lambda each: (-each[1], each[0]))
     listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
     return f"; {sum(by_kind.values()):,} ignored ({listed})" if kinds else ""
+
+
+def _sending(plan: Plan) -> str:
+    """The bytes to send, and the time by the uplink beside that by the rate."""
+    said = f"about {plan.bytes / 1e6:,.1f} MB to send"
+    if (uplink := plan.uplink) is None:
+        return f"{said}; the uplink is not known: no run to this endpoint was limited by it"
+    by_rate = "" if plan.seconds is None else f"{duration(plan.seconds)} by the rate, "
+    measured = f"{uplink.mbit_per_s:.1f} Mbit/s, measured in the last run that it limited, on {uplink.measured_at[:10]}"
+    said = f"{said}: {by_rate}{duration(uplink.seconds)} by the uplink ({measured})"
+    if plan.limited_by:
+        said += f"; limited by the {plan.limited_by}"
+    if plan.limited_by == "uplink" and uplink.seconds_shrunk is not None:
+        said += f"; about {duration(uplink.seconds_shrunk)} by the uplink with input.max_side = {ADVISED_SIDE}"
+    return said
 
 
 def _between(expected: int, least: int, most: int) -> str:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from ..values import ADVISED_SIDE
 from .text import duration, say
 
 Style = Literal["auto", "rich", "plain", "none"]
@@ -26,7 +27,8 @@ class Snapshot:
     """State of a run: images and steps `done` of `total`, those failed, and the allowed calls/s.
 
     `allowed` is None where nothing is called, `until` when it goes on, where it waits for the service's next day, and
-    `what` what is counted a second. `uplink` is what the uplink carries, in bytes/s, where it is the limit, else 0.
+    `what` what is counted a second. `uplink` is what the uplink carries, in bytes/s, where it is the limit, else 0;
+    `shrunk` the images/s that it would carry with `input.max_side`, 0 where that is no advice.
     """
 
     done: int
@@ -37,6 +39,7 @@ class Snapshot:
     until: str | None = None
     what: str = "answers"
     uplink: float = 0.0
+    shrunk: float = 0.0
 
 
 class Meter:
@@ -62,6 +65,8 @@ def line(snapshot: Snapshot, rate: float) -> str:
     waits = f", waits until {snapshot.until}" if snapshot.until else ""
     if snapshot.uplink:
         waits += f", limited by the uplink ({snapshot.uplink * _MEGABITS:.1f} Mbit/s)"
+    if snapshot.uplink and snapshot.shrunk:
+        waits += f", about {snapshot.shrunk:.1f} images/s with input.max_side = {ADVISED_SIDE}"
     done = f"{snapshot.done:,} of {snapshot.total:,} done, {rate:.1f} {snapshot.what}/s"
     if snapshot.allowed is None:
         return f"{done}, {left} left"

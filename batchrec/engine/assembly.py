@@ -21,6 +21,7 @@ from ..api.signature import SignatureAccount
 from ..console.progress import Snapshot, Style, shown
 from ..console.text import say
 from ..errors import DirectoryBusy, InputsGone, NoImages, OutputFailed
+from ..images import expected_bytes_at
 from ..interfaces import Account, Transport
 from ..job.follow_ups import Conditions, follow_ups
 from ..job.spec import Job
@@ -37,8 +38,9 @@ from ..outputs.summary import write_failures, write_summary
 from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
+from ..state.uplinks import note as note_uplink
 from ..times import Clock, iso_beijing
-from ..values import Caps, Ignored, InputEntry, Kind, Notice, Summary, Target
+from ..values import ADVISED_SIDE, Caps, Ignored, InputEntry, Kind, Notice, Summary, Target
 from .attempts import Tally
 from .duplicates import Duplicates
 from .engine import Engine
@@ -267,9 +269,11 @@ class Run:
             self._stopper.ask = engine.stop
             if self._stopper.came():
                 engine.stop()
-            async with shown(self._options.progress, _watch(engine, self._journal.reader.counts())):
+            async with shown(self._options.progress, _watch(job, engine, self._journal.reader.counts())):
                 await engine.run()
             self._refreshes = account.refreshes
+            if engine.uplink.measured and job.account.endpoint != EMBEDDED:
+                note_uplink(self._state, job.account.endpoint, engine.uplink.measured, self._environment.now())
 
     def conclude(self, report: OpenReport, horizon: int, started: float) -> Summary:
         """Write the views of the journal, and return the summary. `started` is in monotonic seconds."""
@@ -414,7 +418,7 @@ def _workers(caps: Caps) -> int:
     return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_WORKERS))
 
 
-def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
+def _watch(job: Job, engine: Engine, before: Counts) -> Callable[[], Snapshot]:
     """Function that takes a snapshot of the job's progress; `before`: the counts at the start."""
 
     def snapshot() -> Snapshot:
@@ -428,9 +432,21 @@ def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
             allowed=sum(lane.gate.limiter.rate for lane in engine.lanes),
             until=_waits_until(engine),
             uplink=engine.uplink.rate if engine.uplink.limiting else 0.0,
+            shrunk=_images_shrunk(job, engine),
         )
 
     return snapshot
+
+
+def _images_shrunk(job: Job, engine: Engine) -> float:
+    """Images/s that the uplink would carry with `input.max_side`; 0 where that is set or changes little."""
+    uplink, calls = engine.uplink, engine.tally.calls
+    if job.input.max_side is not None or not uplink.limiting or not calls:
+        return 0.0
+    body = uplink.replied / calls
+    image = round(body * 3 / 4)
+    smaller = expected_bytes_at(image, ADVISED_SIDE)
+    return uplink.rate / body * image / smaller if smaller < image else 0.0
 
 
 def _waits_until(engine: Engine) -> str | None:

@@ -378,7 +378,12 @@ class Limits(ServiceLimits):
 
     qps: Rate = Field(default=2.0, description=QPS, examples=[10])
     attempts: int = Field(default=5, ge=1, description="Per image and step, where an error may pass.", examples=[5])
-    timeout: float = Field(default=30.0, gt=0, description="Seconds per call.", examples=[30])
+    timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds from the last byte sent to the reply; an upload may take longer.",
+        examples=[30],
+    )
     patience: float = Field(
         default=60.0,
         ge=0,

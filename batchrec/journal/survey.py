@@ -58,15 +58,16 @@ class Survey:
             )
             self._db.executemany(NOTE_DIGEST, ((sha256, image) for image, sha256, _ in rows if sha256 is not None))
 
-    def looked(self, step: int, also: Sequence[int] = ()) -> Iterator[tuple[int, bytes, list[str]]]:
-        """Number, digest and verdicts of the readable images that remain at a step, and of some others."""
+    def looked(self, step: int, also: Sequence[int] = ()) -> Iterator[tuple[int, bytes, list[str], int]]:
+        """Number, digest, verdicts and size of the readable images that remain at a step, and of some others."""
         with self._db.guarded():
-            for image, sha256, words in self._db.execute(
-                "SELECT image, sha256, words FROM looked WHERE sha256 IS NOT NULL AND (image IN "
+            for image, sha256, words, size in self._db.execute(
+                "SELECT image, looked.sha256, words, size FROM looked JOIN images ON id = image "
+                "WHERE looked.sha256 IS NOT NULL AND (image IN "
                 f"(SELECT image FROM items WHERE step = ? AND state {UNFINISHED}) OR image IN ({numbers(also)}))",
                 (step,),
             ):
-                yield image, sha256, words.split(" ")
+                yield image, sha256, words.split(" "), size
 
     def first_of_its_kind(self, step: int, sha256: bytes) -> bool:
         """Whether this content is met at this step for the first time."""

@@ -64,7 +64,7 @@ def test_counts_and_verdicts(job, tmp_path):
     assert (inspection.unreadable, inspection.refused, inspection.to_repair) == (2, 1, 0)
     assert sorted(keys) == ["gone.jpg", "good.jpg", "page.jpg"]
     assert sum(sizes) == 4
-    assert sorted(words[0] for _, _, words in looked if words) == ["", "not_an_image"]
+    assert sorted(words[0] for _, _, words, _ in looked if words) == ["", "not_an_image"]
 
 
 def test_second_inspection_reads_nothing_that_is_known(job, tmp_path):

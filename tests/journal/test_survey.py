@@ -22,9 +22,9 @@ def test_verdicts_by_step(journal):
     numbers = {pending.key: pending.number for pending in journal.survey.pending()}
     seen = [(numbers[key], digest(key), [key, "ok"]) for key in "abc"]
     journal.survey.looked_at([*seen, (numbers["d"], None, [])])
-    assert {words[0] for _, _, words in journal.survey.looked(1)} == {"b", "c"}
-    assert {words[0] for _, _, words in journal.survey.looked(1, [numbers["a"]])} == {"a", "b", "c"}
-    assert {words[0] for _, _, words in journal.survey.looked(2)} == {"a", "b", "c"}
+    assert {words[0] for _, _, words, _ in journal.survey.looked(1)} == {"b", "c"}
+    assert {words[0] for _, _, words, _ in journal.survey.looked(1, [numbers["a"]])} == {"a", "b", "c"}
+    assert {words[0] for _, _, words, _ in journal.survey.looked(2)} == {"a", "b", "c"}
     assert dict(journal.reader.inputs()) == {key: digest(key) for key in "abc"}
 
 
