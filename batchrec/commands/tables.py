@@ -4,13 +4,13 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from pathlib import Path
-from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
 from ..api.codes import CODES, WORDS, kind_of
+from ..api.endpoint import EMBEDDED
 from ..api.retry import ACTIONS, decide
 from ..api.services import SERVICES, Service
 from ..console.text import duration
@@ -20,7 +20,7 @@ from ..outputs.csv import CsvOutput
 from ..outputs.jsonl import JsonlOutput
 from ..redact import visible
 from ..times import iso_beijing
-from ..values import LYING, Failure, Row
+from ..values import LYING, Failure, Row, Summary
 from .estimate import Plan
 from .status import Status
 from .verify import Findings
@@ -159,7 +159,7 @@ def show_plan(plan: Plan, path: Path) -> None:
         (
             step.step,
             _between(step.calls, step.calls_min, step.calls_max),
-            "auto" if step.qps is None else f"{step.qps:g}",
+            ("no limit" if plan.endpoint == EMBEDDED else "auto") if step.qps is None else f"{step.qps:g}",
             "unknown" if step.seconds is None else duration(step.seconds),
             f"{step.days:,}",
             "" if step.yuan is None else f"{step.yuan:.2f}",
@@ -255,9 +255,14 @@ def _console() -> Console:
     return Console(highlight=False, emoji=False, width=width)
 
 
-def ended(summary: Any, directory: Path) -> tuple[str, str]:
+def ended(summary: Summary, directory: Path) -> tuple[str, str]:
+    """Last lines of a run: counts of the job, calls, and the reason for which it stopped; the output directory."""
     done = f"{summary.images:,} images: {summary.answered:,} answered, {summary.failed:,} failed"
     parts = [done + _ignored(summary.ignored_by_kind)]
+    if summary.left:
+        parts.append(f"{summary.left:,} images remain")
+    if earlier := summary.failed - summary.new_failures:
+        parts.append(f"{earlier:,} of the failures are of earlier runs (--retry-failed sends them again)")
     parts.append(f"{summary.calls:,} calls in {summary.seconds:.1f} s")
     if summary.stopped_by:
         parts.append(f"stopped by {summary.stopped_by}")

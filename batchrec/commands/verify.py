@@ -219,6 +219,7 @@ def _check_views(directory: Path, journal: Reader, findings: Findings) -> None:
         findings.add(f"{FAILURES}: is not what is failed now; run the job again")
     counts = findings.counts
     stood = {name: getattr(counts, name) for name in ("images", "answered", "failed", "duplicates")}
+    stood |= {"left": journal.remaining(), "failures_by_code": journal.failures_by_code()}
     try:
         summary = orjson.loads((directory / SUMMARY).read_bytes())
         agrees = all(summary[name] == value for name, value in stood.items())

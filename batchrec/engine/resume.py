@@ -17,7 +17,7 @@ from ..exact_json import dumps
 from ..interfaces import ImageStore
 from ..job.follow_ups import follow_ups, labels_of, triggered
 from ..job.spec import Job
-from ..journal import Changed, Journal, StepRecord
+from ..journal import CALLING_SINCE, Changed, Journal, StepRecord
 from ..outputs.directory import check_unaccounted
 from ..outputs.files import ResultFiles, dialect_note, is_current
 from ..sources import may_pass
@@ -84,6 +84,7 @@ def open_directory(
     report = OpenReport()
     journal.opening.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint}, comparable)
     journal.put_note("base", _way(job.directory, job.base))
+    journal.put_note(CALLING_SINCE, None)
     _recover(journal, files, report, request, cache)
     take_inputs(job, journal, listed(entries, report, stopped), report, stopped)
     if inspections is not None:

@@ -107,6 +107,22 @@ class Reader:
             )
         return Counts(images, duplicates, answered, failed, remaining)
 
+    def remaining(self) -> int:
+        """Number of images that remain at any step."""
+        with self._db.guarded():
+            return self._db.one(
+                "SELECT count(DISTINCT image) FROM items JOIN steps ON steps.id = step AND active = 1 "
+                f"WHERE state {UNFINISHED} AND position IS NOT NULL"
+            )
+
+    def failures_by_code(self) -> dict[str, int]:
+        """By code: what is failed now."""
+        with self._db.guarded():
+            rows = self._db.execute(
+                f"SELECT CAST(code AS TEXT), count(*) FROM {_FAILED_NOW} GROUP BY 1 ORDER BY 1"
+            ).fetchall()
+        return dict(rows)
+
     def by_step(self) -> dict[int, StepCounts]:
         """By a step's number: where its images stand."""
         with self._db.guarded():

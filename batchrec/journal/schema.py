@@ -25,6 +25,9 @@ An image that is no input any more has the position NULL. It keeps its answers, 
 IGNORED = "ignored"
 """Name of the note with the counts of ignored files: a JSON object, kind to count."""
 
+CALLING_SINCE = "calling_since"
+"""Name of the note with the time from which the run under way calls (ISO 8601, UTC); absent while it opens."""
+
 UNFINISHED = f"< {ANSWERED}"
 """Condition on a state: PENDING, CLAIMED or PARKED."""
 
