@@ -10,7 +10,7 @@ from ..api.services import SERVICES
 from ..engine.setup import by_service, caps_of, payer, result_cache
 from ..engine.treatments import alike_before, cached_row
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
-from ..job.spec import Job, Step
+from ..job.spec import NO_LIMIT, Job, Step
 from ..journal import Journal
 from ..limits.quota import Quota
 from ..limits.shared_rate import SharedRates
@@ -106,9 +106,9 @@ class Counter:
         return calls, known
 
     def _rate(self, lane: str, caps: Caps) -> float | None:
-        """Calls/s: as set, or for "auto" the rate that earlier runs have found."""
+        """Calls/s: as set, or for "auto" the rate that earlier runs have found; None where there is no limit."""
         if caps.qps < math.inf:
-            return caps.qps
+            return None if caps.qps == NO_LIMIT else caps.qps
         if self._credentials is None:
             return None
         with (
