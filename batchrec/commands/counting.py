@@ -48,7 +48,7 @@ class Counter:
             for step in self._job.recognize:
                 number = numbers[step.name]
                 way = inspection.ways.index(way_of(self._job, step))
-                sure, cached = self._count_step(journal, step, number, way, following.get(number, ()), reuse)
+                sure, again, cached = self._count_step(journal, step, number, way, following.get(number, ()), reuse)
                 known += cached
                 state = states[number]
                 works.append(
@@ -59,6 +59,7 @@ class Counter:
                         lane=lanes[step.name],
                         after=None if step.when is None else step.when.step,
                         sure=sure,
+                        again=again,
                         listed=state.answered + state.failed + state.open,
                         finished=state.answered,
                         price=self._job.account.prices.get(step.service),
@@ -86,9 +87,13 @@ class Counter:
 
     def _count_step(
         self, journal: Journal, step: Step, number: int, way: int, follow: Conditions, reuse: "_Reuse"
-    ) -> tuple[int, int]:
-        """Contents that need a call, and images with a known result, which may put them on later steps' lists."""
-        calls = known = 0
+    ) -> tuple[int, int, int]:
+        """Contents that need a call, those of them with a superseded result, and images with a known result.
+
+        A known result may put its image on later steps' lists.
+        """
+        calls = again = known = 0
+        superseded = journal.reader.superseded(number)
         find, boxes = reuse.finder(step), SERVICES[step.service].reading.boxes
         for image, sha256, words in journal.survey.looked(number, self._extra.get(number, ())):
             if not words or not accepted(words[way]):
@@ -101,9 +106,10 @@ class Counter:
                 labels = find(sha256, variant)
                 known += labels is not None
                 calls += labels is None
+                again += labels is None and image in superseded
                 for after in triggered(follow, labels) if labels is not None else ():
                     self._extra.setdefault(after, []).append(image)
-        return calls, known
+        return calls, again, known
 
     def _rate(self, lane: str, caps: Caps) -> float | None:
         """Calls/s: as set, or for "auto" the rate that earlier runs have found; None where there is no limit."""

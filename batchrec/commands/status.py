@@ -73,7 +73,7 @@ def status(directory: Path, *, running: bool, now: Callable[[], float] = time.ti
         last = {} if running else _last(directory)
     except OSError as exc:
         raise JobError(f"{directory}: cannot be read: {exc.strerror}") from exc
-    done = counts.answered + counts.failed
+    done = counts.done
     return Status(
         running=running,
         images=counts.images,

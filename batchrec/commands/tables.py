@@ -21,7 +21,7 @@ from ..outputs.jsonl import JsonlOutput
 from ..redact import visible
 from ..times import iso_beijing
 from ..values import LYING, Failure, Row, Summary
-from .estimate import Plan
+from .estimate import Plan, StepPlan
 from .status import Status
 from .verify import Findings
 
@@ -147,6 +147,19 @@ def show_plan(plan: Plan, path: Path) -> None:
     )
     if plan.outside:
         console.print(f"{plan.outside:,} inputs lie outside the job's folder", markup=False)
+    for line in plan.again:
+        console.print(visible(line), markup=False, soft_wrap=True)
+    if plan.superseded:
+        cost = ", ".join(
+            f"{step.again:,} calls at step {step.step}" + ("" if not step.yuan else f" ({_share(step):.2f} yuan)")
+            for step in plan.steps
+            if step.again
+        )
+        console.print(
+            f"{plan.superseded:,} results stay until there are new ones; asking again costs {cost or 'nothing'}",
+            markup=False,
+            soft_wrap=True,
+        )
     if plan.lying:
         again = visible(f"batchrec run {shlex.quote(str(path))} --retry-kind {LYING}")
         console.print(
@@ -171,6 +184,11 @@ def show_plan(plan: Plan, path: Path) -> None:
         f"{plan.calls:,} calls; " + (f"done at {plan.finish_at}" if plan.finish_at else "the rate is not known yet"),
         markup=False,
     )
+
+
+def _share(step: StepPlan) -> float:
+    """Yuan for the calls of a step that ask again."""
+    return (step.yuan or 0.0) * step.again / step.calls
 
 
 def _ignored(by_kind: Mapping[str, int]) -> str:

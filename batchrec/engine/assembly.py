@@ -49,7 +49,7 @@ from .lane import MOST_WORKERS, PREPARING, Backlog, Lane, Step
 from .preparation import Preparation
 from .process import Stopper, connections_at_most, rare_collections
 from .recorder import Recorder
-from .resume import OpenReport, RunRequest, open_directory
+from .resume import OpenReport, RunRequest, open_directory, take_out_superseded
 from .rows import Asked
 from .setup import (
     Provider,
@@ -146,6 +146,7 @@ async def run(
             horizon = this.horizon(report)
             if this.unfinished(report, horizon):
                 await this.recognize(report, horizon)
+                await this.take_out_superseded()
             return this.conclude(report, horizon, started)
 
 
@@ -280,6 +281,15 @@ class Run:
             ):
                 await engine.run()
             self._refreshes = account.refreshes
+
+    async def take_out_superseded(self) -> None:
+        """Take the rows that have newer ones out of the result files, in a thread; the next run does where it fails."""
+        try:
+            notices = await asyncio.to_thread(take_out_superseded, self._journal, self._files)
+        except OSError as exc:
+            notices = [f"rows that have newer ones stay until the next run: {writing(self._job.directory, exc)}"]
+        for line in notices:
+            _log.warning("%s", line)
 
     def conclude(self, report: OpenReport, horizon: int, started: float) -> Summary:
         """Write the views of the journal, and return the summary. `started` is in monotonic seconds."""
@@ -439,10 +449,10 @@ def _watch(engine: Engine, before: Counts, *, limitless: bool) -> Callable[[], S
 
     def snapshot() -> Snapshot:
         tally = engine.tally
-        done = before.answered + before.failed + tally.answered + tally.failed
+        done = before.done + tally.answered + tally.failed
         return Snapshot(
             done=done,
-            total=before.answered + before.failed + before.open + tally.added,
+            total=before.done + before.open + tally.added,
             failed=before.failed + tally.failed,
             answered=tally.answered,
             allowed=None if limitless else sum(lane.gate.limiter.rate for lane in engine.lanes),
