@@ -14,7 +14,7 @@ from ..engine.setup import by_service, caps_of, payer, result_cache
 from ..engine.treatments import alike_before, cached_row
 from ..images import calls_of
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
-from ..job.spec import Job, Step
+from ..job.spec import NO_LIMIT, Job, Step
 from ..journal import Journal
 from ..limits.quota import Quota
 from ..limits.shared_rate import SharedRates
@@ -66,6 +66,7 @@ class Counter:
                         sure=sent.calls,
                         sent=sent.bytes,
                         sent_shrunk=sent.shrunk,
+                        again=sent.again,
                         listed=state.answered + state.failed + state.open,
                         finished=state.answered,
                         price=self._job.account.prices.get(step.service),
@@ -101,6 +102,7 @@ class Counter:
     ) -> tuple["_Sent", int]:
         """Contents that need a call, and images with a known result, which may put them on later steps' lists."""
         sent, known, service = _Sent(), 0, SERVICES[step.service]
+        superseded = journal.reader.superseded(number)
         find, boxes = reuse.finder(step), service.reading.boxes
         for image, sha256, words, size in journal.survey.looked(number, self._extra.get(number, ())):
             if not words or not accepted(words[way]):
@@ -115,14 +117,15 @@ class Counter:
                 if labels is None:
                     calls = max(0, calls_of(variant) - journal.tiles.count(image, number))
                     sent.add(service, size, variant, calls)
+                    sent.again += image in superseded
                 for after in triggered(follow, labels) if labels is not None else ():
                     self._extra.setdefault(after, []).append(image)
         return sent, known
 
     def _rate(self, lane: str, caps: Caps) -> float | None:
-        """Calls/s: as set, or for "auto" the rate that earlier runs have found."""
+        """Calls/s: as set, or for "auto" the rate that earlier runs have found; None where there is no limit."""
         if caps.qps < math.inf:
-            return caps.qps
+            return None if caps.qps == NO_LIMIT else caps.qps
         if self._credentials is None:
             return None
         with (
@@ -143,9 +146,13 @@ class Counter:
 
 @dataclass(slots=True)
 class _Sent:
-    """Calls of a step, with the bytes of their bodies: as the job is, and with the side that is recommended."""
+    """Calls of a step, with the bytes of their bodies: as the job is, and with the side that is recommended.
+
+    `again` counts the contents whose image has a superseded result.
+    """
 
     calls: int = 0
+    again: int = 0
     bytes: int = 0
     shrunk: int = 0
 
