@@ -126,10 +126,15 @@ def repaired_here(data: bytes, limits: ImageLimits, treatment: Treatment) -> Pre
 
 
 def foresee(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
-    """Foresee what `prepare` would do, in 25 µs: nothing (empty), `REPAIR`, or the word of the failure.
+    """Foresee what `prepare` would do: nothing (empty), `REPAIR`, or the word of the failure.
 
-    Nothing is decoded, so a picture that is torn inside, or that no repair makes fit, is not found out.
+    Nothing is decoded, so a picture that is torn inside, or that no repair makes fit, is not found out. In some 5 us
+    for a usual JPEG, which is looked at as `as_it_is` does, else in some 90.
     """
+    if data.startswith(_JPEG) and len(data) <= FOLLOWED_BYTES:
+        usual = _usual(data, limits, treatment)
+        if usual is not None:
+            return REPAIR if usual.repaired else ""
     judged = _guarded(data, lambda: _judged(data, limits, treatment))
     if isinstance(judged, Failure):
         return str(judged.code)
