@@ -90,19 +90,19 @@ class Counter:
         """Contents that need a call, and images with a known result, which may put them on later steps' lists."""
         calls = known = 0
         find, boxes = reuse.finder(step), SERVICES[step.service].reading.boxes
-        for image, sha256, words in journal.survey.looked(number, self._extra.get(number, ())):
-            if not words or not accepted(words[way]):
+        for each in journal.survey.contents(number, self._extra.get(number, ())):
+            if not each.words or not accepted(each.words[way]):
                 continue
-            variant = variant_of(words[way])
+            variant = variant_of(each.words[way])
             earlier = alike_before(variant, boxes=boxes)
-            if journal.answers.finished_content(number, sha256, variant, earlier=earlier) is not None:
-                known += 1
-            elif journal.survey.first_of_its_kind(number, sha256):
-                labels = find(sha256, variant)
+            if each.finished and journal.answers.finished_content(number, each.sha256, variant, earlier=earlier):
+                known += each.copies
+            else:
+                labels = find(each.sha256, variant)
                 known += labels is not None
                 calls += labels is None
                 for after in triggered(follow, labels) if labels is not None else ():
-                    self._extra.setdefault(after, []).append(image)
+                    self._extra.setdefault(after, []).append(each.image)
         return calls, known
 
     def _rate(self, lane: str, caps: Caps) -> float | None:
