@@ -6,6 +6,7 @@ from itertools import islice
 
 from .. import images
 from ..api.services import SERVICES
+from ..concurrency import mapped
 from ..engine.treatments import lies
 from ..interfaces import ImageStore
 from ..job.spec import Job, Step
@@ -15,9 +16,6 @@ from ..values import Failure
 
 _BATCH = 500
 """Images inspected between two writes to the journal and the cache: some milliseconds each, and progress moves."""
-
-_CHUNK = 16
-"""Images that a thread takes at once: to hand over one at a time costs more than to inspect it (20 us)."""
 
 Verdicts = tuple[bytes | None, list[str]]
 """SHA-256 of a content (None: not readable), and by way of preparation the verdict as `verdict` writes it."""
@@ -59,25 +57,23 @@ class Inspection:
     ) -> Iterator[tuple[int, bytes | None, list[str]]]:
         keys = [of_file(self._store.locate(image.key), image.size, image.mtime_ns) for image in batch]
         known = self._cache.get(keys)
-        missing = []
+        missing: list[Pending] = []
+        unknown: list[Key] = []
         for image, key in zip(batch, keys, strict=True):
             if (recalled := self._recalled(image, known.get(key))) is None:
-                missing.append((image, key))
+                missing.append(image)
+                unknown.append(key)
             else:
                 yield image.number, *recalled
         fresh: dict[Key, Inspected] = {}
-        for (image, key), (sha256, words) in zip(missing, self._read_all(missing, pool), strict=True):
+        read = mapped(pool, self._read, missing)
+        for image, key, (sha256, words) in zip(missing, unknown, read, strict=True):
             if sha256 is not None:
                 before = known.get(key)
                 others = before.verdicts if before is not None and before.sha256 == sha256 else {}
                 fresh[key] = Inspected(sha256, {**others, **dict(zip(self._marks, words, strict=True))})
             yield image.number, sha256, words
         self._cache.put(fresh)
-
-    def _read_all(self, missing: Sequence[tuple[Pending, Key]], pool: ThreadPoolExecutor) -> Iterator[Verdicts]:
-        chunks = [missing[at : at + _CHUNK] for at in range(0, len(missing), _CHUNK)]
-        for verdicts in pool.map(lambda chunk: [self._read(image) for image, _ in chunk], chunks):
-            yield from verdicts
 
     def _recalled(self, image: Pending, entry: Inspected | None) -> Verdicts | None:
         """Verdicts that need no look into the file; None where it is to be read."""

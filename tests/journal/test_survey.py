@@ -28,7 +28,7 @@ def test_verdicts_by_step(journal):
 
 
 def test_contents_that_repeat(journal):
-    """Copies are one content with the number of its images; at a step it is finished where another image has it."""
+    """Copies are one content with the number of its images, finished at a step if another image of it is."""
     (a,) = journal.queue.claim([1], 1, 9)
     journal.answers.commit([finished(a, "x")], {})
     journal.survey.begin_looking()
