@@ -16,6 +16,7 @@ BENCHMARKS = {
     "overhead": "what an image costs, stage by stage",
     "throughput": "images a second and CPU an image, beside peers and the bare loop",
     "scale": "memory, start-up, resuming and bytes on the disk, by the number of images",
+    "plan": "what a file costs the commands that send nothing",
     "quota": "how much of a quota is used, and how much refused",
 }
 """By the name of their module, in the order in which they run; each has `tables(effort, cache)`."""
