@@ -151,14 +151,16 @@ def plan(
     with _told():
         from .commands.show import show_plan_of
 
-        show_plan_of(
-            job,
-            set_ or [],
-            reuse=not no_reuse,
-            reuse_models=reuse_models,
-            progress=progress.value,
-            log_level=log_level.value,
-            json=json,
+        raise typer.Exit(
+            show_plan_of(
+                job,
+                set_ or [],
+                reuse=not no_reuse,
+                reuse_models=reuse_models,
+                progress=progress.value,
+                log_level=log_level.value,
+                json=json,
+            )
         )
 
 

@@ -3,8 +3,10 @@
     BatchrecError
     ├── JobError               2   the command line, the job file, a manifest or the credentials file is wrong
     │   └── WrongEndpoint      2   the credentials must not be sent to the job's endpoint
+    ├── NoImages              66   there is no image at all
     ├── DirectoryBusy         73   another run holds the output directory
     ├── OutputFailed          74   an output cannot be written
+    ├── InputsGone            74   the images cannot be read any more
     ├── ResultsDamaged        74   results.jsonl is shorter than what was committed
     ├── CredentialsRefused    77   the service does not take the key
     ├── ServiceUnavailable    69   the service cannot be reached, or fails or refuses for everybody
@@ -13,7 +15,7 @@
 An image's failure is none of these: it is a value (`model.Failure`).
 """
 
-EXIT_ORDER = (2, 70, 73, 74, 77, 69, 75, 130, 143, 1, 0)
+EXIT_ORDER = (2, 70, 66, 73, 74, 77, 69, 75, 129, 130, 143, 1, 0)
 """Exit codes by precedence: of several that hold, the first of these is taken."""
 
 
@@ -41,6 +43,12 @@ class WrongEndpoint(JobError):
     """The job's endpoint is not one that these credentials may be sent to. Nothing was opened or sent."""
 
 
+class NoImages(BatchrecError):
+    """The job has no image at all. Nothing was sent."""
+
+    exit_code = 66
+
+
 class DirectoryBusy(BatchrecError):
     """Another run holds the output directory. Wait for it, or stop it."""
 
@@ -51,6 +59,15 @@ class OutputFailed(BatchrecError):
     """An output cannot be written: the disk is full, or the folder is read-only.
 
     What was committed is safe.
+    """
+
+    exit_code = 74
+
+
+class InputsGone(BatchrecError):
+    """The inputs went away in mid-run: their folder, or its disk.
+
+    Run again when it is back; answers are saved.
     """
 
     exit_code = 74

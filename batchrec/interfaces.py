@@ -44,7 +44,14 @@ class ImageStore(Protocol):
         ...
 
     def read(self, key: str) -> bytes | Failure:
-        """The bytes, or the failure of the image. Never raises for what a disk or a network does."""
+        """The bytes, or the failure of the image. Never raises for what a disk or a network does.
+
+        The kind of a failure is `read` where the machine or the network is at fault, and not the input.
+        """
+        ...
+
+    def loss(self, key: str) -> str:
+        """Description of what is gone, where that keeps an input from being read; else empty."""
         ...
 
 

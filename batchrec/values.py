@@ -21,6 +21,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     TRANSIENT = "transient"
     IMAGE = "image"
+    READ = "read"
     REQUEST = "request"
     UNKNOWN = "unknown"
 
@@ -41,6 +42,11 @@ class Failure:
     code: int | str
     message: str
     counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage(Failure):
+    """Failure to read an input while the machine has no descriptor or memory left, which passes."""
 
 
 class Reply(NamedTuple):
@@ -286,7 +292,9 @@ class InputEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A file in an input folder that is not an image by its name."""
+    """A file or folder in an input folder that is left out; `kind` names it in counts, such as "PDF"."""
+
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +309,7 @@ class Task(NamedTuple):
 
     `size` is the file's, in bytes (-1: there is none), `mtime_ns` its time as it was listed; `sha256` its digest when
     the journal knows it already. `variant` is the text of `images.variant` for its bytes, None where it is not known.
+    `failed_before` is the message of its last failure, where it had one.
     """
 
     image: int
@@ -312,13 +321,14 @@ class Task(NamedTuple):
     problem: str | None = None
     mtime_ns: int = 0
     variant: str | None = None
+    failed_before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Content of `summary.json`.
 
-    `answered` counts rows; the first five are of the job, the others of this run.
+    `answered` counts rows; all down to `ignored_by_kind` are of the job, the others of this run.
 
     `seconds` and `rate` (answers per second) are of this run, `resume_at` is ISO 8601 with offset, or None.
     `exit_code` is what the command line returns; it is not written to the file.
@@ -329,6 +339,7 @@ class Summary:
     failed: int
     duplicates: int
     ignored: int
+    ignored_by_kind: Mapping[str, int] = field(default_factory=dict)
     calls: int = 0
     throttled: int = 0
     retries: int = 0

@@ -48,7 +48,15 @@ FLOORS = (
 """From the roof down. A module may import from lower floors, never from its own or a higher one."""
 
 PLUGINS = {
-    "sources": {"file": set(), "folder": set(), "glob": set(), "manifest": set()},
+    "sources": {
+        "file": set(),
+        "folder": set(),
+        "glob": set(),
+        "encoding": {"recovery", "rows"},
+        "recovery": set(),
+        "rows": set(),
+        "manifest": {"encoding", "recovery", "rows"},
+    },
     "outputs": {
         "jsonl": set(),
         "csv": set(),
@@ -71,21 +79,11 @@ PLUGINS = {
         "pages": {"jpeg"},
         "samples": {"levels", "pages"},
         "judge": {
-            *(
-                "container",
-                "exif",
-                "extent",
-                "heif",
-                "jpeg",
-                "orientation",
-                "others",
-                "pages",
-                "png",
-                "samples",
-                "webp",
-            ),
+            *("container", "exif", "extent", "heif", "jpeg", "orientation"),
+            *("others", "pages", "png", "samples", "webp"),
         },
         "completeness": {"jpeg", "png", "judge"},
+        "heads": {"container", "judge", "others"},
         "subprocess": {"judge"},
         "repair": {"exif", "jpeg", "judge", "levels", "subprocess"},
         "strip": {"exif", "jpeg", "png", "judge"},
@@ -93,7 +91,7 @@ PLUGINS = {
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
 
-SHARED = {"sources": {"scope", "keys", "walk", "store"}, "outputs": set(), "images": {"memory"}}
+SHARED = {"sources": {"scope", "keys", "spelling", "walk", "store"}, "outputs": set(), "images": {"memory"}}
 
 EMBEDDED = {"engine.setup", "commands.emulator"}
 """Who may know that there is an emulator."""

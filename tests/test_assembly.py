@@ -99,12 +99,12 @@ def test_complaints_about_inputs_name_the_job_file(tmp_path):
         list(setup.inputs_of(job))
 
 
-async def test_a_job_without_images_ends_well(tmp_path):
-    """Nothing to ask: no connection, no state but the views, exit 0."""
+async def test_a_job_without_images_leaves_its_files(tmp_path):
+    """Nothing to send: no connection, no state but the views, exit code 66."""
     (tmp_path / "pictures").mkdir()
     job = job_of(tmp_path, input={"paths": ["pictures"]}, account={"endpoint": "embedded"})
     summary = await assembly.run(job, environ={"BATCHREC_STATE_DIR": str(tmp_path / "state")})
-    assert (summary.exit_code, summary.images, summary.calls) == (0, 0, 0)
+    assert (summary.exit_code, summary.images, summary.calls) == (66, 0, 0)
     assert {path.name for path in job.directory.iterdir()} >= {"results.jsonl", "failures.jsonl", "summary.json"}
 
 

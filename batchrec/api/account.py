@@ -21,6 +21,7 @@ from ..errors import CredentialsRefused, ServiceUnavailable
 from ..interfaces import Transport
 from ..redact import remember
 from ..state.directory import write_private
+from ..state.file_system import private_lock
 from ..values import Authorization, Failure, Kind, Reply
 from .call import JsonClient, read_object, words
 from .credentials import Credentials, key_digest
@@ -170,16 +171,18 @@ class TokenAccount:
         if self._cache is None:
             yield
             return
-        lock = FileLock(self._cache.with_suffix(".lock"), mode=0o600)
         until = self._time() + _TURN_SECONDS
+        lock: FileLock | None = None
         with contextlib.suppress(OSError):
             self._cache.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = private_lock(self._cache.with_suffix(".lock"))
             while not _acquired(lock) and self._time() < until:  # noqa: ASYNC110 - other processes signal nothing
                 await asyncio.sleep(_LOOK_AGAIN)
         try:
             yield
         finally:
-            lock.release()
+            if lock is not None:
+                lock.release()
 
     def _take_over(self) -> bool:
         """Use the token that is kept, unless it is the one that this process had last."""

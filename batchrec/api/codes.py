@@ -138,6 +138,13 @@ class Word:
     word: str
     kind: Kind
     meaning: str
+    or_kind: Kind | None = None
+    """Kind of some of these failures, where it depends on the cause."""
+
+    @property
+    def kinds(self) -> str:
+        """Its kinds, as a list for the user."""
+        return ", ".join(kind.value for kind in (self.kind, self.or_kind) if kind)
 
 
 WORDS: dict[str, Word] = {
@@ -146,7 +153,9 @@ WORDS: dict[str, Word] = {
         Word(
             "unreadable",
             Kind.IMAGE,
-            "the file cannot be read: missing, no permission, or its name is not UTF-8",
+            "the file cannot be read. Kind `read`: missing, no permission, a disk or network error; every run tries "
+            "again. Kind `image`: a folder or device, or a name that is not UTF-8",
+            Kind.READ,
         ),
         Word("outside", Kind.IMAGE, "the file's real path lies outside of input.within"),
         Word("empty", Kind.IMAGE, "the file has no bytes"),

@@ -1,5 +1,8 @@
 """Connections shared by both transports: pool, proxy, and the errors of aiohttp as failures."""
 
+import os
+import ssl
+from http import HTTPStatus
 from typing import Any
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 from weakref import WeakSet
@@ -12,6 +15,7 @@ from yarl import URL
 from .. import __version__
 from ..errors import JobError
 from ..values import Failure, Kind, Reply
+from .pasted import pasted
 
 MAX_REPLY = 2 * 1024 * 1024
 """Bytes of a reply that are read at most. Those with encyclopaedia text are some 50 KB, and JSON of nothing but empty
@@ -19,6 +23,22 @@ objects takes 25 times its bytes as Python values."""
 
 HEADERS = {"User-Agent": f"batchrec/{__version__}", "Accept": "application/json"}
 """Headers of every request."""
+
+
+_PERCENT = "special characters of a password must be percent-encoded: # is %23, @ is %40, / is %2F, % is %25"
+
+_UNTRUSTED = (
+    "if a proxy, firewall or server of your own signs it, save that authority's certificate as a PEM file, and name "
+    "it in SSL_CERT_FILE"
+)
+
+_REMEDIES = {
+    9: "check the clock of this machine (SSL_CERT_FILE does not help here)",
+    10: "check the clock of this machine, or have the server's certificate renewed (SSL_CERT_FILE does not help here)",
+    62: "another server answers: check the endpoint, DNS and HTTPS_PROXY (SSL_CERT_FILE does not help here)",
+    64: "another server answers: check the endpoint, DNS and HTTPS_PROXY (SSL_CERT_FILE does not help here)",
+}
+"""What helps, by OpenSSL's number of the reason: not valid yet, expired, another host name, another address."""
 
 
 class Unconnected(Exception):
@@ -65,12 +85,14 @@ def proxy_for(endpoint: str) -> str | None:
     proxies = getproxies_environment()
     if url.scheme != "https" or proxy_bypass_environment(f"{url.host}:{url.port}", proxies):
         return None
-    proxy = proxies.get("https")
-    if proxy is None:
+    if not (proxy := pasted(proxies.get("https", ""))):
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     if not _usable(proxy):
-        raise JobError("HTTPS_PROXY: expected http://host:port (the value is not shown: it may hold a password)")
+        raise JobError(
+            "HTTPS_PROXY: expected http://host:port or http://user:password@host:port (the value is not shown); "
+            + _PERCENT
+        )
     return proxy
 
 
@@ -80,7 +102,8 @@ def _usable(proxy: str) -> bool:
         url = URL(proxy)
     except ValueError:
         return False
-    return url.scheme in ("http", "https") and bool(url.host)
+    # A password with a "/", "?" or "#" ends the host too early.
+    return url.scheme in ("http", "https") and bool(url.host) and url.raw_path_qs in ("", "/") and not url.fragment
 
 
 async def read_reply(status: int, content: aiohttp.StreamReader) -> Reply | Failure:
@@ -99,9 +122,12 @@ def no_connection(exc: BaseException | None, *, proxied: bool) -> Failure:
         case aiohttp.ClientConnectorCertificateError():
             return Failure(Kind.TRANSIENT, "tls", _certificate(exc.certificate_error), counted=False)
         case aiohttp.ClientConnectorSSLError():
-            return Failure(Kind.TRANSIENT, "tls", f"no TLS connection to {exc.host}: {exc.strerror}", counted=False)
+            message = f"no TLS connection to {exc.host}: {exc.strerror}; see HTTPS_PROXY and SSL_CERT_FILE"
+            return Failure(Kind.TRANSIENT, "tls", message, counted=False)
         case aiohttp.ClientHttpProxyError():
             message = f"the proxy made no connection: it answered HTTP {exc.status}"
+            if exc.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                message += f"; check user and password in HTTPS_PROXY; {_PERCENT}"
         case aiohttp.ClientConnectorError():
             place = "the proxy" if isinstance(exc, aiohttp.ClientProxyConnectionError) else f"{exc.host}:{exc.port}"
             way = " through the proxy" if proxied and place != "the proxy" else ""
@@ -123,6 +149,23 @@ def broken_call(exc: Exception) -> Failure:
             return Failure(Kind.TRANSIENT, "disconnected", f"the connection broke ({type(exc).__name__})")
 
 
+def trusting() -> ssl.SSLContext:
+    """Certificates to trust: the system's, or those of SSL_CERT_FILE. Verification is always on.
+
+    Raises JobError where SSL_CERT_FILE cannot be used, which OpenSSL would pass over in silence.
+    """
+    context = ssl.create_default_context()
+    if path := os.environ.get("SSL_CERT_FILE"):
+        try:
+            context.load_verify_locations(cafile=path)
+        except ssl.SSLError as exc:
+            raise JobError(f"SSL_CERT_FILE: {path}: holds no certificate; expected a file in PEM form") from exc
+        except OSError as exc:
+            raise JobError(f"SSL_CERT_FILE: {path}: {exc.strerror}; name a file of certificates, or unset it") from exc
+    return context
+
+
 def _certificate(error: Exception) -> str:
     reason = getattr(error, "verify_message", None) or str(error)
-    return f"the server's certificate was not accepted: {reason}"
+    remedy = _REMEDIES.get(getattr(error, "verify_code", 0), _UNTRUSTED)
+    return f"the server's certificate was not accepted: {reason}; {remedy}"

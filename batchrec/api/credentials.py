@@ -2,17 +2,19 @@
 
 import hashlib
 import os
+import re
 import shlex
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import JobError, WrongEndpoint
 from ..state.directory import config_directory
 from .endpoint import EMBEDDED, LIVE, normal_endpoint
+from .pasted import is_api_key, pasted, pasted_key, plain
 
 WAYS = (("api_key", "secret_key"), ("bearer",), ("access_key", "secret_access_key"))
 """Ways to sign: the fields of a profile that each needs. They stand for a token, an API Key and BCE v1 signatures."""
@@ -51,10 +53,26 @@ class Credentials:
         return self.account or key_digest(self.bearer or self.access_key or self.api_key)
 
     @property
+    def complete(self) -> bool:
+        """Whether calls can be authorized with it."""
+        return any(all(getattr(self, name) for name in names) for names in WAYS)
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Secrets, which are never written anywhere."""
         known = (self.api_key, self.secret_key, self.bearer, self.access_key, self.secret_access_key)
         return tuple(secret for secret in known if secret)
+
+
+def of_fields(given: Mapping[str, str]) -> Credentials:
+    """The credentials in the fields of WAYS, as they were pasted.
+
+    An API Key (`bce-v3/...`) in the place of another key is used as what it is.
+    """
+    keys = {name: pasted_key(given.get(name, "")) for name in _FIELDS}
+    misplaced = next(filter(is_api_key, keys.values()), "")
+    found: dict[str, Any] = {"bearer": misplaced} if misplaced else {**keys}
+    return Credentials(**found)
 
 
 def credentials_file(environ: Mapping[str, str]) -> Path:
@@ -66,11 +84,11 @@ def load_credentials(profile: str, environ: Mapping[str, str]) -> Credentials:
     """The credentials of a profile; for "default" the environment wins over the file. Raises JobError."""
     if profile == "default":
         for names, fields in VARIABLES.items():
-            texts = [environ.get(name, "") for name in names]
-            if all(texts):
-                return Credentials(**dict(zip(fields, texts, strict=True)), variables=names)
-            if any(texts):
-                raise JobError(f"{' and '.join(names)}: set both, or neither")
+            found = of_fields({field: environ.get(name, "") for name, field in zip(names, fields, strict=True)})
+            if found.secrets:
+                if not found.complete:
+                    raise JobError(f"{' and '.join(names)}: set both, or neither")
+                return replace(found, variables=names)
     path = credentials_file(environ)
     profiles = read_profiles(path)
     if profile not in profiles:
@@ -113,17 +131,29 @@ def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
     Raises JobError if it is not this user's alone.
     """
     try:
-        with open(path, encoding="utf-8", opener=_open_at_once) as file:
+        with open(path, encoding="utf-8-sig", opener=_open_at_once) as file:
             if complaint := _not_private(os.fstat(file.fileno()), path):
                 raise JobError(f"{path}: {complaint}")
-            tables = tomllib.loads(file.read())
+            tables = _tables(file.read())
     except FileNotFoundError:
         return {}
     except OSError as exc:
         raise JobError(f"{path}: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        raise JobError(f"{path}: is not TOML in UTF-8 (its content is not shown)") from None
+    except tomllib.TOMLDecodeError as exc:
+        place = re.search(r"at (line \d+, column \d+|end of document)", str(exc))
+        where = f"{place[1]} " if place else ""
+        raise JobError(f'{path}: {where}is not TOML (its content is not shown); expected: api_key = "..."') from None
+    except UnicodeDecodeError:
+        raise JobError(f"{path}: is not TOML in UTF-8 (its content is not shown); save it as UTF-8") from None
     return {name: table for name, table in tables.items() if isinstance(table, dict)}
+
+
+def _tables(text: str) -> dict[str, Any]:
+    """The tables of a TOML text, whose quotes may be those of a word processor."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return tomllib.loads(plain(text))
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -154,15 +184,16 @@ def _credentials(path: Path, profile: str, table: Mapping[str, object]) -> Crede
         texts["endpoint"] = real_endpoint(texts.get("endpoint", LIVE))
     except ValueError as exc:
         raise JobError(f"{path}: [{profile}] endpoint: {exc}") from None
-    if not any(all(texts.get(name) for name in names) for names in WAYS):
+    credentials = replace(of_fields(texts), account=texts.get("account", ""), endpoint=texts["endpoint"])
+    if not credentials.complete:
         ways = ", or ".join(" and ".join(names) for names in WAYS)
         raise JobError(f"{path}: [{profile}] needs {ways}")
-    values: dict[str, Any] = {**texts}
-    return Credentials(**values)
+    return credentials
 
 
 def real_endpoint(text: str) -> str:
     """The normal form of an endpoint that keys can belong to. Raises ValueError as `normal_endpoint` does."""
+    text = pasted(text)
     if text == EMBEDDED:
         raise ValueError('is "embedded", which needs no key')
     return normal_endpoint(text)

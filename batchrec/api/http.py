@@ -4,7 +4,6 @@ Failures come back as values.
 """
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -16,7 +15,7 @@ from yarl import URL
 
 from ..interfaces import Transport, Upload
 from ..values import Failure, Reply
-from .connections import HEADERS, Connector, Unconnected, broken_call, no_connection, proxy_for, read_reply
+from .connections import HEADERS, Connector, Unconnected, broken_call, no_connection, proxy_for, read_reply, trusting
 from .direct import DirectTransport
 from .uplink import Uplink
 
@@ -36,8 +35,7 @@ async def open_transport(endpoint: str, call_seconds: float, rate: float = 0.0) 
     # Connecting (name, TCP, TLS, proxy) must give up first: a call that never left is not counted.
     limits = aiohttp.ClientTimeout(total=None, connect=min(0.9 * call_seconds, _CONNECT_SECONDS))
     proxy = proxy_for(endpoint)
-    # Certificates are verified, always; SSL_CERT_FILE adds to what is trusted. The pool of workers bounds the calls.
-    connector = Connector(limit=0, ssl=ssl.create_default_context())
+    connector = Connector(limit=0, ssl=trusting())  # the pool of workers bounds the calls
     async with connector:
         if rate > DIRECT_ABOVE:
             yield DirectTransport(connector, proxy, limits, call_seconds)

@@ -40,6 +40,7 @@ ACTIONS: dict[Kind, Action] = {
     Kind.REFUSED: Action.HALT,
     Kind.TRANSIENT: Action.AGAIN,
     Kind.IMAGE: Action.FAIL,
+    Kind.READ: Action.FAIL,
     Kind.REQUEST: Action.FAIL,
     Kind.UNKNOWN: Action.AGAIN,
 }

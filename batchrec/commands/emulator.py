@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from ..api.pasted import pasted_key
 from ..console.text import say
 from ..emulator import (
     Emulator,
@@ -37,6 +38,7 @@ def serve_emulator(
     `typed`: options with a secret that were given on the command line, where every user of the machine can see them.
     Raises JobError where a setting, the fault plan or the address cannot be used.
     """
+    key, secret = (text and pasted_key(text) for text in (key, secret))
     remember(*filter(None, (key, secret)))
     if typed:
         say(

@@ -44,6 +44,7 @@ class Inputs:
     endpoint: str
     images: int
     ignored: int
+    ignored_by_kind: Mapping[str, int]
     outside: int
     unreadable: int
     refused: int

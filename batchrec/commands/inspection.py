@@ -91,7 +91,7 @@ class Inspection:
 
 def way_of(job: Job, step: Step) -> Way:
     """Way of preparation of a step: two steps with the same way share their verdicts."""
-    return Way(SERVICES[step.service].limits, job.treatment)
+    return Way(SERVICES[step.service].limits, job.treatment, images.extras())
 
 
 def verdict(data: bytes, way: Way) -> str:

@@ -8,20 +8,23 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import typer
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from ..api.account import TokenAccount
-from ..api.credentials import Credentials, credentials_file, read_profiles, real_endpoint
+from ..api.credentials import Credentials, credentials_file, of_fields, read_profiles, real_endpoint
 from ..api.endpoint import LIVE
 from ..api.http import open_transport
+from ..api.pasted import is_api_key, pasted_key
 from ..console.text import say
 from ..engine.process import run_loop
 from ..errors import JobError, OutputFailed
 from ..redact import remember
 from ..state.directory import make_private, write_private
+from ..state.file_system import CONFIG_REMEDY, private_lock, with_cause
 
 _SECONDS = 30.0
 _WAKE_EVERY = 0.2
@@ -32,9 +35,12 @@ def login_at_terminal(profile: str, endpoint: str, account: str) -> None:
     """Ask for key and secret, try them at the endpoint, and keep them."""
     host = tried_at(endpoint)
     say(f"the key is tried at {host}")
-    api_key, secret_key = ask("API Key"), ask("Secret Key")
+    api_key = ask("API Key")
+    bearer = is_api_key(api_key)
+    secret_key = "" if bearer else ask("Secret Key")
     path = run_loop(lambda: try_and_keep(profile, api_key, secret_key, account, host))
-    say(f"the key works; kept as profile {profile!r} in {path}, for {host} alone")
+    tried = "an API Key (bce-v3) needs no secret, and no call without cost can try it" if bearer else "the key works"
+    say(f"{tried}; kept as profile {profile!r} in {path}, for {host} alone")
 
 
 def ask(label: str) -> str:
@@ -43,7 +49,7 @@ def ask(label: str) -> str:
     Ctrl-C at any moment raises typer.Abort, and the terminal echoes again.
     """
     with _woken():
-        return str(typer.prompt(label, hide_input=True)).strip()
+        return pasted_key(str(typer.prompt(label, hide_input=True)))
 
 
 @contextmanager
@@ -76,34 +82,48 @@ def tried_at(endpoint: str) -> str:
 async def try_and_keep(profile: str, api_key: str, secret_key: str, account: str, endpoint: str) -> Path:
     """Fetch one token, then write the profile, which belongs to that endpoint; the file it is kept in.
 
+    An API Key (`bce-v3/...`) has no token to try, and is kept as it is.
+
     Raises JobError, CredentialsRefused, ServiceUnavailable, OutputFailed. Nothing is written unless the key works.
     """
     endpoint = tried_at(endpoint)
-    if not api_key or not secret_key:
-        raise JobError("both an API Key and a Secret Key are needed")
-    credentials = Credentials(api_key, secret_key, account=account, endpoint=endpoint)
+    credentials = replace(of_fields({"api_key": api_key, "secret_key": secret_key}), account=account, endpoint=endpoint)
+    if not credentials.complete:
+        raise JobError("both an API Key and a Secret Key are needed, or an API Key that begins with bce-v3/")
     remember(*credentials.secrets)
     path = credentials_file(os.environ)
     read_profiles(path)  # a file that cannot be added to is told before anything is sent
-    async with open_transport(endpoint, _SECONDS) as transport:
-        time_ = asyncio.get_running_loop().time
-        await TokenAccount(
-            endpoint, credentials, transport, cache=None, patience=0, now=time.time, time=time_, rng=random.Random()
-        ).authorize()
-    table = {"api_key": api_key, "secret_key": secret_key, "account": account, "endpoint": endpoint}
+    if not credentials.bearer:
+        await _try(credentials)
+    table = {name: getattr(credentials, name) for name in ("api_key", "secret_key", "bearer", "account", "endpoint")}
     if endpoint == LIVE:
         del table["endpoint"]
     try:
         await asyncio.to_thread(_keep, path, profile, {key: value for key, value in table.items() if value})
     except (OSError, Timeout) as exc:
-        raise OutputFailed(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+        raise OutputFailed(f"{path}: cannot be written: {with_cause(exc, CONFIG_REMEDY)}") from exc
     return path
+
+
+async def _try(credentials: Credentials) -> None:
+    """Fetch one token."""
+    async with open_transport(credentials.endpoint, _SECONDS) as transport:
+        await TokenAccount(
+            credentials.endpoint,
+            credentials,
+            transport,
+            cache=None,
+            patience=0,
+            now=time.time,
+            time=asyncio.get_running_loop().time,
+            rng=random.Random(),
+        ).authorize()
 
 
 def _keep(path: Path, profile: str, table: dict[str, str]) -> None:
     """Put a profile into the file. Two logins at once take turns, so that both are kept."""
     make_private(path.parent)
-    with FileLock(path.with_name(path.name + ".lock"), timeout=_SECONDS, mode=0o600):
+    with private_lock(path.with_name(path.name + ".lock")).acquire(timeout=_SECONDS):
         write_private(path, _toml({**read_profiles(path), profile: table}).encode())
 
 

@@ -6,6 +6,7 @@ and the output directory is not changed.
 """
 
 import asyncio
+import logging
 import os
 import tempfile
 import time
@@ -29,13 +30,15 @@ from ..job.spec import Job
 from ..journal import Journal, copy_journal
 from ..outputs import OUTPUTS
 from ..outputs.files import ResultFiles
-from ..sources import Boundary
+from ..sources import Boundary, may_pass
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
 from ..values import InputEntry
 from .counting import Counter
 from .estimate import Plan, busy_lanes, estimate
 from .inspection import Inspection, way_of
+
+_log = logging.getLogger(__name__)
 
 
 async def plan(
@@ -104,11 +107,14 @@ class _Survey:
                 take_treatments(job, journal, numbers, lambda: None)
                 journal.queue.fill(numbers[step.name] for step in job.recognize if step.when is None)
                 evaluate_conditions(job, journal, ResultFiles(job.directory, [OUTPUTS["jsonl"]], {}), numbers)
+                journal.queue.retry_reads(numbers.values(), may_pass)
                 inspection = Inspection(job, image_store(job), cache)
                 self._total = journal.survey.begin_looking()
                 for size in inspection.run(journal):
                     self._done += size
-                return self._plan(journal, numbers, inspection, opened.ignored)
+                for line in opened.notices:
+                    _log.warning("%s", line)
+                return self._plan(journal, numbers, inspection)
 
     def _claim(self, journal: Journal, folder: Path) -> None:
         identity = {"name": self._job.name}
@@ -127,14 +133,15 @@ class _Survey:
             self._outside += boundary.excludes(store.locate(each.key))
             yield each
 
-    def _plan(self, journal: Journal, numbers: Mapping[str, int], inspection: Inspection, ignored: int) -> Plan:
+    def _plan(self, journal: Journal, numbers: Mapping[str, int], inspection: Inspection) -> Plan:
         works, known = self._counter.count(journal, numbers, inspection)
         found = estimate(works, self._counter.limits(busy_lanes(works)), self._counter.now())
-        counts = journal.reader.counts()
+        counts, ignored = journal.reader.counts(), journal.reader.ignored()
         return Plan(
             endpoint=self._job.account.endpoint,
             images=counts.images,
-            ignored=ignored,
+            ignored=sum(ignored.values()),
+            ignored_by_kind=ignored,
             outside=self._outside,
             unreadable=inspection.unreadable,
             refused=inspection.refused,

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from ..api.pasted import pasted
 from ..api.services import OptionValue
 from ..console.output import log_to_stderr, printing
 from ..console.text import say
@@ -141,7 +142,7 @@ def _account(
 ) -> tuple[dict[str, str], dict[tuple[str | int, ...], str]]:
     """The table `account` of the job file, and which of its keys were written elsewhere."""
     by = _ARGUMENT if endpoint else _VARIABLE
-    endpoint = endpoint or environ.get(_VARIABLE)
+    endpoint = pasted(endpoint or environ.get(_VARIABLE, ""))
     if not endpoint:
         return {"profile": profile}, {}
     return {"profile": profile, "endpoint": endpoint}, {("account", "endpoint"): by}

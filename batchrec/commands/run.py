@@ -53,7 +53,7 @@ def run_job_file(
 def run_to_its_end(job: Job, options: Options) -> int:
     """Run a job, show the results of the embedded endpoint, and say how it ended; returns the exit code."""
     summary = run_loop(lambda: run(job, options))
-    if job.account.endpoint == EMBEDDED:
+    if job.account.endpoint == EMBEDDED and summary.stopped_by != "SIGHUP":  # which says that the terminal is gone
         with suppress(typer.Exit), printing():  # a reader that has gone does not change how the run ended
             show_answers(job.directory, [step.name for step in job.recognize])
     if options.progress != "none":

@@ -20,9 +20,10 @@ def show_plan_of(
     progress: Style,
     log_level: str,
     json: bool,
-) -> None:
-    """Print the plan of a job file with the changes of `--set`, as a table or as JSON."""
+) -> int:
+    """Print the plan of a job file with the changes of `--set`; returns the exit code."""
     from ..engine.process import run_loop
+    from ..errors import NoImages
     from ..job.loading import load_job
     from .plan import payer_known, plan
 
@@ -36,6 +37,7 @@ def show_plan_of(
             tables.show_json(found)
         else:
             tables.show_plan(found, path)
+    return 0 if found.images or job.input.allow_empty else NoImages.exit_code
 
 
 def show_status_of(directory: Path, *, json: bool) -> None:

@@ -4,7 +4,7 @@ Reads, and writes nothing.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,8 @@ class Status:
     running: bool
     images: int
     duplicates: int
+    ignored: int
+    ignored_by_kind: Mapping[str, int]
     answered: int
     failed: int
     left: int
@@ -56,7 +58,7 @@ def status(directory: Path, *, running: bool, now: Callable[[], float] = time.ti
     """Read the progress of an output directory's job. Raises JobError where it is none, or cannot be read."""
     try:
         with reading(directory) as journal:
-            counts, states = journal.counts(), journal.by_step()
+            counts, states, ignored = journal.counts(), journal.by_step(), journal.ignored()
             steps = [
                 StepStatus(step.name, state.answered, state.failed, state.open)
                 for step in journal.active_steps()
@@ -71,6 +73,8 @@ def status(directory: Path, *, running: bool, now: Callable[[], float] = time.ti
         running=running,
         images=counts.images,
         duplicates=counts.duplicates,
+        ignored=sum(ignored.values()),
+        ignored_by_kind=ignored,
         answered=counts.answered,
         failed=counts.failed,
         left=counts.open,

@@ -1,7 +1,7 @@
 """Tables and JSON objects that the commands print to standard output."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def show_service(service: Service) -> None:
 def show_errors() -> None:
     """Every code and word, with how it is treated."""
     _show(("code", "kind", "the service says"), ((str(c.number), c.kind.value, c.message) for c in CODES.values()))
-    _show(("word", "kind", "meaning"), ((word.word, word.kind.value, word.meaning) for word in WORDS.values()))
+    _show(("word", "kind", "meaning"), ((word.word, word.kinds, word.meaning) for word in WORDS.values()))
 
 
 def show_error(code: str) -> None:
@@ -83,9 +83,7 @@ def show_error(code: str) -> None:
     console = _console()
     if code in WORDS:
         word = WORDS[code]
-        console.print(
-            f"{word.word}: {word.meaning}\nkind: {word.kind.value} ({ACTIONS[word.kind].value})", markup=False
-        )
+        console.print(f"{word.word}: {word.meaning}\nkind: {word.kinds} ({ACTIONS[word.kind].value})", markup=False)
         return
     if not code.isdecimal():
         raise JobError(f"{code!r} is neither a number nor one of: {', '.join(WORDS)}")
@@ -142,8 +140,8 @@ def show_plan(plan: Plan, path: Path) -> None:
     console = _console()
     console.print(
         f"endpoint: {plan.endpoint}\n"
-        f"{plan.images:,} images ({plan.duplicates:,} copies, {plan.ignored:,} files ignored): "
-        f"{plan.answered:,} answers, {plan.failed:,} failed\n"
+        f"{plan.images:,} images ({plan.duplicates:,} copies): "
+        f"{plan.answered:,} answers, {plan.failed:,} failed{_ignored(plan.ignored_by_kind)}\n"
         f"to be asked about: {plan.known:,} known already, {plan.unreadable:,} unreadable, {plan.refused:,} refused, "
         f"{plan.to_repair:,} to repair",
         markup=False,
@@ -176,6 +174,13 @@ def show_plan(plan: Plan, path: Path) -> None:
     )
 
 
+def _ignored(by_kind: Mapping[str, int]) -> str:
+    """Number of ignored files, then by kind, as the next part of a line; empty where there is none."""
+    kinds = sorted(by_kind.items(), key=lambda each: (-each[1], each[0]))
+    listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
+    return f"; {sum(by_kind.values()):,} ignored ({listed})" if kinds else ""
+
+
 def _between(expected: int, least: int, most: int) -> str:
     return f"{expected:,}" + (f" ({least:,} to {most:,})" if most > least else "")
 
@@ -186,7 +191,7 @@ def show_status(status: Status) -> None:
     share = f"{status.done_share:.1%}"
     console.print(
         f"{status.images:,} images ({status.duplicates:,} copies): {status.answered:,} answers, "
-        f"{status.failed:,} failed, {status.left:,} to be asked; {share} done",
+        f"{status.failed:,} failed, {status.left:,} to be asked{_ignored(status.ignored_by_kind)}; {share} done",
         markup=False,
     )
     rows = ((step.step, f"{step.answered:,}", f"{step.failed:,}", f"{step.left:,}") for step in status.steps)
@@ -252,7 +257,8 @@ def _console() -> Console:
 
 
 def ended(summary: Any, directory: Path) -> tuple[str, str]:
-    parts = [f"{summary.images:,} images: {summary.answered:,} answered, {summary.failed:,} failed"]
+    done = f"{summary.images:,} images: {summary.answered:,} answered, {summary.failed:,} failed"
+    parts = [done + _ignored(summary.ignored_by_kind)]
     parts.append(f"{summary.calls:,} calls in {summary.seconds:.1f} s")
     if summary.stopped_by:
         parts.append(f"stopped by {summary.stopped_by}")

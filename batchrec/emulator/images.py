@@ -5,11 +5,12 @@ Only headers are read and nothing is decoded, so a decompression bomb costs no m
 
 import binascii
 import hashlib
+import struct
 from dataclasses import dataclass
 from io import BytesIO
 
 import pybase64
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -56,6 +57,25 @@ class Picture:
     format: str
     width: int
     height: int
+
+    @property
+    def displayed(self) -> tuple[int, int]:
+        """Width and height in pixels of the picture as it is displayed."""
+        reader = next(reader for _, name, reader in READERS if name == self.format)
+        probe = Image.new("L", (2, 1))
+        with reader(BytesIO(self.data)) as image:
+            if self.format == "PNG":
+                image.load()  # EXIF may come after the pixels
+            probe.info = image.info
+        return (self.width, self.height) if upright(probe).width == probe.width else (self.height, self.width)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF says; damaged EXIF turns nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (SyntaxError, OSError, ValueError, LookupError, TypeError, OverflowError, struct.error):
+        return image
 
 
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)

@@ -20,6 +20,7 @@ from ..api.services import SERVICES
 from ..api.signature import SignatureAccount
 from ..console.progress import Snapshot, Style, shown
 from ..console.text import say
+from ..errors import DirectoryBusy, InputsGone, NoImages, OutputFailed
 from ..interfaces import Account, Transport
 from ..job.follow_ups import Conditions, follow_ups
 from ..job.spec import Job
@@ -37,14 +38,14 @@ from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
 from ..times import Clock, iso_beijing
-from ..values import Caps, Ignored, InputEntry, Notice, Summary, Target
+from ..values import Caps, Ignored, InputEntry, Kind, Notice, Summary, Target
 from .attempts import Tally
 from .duplicates import Duplicates
 from .engine import Engine
 from .exit_status import RunFacts, exit_status
 from .lane import MOST_WORKERS, PREPARING, Backlog, Lane, Step
 from .preparation import Preparation
-from .process import Stopper, rare_collections
+from .process import Stopper, connections_at_most, rare_collections
 from .recorder import Recorder
 from .resume import OpenReport, RunRequest, open_directory
 from .rows import Asked
@@ -82,8 +83,8 @@ class Options:
 
     `limit`: at most so many images without a result (None: all).
     `reuse`: take cached results of earlier jobs; `reuse_models`: those of EasyDL models too, which may have been
-    trained anew since. `signals`: handle SIGINT and SIGTERM. `on_rows` is called on the event loop with the lines of
-    every group that was committed to results.jsonl.
+    trained anew since. `signals`: handle SIGINT, SIGTERM and SIGHUP. `on_rows` is called on the event loop with the
+    lines of every group that was committed to results.jsonl.
     """
 
     request: RunRequest = field(default_factory=RunRequest)
@@ -133,12 +134,24 @@ async def run(
     if options.progress != "none":
         say(f"{job.name}: {destination(job, credentials)}")
     entries = inputs_of(job)
-    async with Run.opened(job, options, credentials, state_directory(environ), environment) as this:
-        report = await this.open_directory(entries)
-        horizon = this.horizon(report)
-        if this.unfinished(report, horizon):
-            await this.recognize(report, horizon)
-        return this.conclude(report, horizon, started)
+    with _empty_first(job):
+        async with Run.opened(job, options, credentials, state_directory(environ), environment) as this:
+            report = await this.open_directory(entries)
+            horizon = this.horizon(report)
+            if this.unfinished(report, horizon):
+                await this.recognize(report, horizon)
+            return this.conclude(report, horizon, started)
+
+
+@contextlib.contextmanager
+def _empty_first(job: Job) -> Iterator[None]:
+    """Raise NoImages where there is no image, in place of an error about the output directory."""
+    try:
+        yield
+    except (DirectoryBusy, OutputFailed) as error:
+        if job.input.allow_empty or any(isinstance(found, InputEntry) for found in inputs_of(job)):
+            raise
+        raise NoImages(f"there is no image at all in the inputs, and {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,17 +274,20 @@ class Run:
     def conclude(self, report: OpenReport, horizon: int, started: float) -> Summary:
         """Write the views of the journal, and return the summary. `started` is in monotonic seconds."""
         directory, journal = self._job.directory, self._journal
+        if self._engine and isinstance(self._engine.error, InputsGone):
+            journal.queue.retry(report.steps.values(), (Kind.READ,))  # they remain: the folder has failed, not they
         write_failures(directory, journal.reader.failures())
         counts = journal.reader.counts()
         tally = self._engine.tally if self._engine else Tally()
-        end = exit_status(self._facts(counts, horizon))
+        end = exit_status(self._facts(horizon))
         seconds = time.monotonic() - started
         summary = Summary(
             images=counts.images,
             answered=counts.answered,
             failed=counts.failed,
             duplicates=counts.duplicates,
-            ignored=report.ignored,
+            ignored=report.ignored.total(),
+            ignored_by_kind=dict(sorted(report.ignored.items())),
             calls=tally.calls,
             throttled=tally.throttled,
             retries=tally.retries,
@@ -313,7 +329,7 @@ class Run:
         All gates together let as many calls be in flight as the job allows.
         """
         job = self._job
-        in_flight = job.limits.concurrency or MOST_WORKERS
+        in_flight = _in_flight(job)
         slots, most = asyncio.Semaphore(in_flight), min(MOST_WORKERS, in_flight + PREPARING)
         clock = Clock(asyncio.get_running_loop().time, self._environment.now, self._rng)
         keeper = LocalKeeper(rates, quota, clock.time)
@@ -351,7 +367,7 @@ class Run:
             options.reuse and (options.reuse_models or not service.custom),
         )
 
-    def _facts(self, counts: Counts, horizon: int) -> RunFacts:
+    def _facts(self, horizon: int) -> RunFacts:
         """Facts about the end of the run. Images that remain without any reason are a defect, not a success."""
         engine = self._engine
         error = engine.error if engine else None
@@ -363,7 +379,9 @@ class Run:
         closures = tuple(gate.closure for gate in stuck if gate.closure is not None)
         if stuck and not (error or forbidden or closures or self._stopper.signal):
             raise RuntimeError("the run ended with images that are neither answered nor failed")
-        return RunFacts(error, forbidden, closures, self._stopper.signal, counts.failed)
+        failed = engine.tally.new_failures if engine else 0
+        empty = not self._journal.reader.counts().images and not self._job.input.allow_empty
+        return RunFacts(error, forbidden, closures, self._stopper.signal, failed, empty)
 
 
 def _log_report(report: OpenReport) -> None:
@@ -376,6 +394,17 @@ def _log_report(report: OpenReport) -> None:
             most,
             report.outcome_unknown,
         )
+
+
+def _in_flight(job: Job) -> int:
+    """Calls in flight at most: the job's number, where there are descriptors for so many connections."""
+    wanted = job.limits.concurrency or MOST_WORKERS
+    # An emulator in this process has the other end of each connection.
+    allowed = connections_at_most(2 if job.account.endpoint == EMBEDDED else 1)
+    if wanted <= allowed:
+        return wanted
+    _log.warning("at most %d calls in flight, since this process may open so few files: see `ulimit -n`", allowed)
+    return int(allowed)
 
 
 def _workers(caps: Caps) -> int:

@@ -22,13 +22,17 @@ _LAST_WAIT = 1.0
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of this run: calls and how they ended, images with an outcome, images added by follow-ups."""
+    """Counts of this run: calls and how they ended, images with an outcome, images added by follow-ups.
+
+    `new_failures` leaves out inputs that could not be read, for the same reason as in an earlier run.
+    """
 
     calls: int = 0
     throttled: int = 0
     retries: int = 0
     answered: int = 0
     failed: int = 0
+    new_failures: int = 0
     added: int = 0
 
 

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from ..api.client import Client
 from ..errors import BatchrecError
 from ..job.follow_ups import triggered
-from ..sources import OUTSIDE
+from ..journal import Finished
+from ..sources import failure_of
 from ..times import iso_utc
 from ..values import Failure, Kind, Task
 from .attempts import Caller, Tally
 from .duplicates import Duplicates
 from .lane import Backlog, Lane, Postponed, Step
 from .preparation import Preparation, Ready
+from .reads import Reads
 from .recorder import Recorded, Recorder
 from .rows import Outcome, answered, failed
 from .workers import Workers
@@ -43,6 +45,7 @@ class Engine:
         self._now = now
         self.uplink = client.uplink
         self._workers = Workers()
+        self._reads = Reads(preparation.loss)
         self._caller = Caller(client, self._workers, self.tally, rng)
 
     @property
@@ -114,8 +117,7 @@ class Engine:
         """Take one image from its file to its outcome."""
         step = lane.steps[task.step]
         if task.problem:
-            word = "outside" if task.problem == OUTSIDE else "unreadable"
-            return self._failed(task, None, Failure(Kind.IMAGE, word, task.problem))
+            return self._failed(task, None, failure_of(task.problem))
         if task.sha256 is not None and (found := self._without_reading(lane, task, task.sha256)) is not None:
             return found
         if not self._preparation.admits(step, task):
@@ -150,6 +152,7 @@ class Engine:
     async def _make_ready(self, lane: Lane, step: Step, task: Task) -> Ready | Outcome | Postponed:
         """Read and prepare an image, unless its bytes have an outcome already; drops the file's bytes."""
         data, sha256, variant = await self._preparation.read(step, task)
+        self._reads.note(task, data)
         if isinstance(data, Failure):
             self._duplicates.resign(task, shared=False)
             return self._failed(task, None, data)
@@ -189,6 +192,13 @@ class Engine:
                 self.tally.answered += 1
             else:
                 self.tally.failed += 1
+                self.tally.new_failures += not _repeated(finished)
             self.tally.added += len(finished.follow)
             self._duplicates.settle(finished)
         self._backlog.finished(len(group))
+
+
+def _repeated(finished: Finished) -> bool:
+    """Whether an input could not be read again, for the reason that an earlier run has told."""
+    failure = finished.failure
+    return failure is not None and failure.kind is Kind.READ and failure.message == finished.task.failed_before

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from signal import Signals
 
-from ..errors import BatchrecError, CredentialsRefused, OutputFailed, ServiceUnavailable
+from ..errors import BatchrecError, CredentialsRefused, InputsGone, NoImages, OutputFailed, ServiceUnavailable
 from ..limits.quota import DAILY, TOTAL
 from ..times import iso_beijing
 from ..values import Closure
@@ -14,7 +14,7 @@ class RunFacts:
     """Facts of a run that decide how it ended.
 
     The error that stopped it, closures and a missing permission of services with images left, the signal, and the
-    number of failed images.
+    number of images that failed in this run; `empty`: there is no image at all.
     """
 
     error: BatchrecError | None = None
@@ -22,6 +22,7 @@ class RunFacts:
     closures: tuple[Closure, ...] = ()
     signal: Signals | None = None
     failed: int = 0
+    empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class ExitStatus:
 
 _REASONS: tuple[tuple[type[BatchrecError], int, str], ...] = (
     (OutputFailed, OutputFailed.exit_code, "output"),
+    (InputsGone, InputsGone.exit_code, "inputs"),
     (CredentialsRefused, CredentialsRefused.exit_code, "credentials"),
 )
 
@@ -45,8 +47,10 @@ _REASONS: tuple[tuple[type[BatchrecError], int, str], ...] = (
 def exit_status(facts: RunFacts) -> ExitStatus:
     """Return the exit status by the first reason that holds.
 
-    In this order: output, credentials, permission, service, limits, signals, failures.
+    In this order: no image, output, inputs, credentials, permission, service, limits, signals, failures.
     """
+    if facts.empty:
+        return ExitStatus(NoImages.exit_code, "no_image")
     for error, code, word in _REASONS:
         if isinstance(facts.error, error):
             return ExitStatus(code, word)

@@ -11,7 +11,7 @@ from .. import images
 from ..api.client import Request
 from ..concurrency import MemoryBudget, TurnLimiter
 from ..interfaces import ImageStore
-from ..values import Failure, Prepared, Task
+from ..values import Failure, Prepared, Shortage, Task
 from .lane import Postponed, Step
 
 _T = TypeVar("_T")
@@ -34,6 +34,12 @@ _MOST_IN_A_TURN = 64
 
 _PLACES_A_CORE = 2
 """Images a core that are decoded or wait for that: the next one is there when one is done, and few are in memory."""
+
+_SHORTAGE_SECONDS = 60.0
+"""Seconds that an image waits for a descriptor or memory to read it with, before it fails."""
+
+_READ_AGAIN = 0.25
+"""Seconds between two attempts to read an image for which the machine had no descriptor or memory."""
 
 Encoded = tuple[Prepared, bytes]
 """Repairs of an image, its bytes let go of, and the body of its call."""
@@ -109,11 +115,25 @@ class Preparation:
     # -- work
 
     async def read(self, step: Step, task: Task) -> tuple[bytes | Failure, bytes, str]:
-        """Read a file in a later iteration of the event loop: bytes or failure, SHA-256, variant."""
-        await self._turns.take()
-        if task.size <= _INLINE_BYTES:
-            return _load(self._store, step, task)
-        return await self._in_thread(self._readers, _load, self._store, step, task)
+        """Read a file in a later iteration of the event loop: bytes or failure, SHA-256, variant.
+
+        While the machine has no descriptor or memory for that, it is tried again.
+        """
+        time = asyncio.get_running_loop().time
+        until = time() + _SHORTAGE_SECONDS
+        while True:
+            await self._turns.take()
+            if task.size <= _INLINE_BYTES:
+                loaded = _load(self._store, step, task)
+            else:
+                loaded = await self._in_thread(self._readers, _load, self._store, step, task)
+            if not isinstance(loaded[0], Shortage) or time() >= until:
+                return loaded
+            await asyncio.sleep(_READ_AGAIN)
+
+    def loss(self, key: str) -> str:
+        """Description of what is gone, where that keeps an input from being read; else empty."""
+        return self._store.loss(key)
 
     async def prepare(self, step: Step, task: Task, data: bytes) -> Encoded | Failure | Postponed:
         """Return the body of a call for a file's bytes, or the failure of the image.

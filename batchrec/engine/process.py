@@ -1,10 +1,11 @@
-"""The process of a run: signals, garbage collection, event loop."""
+"""The process of a run: signals, garbage collection, event loop, file descriptors."""
 
 import asyncio
 import contextlib
 import functools
 import gc
 import logging
+import math
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -14,8 +15,14 @@ from typing import Any, TypeVar
 
 from ..errors import Interrupted
 
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None  # type: ignore[assignment]
+
 _log = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""Signals that stop a run. Windows has no SIGHUP, which says that the terminal is gone."""
 
 
 class Stopper:
@@ -38,7 +45,7 @@ class Stopper:
         Raises Interrupted, with the signal's exit code, where the block ends by the second signal or raises it itself.
         """
         self._main = asyncio.current_task()
-        forget = [self._heed(number) for number in _SIGNALS]
+        forget = [self._heed(number) for number in _wanted()]
         try:
             yield
         except Interrupted as error:
@@ -78,6 +85,14 @@ class Stopper:
     def _came_outside(self, number: int, frame: FrameType | None) -> None:
         if self._main is not None:
             self._main.get_loop().call_soon_threadsafe(self._came, signal.Signals(number))
+
+
+def _wanted() -> Iterator[signal.Signals]:
+    """The signals to handle: not a SIGHUP that is ignored already, as under `nohup`."""
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and not (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+            yield number
 
 
 _T = TypeVar("_T")
@@ -128,11 +143,42 @@ rare_collections = RareCollections()
 """The collector is the process's, so there is one for all runs."""
 
 
+_DESCRIPTORS_KEPT = 96
+"""Descriptors for all but connections: some 40 for databases, files and the event loop, the rest for decoders."""
+
+_FEWEST_CONNECTIONS = 4
+"""Connections that are tried under any limit."""
+
+_MOST_DESCRIPTORS = (65_536, 10_240)
+"""Limits to try where the hard one is none, or is not taken: 10,240 is the most that macOS takes."""
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process open as many files as the system allows; the lower soft limit is for `select`."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (hard, *_MOST_DESCRIPTORS):
+        if limit == resource.RLIM_INFINITY or not soft < limit or (limit > hard != resource.RLIM_INFINITY):
+            continue
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            return
+
+
+def connections_at_most(descriptors_each: int) -> float:
+    """The number of connections that the limit of descriptors allows; infinite where there is none."""
+    if resource is None or (limit := resource.getrlimit(resource.RLIMIT_NOFILE)[0]) == resource.RLIM_INFINITY:
+        return math.inf
+    return max(_FEWEST_CONNECTIONS, (limit - _DESCRIPTORS_KEPT) // descriptors_each)
+
+
 def run_loop(main: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
     """Run a coroutine on the fastest event loop there is here.
 
     For a process that does nothing else: the settings of the garbage collector are not restored.
     """
+    raise_descriptor_limit()
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS)
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop

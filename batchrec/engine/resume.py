@@ -4,6 +4,7 @@ A kill may cut every step short; the next opening repeats or finishes it.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..job.spec import Job
 from ..journal import Changed, Journal, StepRecord
 from ..outputs.directory import check_unaccounted
 from ..outputs.files import ResultFiles, dialect_note, is_current
+from ..sources import may_pass
 from ..state.answer_cache import AnswerCache, content_key
 from ..state.durable import sync_directory
 from ..state.inspection_cache import InspectionCache, of_file
@@ -32,6 +34,8 @@ from .treatments import take_treatments
 class OpenReport:
     """Report of an opening: the steps' numbers by name, calls of unknown outcome, notices of the sources.
 
+    `ignored` counts by kind what the sources left out.
+
     `again` names images with a result or failure that are sent again, a line for each reason. `upper_bound`: the
     machine was started anew since, so that there may have been fewer calls of unknown outcome.
     """
@@ -39,7 +43,7 @@ class OpenReport:
     steps: dict[str, int] = field(default_factory=dict)
     outcome_unknown: int = 0
     upper_bound: bool = False
-    ignored: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
     notices: list[str] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
 
@@ -90,11 +94,12 @@ def open_directory(
     _tell(report, changes.dropped, "dropped and asked again, since [input] has them sent in another way now")
     _tell(report, changes.lying, "dropped and asked again, since an earlier version sent them lying on their side")
     if request.rebuild or journal.note("dirty"):
-        lost = _rewrite(journal, files)
+        lost = _rewrite(journal, files, report)
         _tell(report, lost, "asked again, since their rows are missing in results.jsonl")
-    _catch_up(journal, files)
+    _catch_up(journal, files, report)
     journal.queue.fill(steps[step.name] for step in job.recognize if step.when is None)
     evaluate_conditions(job, journal, files, steps)
+    _tell(report, journal.queue.retry_reads(steps.values(), may_pass), "read again, since they could not be read")
     if request.retry:
         _tell(report, journal.queue.retry(steps.values(), request.retry_kinds), "asked again, since they have failed")
     if cache is not None:
@@ -119,7 +124,7 @@ def _recover(
     killed = not journal.calls.concluded
     _finish_swap(journal, files)
     files.places = journal.reader.outputs()
-    files.trust(journal.note("stamps"))
+    files.trust(journal.note("stamps"), concluded=not killed)
     if not files.places:
         check_unaccounted(files.directory)
     report.outcome_unknown = journal.opening.recover()
@@ -169,13 +174,30 @@ def _begin_run(journal: Journal, files: ResultFiles, cache: AnswerCache) -> None
 def take_inputs(
     job: Job, journal: Journal, found: Iterable[InputEntry], report: OpenReport, stopped: Callable[[], bool]
 ) -> None:
-    """Make these the journal's inputs; results of files whose bytes have changed are dropped."""
-    dropped, store = 0, image_store(job)
+    """Make these the journal's inputs; results of files whose bytes have changed are dropped.
+
+    Far fewer inputs than before, or none, are noticed: a folder may be gone, or a share not mounted.
+    """
+    dropped, store, before = 0, image_store(job), journal.reader.images()
     for change in journal.opening.take_inputs(found):
         _heed(stopped)
         if (same := _same(store, change)) is not None:
             dropped += journal.opening.touch(change, same=same)
     _tell(report, dropped, "dropped and asked again, since their files have changed")
+    journal.opening.note_ignored(report.ignored)
+    report.notices.extend(_fewer(job, before, journal.reader.images(), report))
+
+
+def _fewer(job: Job, before: int, now: int, report: OpenReport) -> Iterator[str]:
+    last = f"; the last run found {before:,}" if before else ""
+    if not now and not job.input.allow_empty:
+        ignored = f", and {report.ignored.total():,} files are ignored" if report.ignored else ""
+        yield (
+            f"there is no image at all in the inputs{ignored}{last}: is a folder not mounted? "
+            "(input.allow_empty = true allows that)"
+        )
+    elif 0 < 2 * now < before:
+        yield f"there are only {now:,} images in the inputs{last}: is a folder gone or not mounted?"
 
 
 def _recall(job: Job, journal: Journal, inspections: InspectionCache) -> None:
@@ -229,8 +251,8 @@ def listed(
         match entry:
             case InputEntry():
                 yield entry
-            case Ignored():
-                report.ignored += 1
+            case Ignored(kind):
+                report.ignored[kind] += 1
             case Notice():
                 report.notices.append(entry.text)
         _heed(stopped)
@@ -272,25 +294,28 @@ def _swap(journal: Journal, files: ResultFiles, names: Sequence[str]) -> None:
     journal.sync()
 
 
-def _rewrite(journal: Journal, files: ResultFiles) -> int:
+def _rewrite(journal: Journal, files: ResultFiles, report: OpenReport) -> int:
     """Drop rows that the journal lacks, and results whose rows are gone; returns the number of these."""
     journal.answers.begin_rewrite()
 
     def keep(row: Row, start: int, length: int) -> bool:
         return journal.answers.keep(row, start, length)
 
-    files.places = files.rewrite(files.outputs, keep)
+    places = files.rewrite(files.outputs, keep)
+    report.notices.extend(files.keep_edited())
+    files.places = places
     names = list(files.places)
     lost = journal.answers.end_rewrite(files.places, " ".join(names))
     _swap(journal, files, names)
     return lost
 
 
-def _catch_up(journal: Journal, files: ResultFiles) -> None:
+def _catch_up(journal: Journal, files: ResultFiles, report: OpenReport) -> None:
     """Make outputs that are missing, damaged or new from results.jsonl; forget those not wanted any more."""
     outdated = [output for output in files.outputs if not is_current(output, journal.note)]
     behind = files.behind([output.filename for output in outdated])
     made = files.rewrite(behind, lambda row, start, length: True) if behind else {}
+    report.notices.extend(files.keep_edited() if made else ())
     wanted = {output.filename for output in files.outputs}
     drop = files.places.keys() - wanted
     files.places = {name: files.places.get(name, (0, 0)) for name in wanted} | made

@@ -11,8 +11,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..api.credentials import Credentials, check_endpoint, load_credentials
-from ..api.endpoint import EMBEDDED, LIVE, comparable, earlier_spellings
+from ..api.endpoint import EMBEDDED, LIVE, comparable, earlier_spellings, normal_endpoint
+from ..api.pasted import pasted
 from ..errors import DirectoryBusy, JobError
+from ..images.heads import kind_of_other
 from ..interfaces import ImageStore
 from ..job.spec import LIMITS, Job
 from ..job.spec import Step as JobStep
@@ -75,6 +77,13 @@ def check_services(job: Job) -> None:
         raise JobError(*complaints)
 
 
+def _of_environment(environ: Mapping[str, str]) -> str | None:
+    """BATCHREC_ENDPOINT in normal form, None where it is no endpoint."""
+    with contextlib.suppress(ValueError):
+        return normal_endpoint(pasted(environ.get("BATCHREC_ENDPOINT", "")))
+    return None
+
+
 def destination(job: Job, credentials: Credentials) -> str:
     """Endpoint and credentials of a job, as a line for the user."""
     endpoint = job.account.endpoint
@@ -110,14 +119,21 @@ def inputs_of(job: Job) -> Iterator[InputEntry | Ignored | Notice]:
     wanted = job.input
     with _naming(job):
         entries = open_sources(
-            wanted.paths, wanted.manifest, wanted.column, wanted.exclude, job.base, job.directory, wanted.within
+            wanted.paths,
+            wanted.manifest,
+            wanted.column,
+            wanted.exclude,
+            job.base,
+            job.directory,
+            wanted.within,
+            kind_of_other,
         )
     return _listed(job, entries)
 
 
 def image_store(job: Job) -> ImageStore:
     """Store of the job's images."""
-    return FileStore(job.base, None if job.input.within is None else job.base / job.input.within)
+    return FileStore(job.base, job.within)
 
 
 def _listed(job: Job, entries: Iterator[InputEntry | Ignored | Notice]) -> Iterator[InputEntry | Ignored | Notice]:

@@ -38,7 +38,6 @@ MOST_PIXELS = 50_000_000
 
 _PIXEL_BYTES = 12  # of two pictures and their difference
 _COEFFICIENTS = 64  # of a block of pixels
-_PROGRESSIVES = frozenset((PROGRESSIVE, 0xCA))  # and with arithmetic coding
 
 
 def verify(picture: Picture, *, thorough: bool, decoded: bool) -> None:
@@ -48,9 +47,12 @@ def verify(picture: Picture, *, thorough: bool, decoded: bool) -> None:
     """
     if picture.ended and not thorough:
         return
-    if picture.format.name == "JPEG":
+    if picture.format.name == "JPEG" and picture.coding != ARITHMETIC:
         _verify_jpeg(picture, thorough=thorough)
         return
+    # The arithmetic coder leaves zeros out at the end of a scan, so that any filler would be read.
+    if picture.coding == ARITHMETIC and not picture.ended:
+        raise ValueError("an arithmetic-coded JPEG without its end")
     if picture.format.name == "PNG" and not all(png.sound(picture.data, each) for each in png.chunks(picture.data)):
         raise ValueError("a checksum of the PNG is wrong")
     if not decoded:
@@ -63,11 +65,6 @@ def _verify_jpeg(picture: Picture, *, thorough: bool) -> None:
     frame = frame_of(data)
     if frame is None or not _complete(data, frame):
         raise ValueError("scans are missing")
-    if UNUSUAL.get(frame.marker) == ARITHMETIC:
-        # Its coder leaves zeros out at the end of a scan, so that any filler would be read.
-        if not picture.ended:
-            raise ValueError("an arithmetic-coded JPEG without its end")
-        return
     width, height = picture.size
     scale = next(scale for scale in (1, 2, 4, 8) if width * height <= MOST_PIXELS * scale**2 or scale == 8)
     small = -(-width // scale), -(-height // scale)
@@ -128,7 +125,7 @@ def _complete(data: bytes, frame: Frame) -> bool:
         first, last, bits = data[body + 1 + 2 * count : body + 4 + 2 * count]
         if not frame.channels.keys() >= set(channels):
             return False
-        if frame.marker not in _PROGRESSIVES:
+        if frame.marker != PROGRESSIVE:
             first, last, bits = 0, _COEFFICIENTS - 1, 0
         for channel in channels:
             missing[channel][first : last + 1] = [bits & 15] * (last + 1 - first)

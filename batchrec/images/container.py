@@ -1,4 +1,6 @@
-"""Container of HEIC and AVIF (ISO/IEC 14496-12 and 23008-12): the codec of its primary image, and how that is turned.
+"""Container of HEIC and AVIF: the codec of its primary image, and how that is turned.
+
+By ISO/IEC 14496-12 and 23008-12.
 
 Read from the bytes, since brands do not decide: a file of the brand `mif1` may hold either, and phones write one by the
 name of the other. What is damaged or missing counts as not there.
@@ -73,7 +75,7 @@ def boxes(data: bytes, start: int, end: int) -> Iterator[Box]:
 
 
 def codec(data: bytes) -> str | None:
-    """The format of an image in such a container, "AVIF" or "HEIC"; None where it is another file, or another codec."""
+    """The format of the image in a container, "AVIF" or "HEIC"; None for other codecs and other files."""
     if data[4:8] != b"ftyp":
         return None
     length = min(int.from_bytes(data[:4]), len(data), 8 + 4 * 256)
@@ -92,7 +94,7 @@ def still(data: bytes) -> bool:
 
 
 def orientation(data: bytes) -> int:
-    """The orientation that the container gives the primary image, as EXIF numbers it. EXIF itself does not count."""
+    """The orientation by the container, as EXIF numbers it. What EXIF itself says does not count."""
     item, corners = _primary(data), "0123"
     for kind, start, end in item.properties if item is not None else ():
         if end <= start:

@@ -48,7 +48,7 @@ class Segment(NamedTuple):
 
 
 def segments(data: bytes, *, scans: bool = True) -> Iterator[Segment]:
-    """Each segment up to the end of the picture; without `scans`, those before the first.
+    """Each segment up to the end of the picture; without `scans`, up to the header of the first scan.
 
     Raises ValueError and struct.error where one is damaged.
     """
@@ -64,6 +64,7 @@ def segments(data: bytes, *, scans: bool = True) -> Iterator[Segment]:
         if length < 2 or end > len(data):
             raise ValueError("a segment of the JPEG is damaged")
         if marker == SOS and not scans:
+            yield Segment(marker, at + 2, end)
             return
         if marker == SOS:
             after = _AFTER_SCAN.search(data, end)
@@ -112,7 +113,7 @@ _BETWEEN_SCANS = frozenset((SOS, 0xC4, _TABLES, 0xDC, RESTARTS, COM, *range(APP0
 
 
 def _lists_more(data: bytes) -> bool:
-    return not all(_harmless(data, *each) for each in segments(data, scans=False))
+    return any(_lists(data, *each) for each in segments(data, scans=False))
 
 
 class Frame(NamedTuple):
@@ -163,18 +164,14 @@ def many_scans(data: bytes) -> bool:
     if sum(1 for _ in islice(_SCAN_MARKER.finditer(data), MAX_SCANS + 1)) <= MAX_SCANS:
         return False
     # Thumbnails and colour profiles may hold the marker's two bytes as well: only what stands between segments counts.
-    return sum(1 for _ in islice(_scans(data), MAX_SCANS + 1)) > MAX_SCANS
+    scans = (segment for segment in segments(data) if segment.marker == SOS)
+    return sum(1 for _ in islice(scans, MAX_SCANS + 1)) > MAX_SCANS
 
 
 def first_scan(data: bytes) -> int:
     """Number of channels in the first scan of a JPEG; 0 where there is no scan."""
-    at = next(_scans(data), None)
-    return data[at] if at is not None and at < len(data) else 0
-
-
-def _scans(data: bytes) -> Iterator[int]:
-    """Positions of the number of channels of each scan of a JPEG."""
-    return (segment.body for segment in segments(data) if segment.marker == SOS)
+    scan = next((segment for segment in segments(data, scans=False) if segment.marker == SOS), None)
+    return data[scan.body] if scan is not None and scan.body < scan.end else 0
 
 
 def plain_jpeg(data: bytes) -> tuple[Size, int] | None:
@@ -202,7 +199,7 @@ def plain_jpeg(data: bytes) -> tuple[Size, int] | None:
             elif marker == _TABLES:
                 if not _plain_tables(data, at + 4, length - 2):
                     return None
-            elif marker not in _HARMLESS or not _harmless(data, marker, at + 4, at + 2 + length):
+            elif marker not in _HARMLESS or _lists(data, marker, at + 4, at + 2 + length):
                 return None
             elif marker == APP1 and not turn and data.startswith(PREFIX, at + 4):
                 turn = orientation_of(data, at + 4, at + 2 + length)
@@ -214,11 +211,11 @@ def plain_jpeg(data: bytes) -> tuple[Size, int] | None:
 _XMP = b"http://ns.adobe.com/xap/1.0/"
 
 
-def _harmless(data: bytes, marker: int, start: int, end: int) -> bool:
-    """Whether a segment lists no further pictures (CIPA DC-007, Android)."""
-    if marker == APP1:
-        return not data.startswith(_XMP, start) or data.find(b"Container", start, end) < 0
-    return marker != APP2 or not data.startswith(b"MPF\0", start)
+def _lists(data: bytes, marker: int, start: int, end: int) -> bool:
+    """Whether a segment lists further pictures in the file: by CIPA DC-007, or as Android's containers."""
+    if marker == APP2:
+        return data.startswith(b"MPF\0", start)
+    return marker == APP1 and data.startswith(_XMP, start) and data.find(b"Container", start, end) >= 0
 
 
 def _plain_tables(data: bytes, at: int, length: int) -> bool:

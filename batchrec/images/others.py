@@ -48,7 +48,7 @@ _IMAGES = (
     _row(rb"RIFF.{4}ACON", "an animated cursor (ANI)" + _CONVERT),
     _row(rb"icns", "a macOS icon (ICNS)" + _CONVERT),
     _row(rb"II\xbc\x01", "a JPEG XR picture" + _CONVERT),
-    _row(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture" + _CONVERT),
+    _row(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture; convert it to JPEG"),
     _row(rb"BPG\xfb", "a BPG picture" + _CONVERT),
     _row(rb"FLIF[1-f]", "a FLIF picture" + _CONVERT),
     _row(rb"\x01\xda[\0\x01][\x01\x02]", "an SGI picture" + _CONVERT),

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..api.pasted import pasted
 from ..errors import JobError
 from .diagnostics import HIDDEN, Loc, Raw, find_diagnostics, key_path, shown
 from .spec import Job, Written
@@ -37,8 +38,8 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
         except ValueError as exc:
             complaints.append(f"--set {exc}")
     account = raw.setdefault("account", {})
-    if environ.get("BATCHREC_ENDPOINT") and isinstance(account, dict):
-        account["endpoint"] = environ["BATCHREC_ENDPOINT"]
+    if (endpoint := pasted(environ.get("BATCHREC_ENDPOINT", ""))) and isinstance(account, dict):
+        account["endpoint"] = endpoint
         origins[_ENDPOINT] = "BATCHREC_ENDPOINT"
     return build_job(raw, path, origins, complaints)
 

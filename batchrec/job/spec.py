@@ -32,7 +32,8 @@ from pydantic_core import core_schema
 from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
 from ..outputs import OUTPUTS
-from ..sources.manifest import READERS, kind
+from ..sources import at_home
+from ..sources.rows import READERS, kind
 from ..values import Label, Treatment
 from . import patterns
 
@@ -84,7 +85,8 @@ def _service(name: str) -> str:
 def _manifest(text: str) -> str:
     if kind(text) not in READERS:
         *others, last = READERS
-        raise ValueError(f"is not a manifest that can be read: {', '.join(others)} or {last}")
+        names = f"{', '.join(others)} or {last}"
+        raise ValueError(f"is not a manifest that can be read: {names}; save a spreadsheet as CSV UTF-8")
     return _path(text)
 
 
@@ -199,7 +201,7 @@ class Input(Table):
     )
     manifest: Annotated[PathText, AfterValidator(_manifest)] | None = Field(
         default=None,
-        description="A list of paths, relative to itself: .txt (one a line), .csv or .jsonl. UTF-8.",
+        description="A list of paths, relative to itself: .txt (one a line), .csv, .tsv or .jsonl.",
         examples=["images.csv"],
     )
     column: str = Field(
@@ -213,15 +215,15 @@ class Input(Table):
         description="Re-encode or shrink what the service would refuse; false: refuse it here, unsent.",
         examples=[True],
     )
-    upright: bool = Field(
-        default=True,
-        description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
-        examples=[False],
-    )
     check: Literal["header", "decode"] = Field(
         default="header",
         description="How closely an image is looked at before a call: its header and end, or every pixel.",
         examples=["decode"],
+    )
+    upright: bool = Field(
+        default=True,
+        description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
+        examples=[False],
     )
     within: PathText | None = Field(
         default=None,
@@ -232,6 +234,9 @@ class Input(Table):
         default=False,
         description="Send no metadata (EXIF, GPS, XMP), without re-encoding JPEG.",
         examples=[True],
+    )
+    allow_empty: bool = Field(
+        default=False, description="A job without any image ends with exit code 0 instead of 66.", examples=[True]
     )
 
 
@@ -451,7 +456,12 @@ class Job(Table):
     @property
     def directory(self) -> Path:
         """The output directory, absolute, without `..`."""
-        return Path(os.path.abspath(self.base / (self.output.directory or f"results/{self.name}")))
+        return Path(os.path.abspath(at_home(self.base, self.output.directory or f"results/{self.name}")))
+
+    @property
+    def within(self) -> Path | None:
+        """The folder in which all inputs have to lie, absolute."""
+        return None if self.input.within is None else at_home(self.base, self.input.within)
 
     def limits_for(self, step: Step) -> Limits:
         """The limits as `step` has them: its own win."""
@@ -461,8 +471,8 @@ class Job(Table):
     @property
     def treatment(self) -> Treatment:
         """Treatment of the images before they are sent."""
-        given = self.input
-        return Treatment(repair=given.repair, upright=given.upright, strip=given.strip, check=given.check)
+        chosen = self.input
+        return Treatment(repair=chosen.repair, upright=chosen.upright, strip=chosen.strip, check=chosen.check)
 
 
 def job_schema() -> Schema:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from ..errors import OutputFailed
 from ..outputs.directory import open_own
 from ..state.durable import sync_file
+from ..state.file_system import OUTPUT_REMEDY, with_cause
 
 READ, WRITTEN = "read", "written"
 """Uses of a journal, as the message about a broken one names them."""
@@ -125,7 +126,9 @@ def translated(path: Path, use: str = READ) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as exc:
         broken = getattr(exc, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
-        raise OutputFailed(f"{path}: {'is broken' if broken else 'cannot be ' + use}: {exc}") from exc
+        raise OutputFailed(
+            f"{path}: {'is broken' if broken else 'cannot be ' + use}: {with_cause(exc, OUTPUT_REMEDY)}"
+        ) from exc
 
 
 def connect(database: str | Path, *, uri: bool = False) -> sqlite3.Connection:

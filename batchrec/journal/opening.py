@@ -1,5 +1,6 @@
 """Opening of a journal for a run: identity, recovery, and the steps and inputs as they are now."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -9,7 +10,7 @@ from ..values import InputEntry
 from .calls import Calls
 from .database import Database
 from .queue import Queue
-from .schema import ANSWERED, ASIDE, FAILED, FINISHED, NOTE_DIGEST, PENDING, numbers
+from .schema import ANSWERED, ASIDE, FAILED, FINISHED, IGNORED, NOTE_DIGEST, PENDING, numbers
 
 _SCAN_BATCH = 1000  # rows
 
@@ -172,6 +173,11 @@ class Opening:
                 (found.size, found.mtime_ns, found.problem, change.sha256 if same else None, change.image),
             )
             return 0 if same else forget(self._db, "image = ?", change.image)
+
+    def note_ignored(self, kinds: Mapping[str, int]) -> None:
+        """Note the files in the input folders that are left out, counted by kind."""
+        with self._db.transaction():
+            self._db.put_note(IGNORED, json.dumps(kinds, ensure_ascii=False, sort_keys=True))
 
     def undigested(self) -> Iterator[list[tuple[int, str, int, int]]]:
         """Inputs that can be read and whose digest is not known, in batches: number, key, size and time."""

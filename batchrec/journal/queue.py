@@ -1,8 +1,8 @@
 """Lists of a job: the images that remain at each step, in input order, and who has taken them off."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from ..values import Task
+from ..values import Kind, Task
 from .database import Database
 from .schema import ANSWERED, CLAIMED, FAILED, NOTE_DIGEST, PARKED, PENDING, UNFINISHED, UNLESS_LISTED, numbers
 
@@ -10,7 +10,7 @@ EVERYTHING = 2**62
 """Horizon of a run without a limit: a position beyond every input."""
 
 _FIRST_PENDING = (
-    "SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem, m.mtime_ns, i.variant "
+    "SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem, m.mtime_ns, i.variant, i.message "
     "FROM items i "
     f"JOIN images m ON m.id = i.image WHERE i.step = ? AND i.state = {PENDING} AND i.position <= ? "
     "ORDER BY i.position LIMIT ?"
@@ -65,6 +65,20 @@ class Queue:
                     (step, *(kinds or ())),
                 ).rowcount
         return again
+
+    def retry_reads(self, steps: Iterable[int], may_pass: Callable[[str], bool]) -> int:
+        """Put inputs that could not be read back on the lists, since nothing was sent. Returns how many.
+
+        Earlier versions noted them as `image`, `unreadable`: of these, the ones whose message `may_pass`.
+        """
+        earlier = f"state = {FAILED} AND kind = '{Kind.IMAGE}' AND code = 'unreadable'"
+        with self._db.transaction():
+            messages = self._db.execute(f"SELECT DISTINCT message FROM items WHERE {earlier}").fetchall()
+            self._db.executemany(
+                f"UPDATE items SET kind = '{Kind.READ}' WHERE {earlier} AND message = ?",
+                [(message,) for (message,) in messages if may_pass(message)],
+            )
+        return self.retry(steps, (Kind.READ,))
 
     def release(self) -> None:
         """Put what a killed run had claimed or parked back on the lists. Within a transaction."""

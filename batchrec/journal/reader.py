@@ -3,6 +3,7 @@
 Writes nothing, also where a run is writing.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -14,7 +15,7 @@ from ..errors import JobError
 from ..outputs.directory import JOURNAL, check_directory, check_unclaimed
 from ..values import QuotaKey
 from .database import Database, translated
-from .schema import ANSWERED, ASIDE, FAILED, FINISHED, UNFINISHED, current_copy
+from .schema import ANSWERED, ASIDE, FAILED, FINISHED, IGNORED, UNFINISHED, current_copy
 
 _FAILED_NOW = (
     "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
@@ -80,10 +81,20 @@ class Reader:
         with self._db.guarded():
             return {name: (length, crc) for name, length, crc in self._db.execute("SELECT * FROM outputs")}
 
+    def images(self) -> int:
+        """Number of inputs."""
+        with self._db.guarded():
+            return self._db.one("SELECT count(*) FROM images WHERE position IS NOT NULL")
+
+    def ignored(self) -> dict[str, int]:
+        """By kind: files in the input folders that were left out when these were listed last."""
+        found: dict[str, int] = json.loads(self._db.note(IGNORED) or "{}")
+        return found
+
     def counts(self) -> Counts:
         """Counts of the whole job, as they are now."""
         with self._db.guarded():
-            images = self._db.one("SELECT count(*) FROM images WHERE position IS NOT NULL")
+            images = self.images()
             duplicates = self._db.one(
                 "SELECT count(*) - count(DISTINCT sha256) FROM images INDEXED BY images_by_content "
                 "WHERE sha256 IS NOT NULL AND position IS NOT NULL"

@@ -22,6 +22,9 @@ PENDING, CLAIMED, PARKED, ANSWERED, FAILED, ASIDE = range(6)
 An image that is no input any more has the position NULL. It keeps its answers, and no call is made for it.
 """
 
+IGNORED = "ignored"
+"""Name of the note with the counts of ignored files: a JSON object, kind to count."""
+
 UNFINISHED = f"< {ANSWERED}"
 """Condition on a state: PENDING, CLAIMED or PARKED."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from ..errors import OutputFailed
 from ..state.database import open_database
 from ..state.durable import boot_id
+from ..state.file_system import STATE_REMEDY, with_cause
 from ..times import beijing_day, end_of_day, next_reset
 from ..values import Closure, QuotaKey, Target
 
@@ -247,4 +248,4 @@ def _used(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as exc:
-        raise OutputFailed(f"{path}: cannot be used: {exc}") from exc
+        raise OutputFailed(f"{path}: cannot be used: {with_cause(exc, STATE_REMEDY)}") from exc

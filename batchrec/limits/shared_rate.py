@@ -18,6 +18,7 @@ import orjson
 from ..errors import OutputFailed
 from ..state.database import open_database
 from ..state.durable import boot_id
+from ..state.file_system import STATE_REMEDY, with_cause
 from .ceiling import Ceiling
 from .rate import RateController
 from .round_trips import Observed, RoundTrips
@@ -126,7 +127,7 @@ class SharedRates:
         try:
             yield
         except (sqlite3.Error, OSError) as exc:
-            raise OutputFailed(f"{self._path}: cannot be used: {exc}") from exc
+            raise OutputFailed(f"{self._path}: cannot be used: {with_cause(exc, STATE_REMEDY)}") from exc
 
 
 def _stored(rate: RateController) -> bytes:

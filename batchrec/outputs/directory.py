@@ -13,12 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import JobError
+from ..state import file_system
 from . import OUTPUTS, JsonlOutput
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 JOURNAL = "journal.db"
@@ -73,19 +69,10 @@ def check_unclaimed(directory: Path) -> None:
 
 
 def check_locks(directory: Path) -> None:
-    """Raise OSError where the file system has no locks (a network's, without flock).
-
-    filelock would fall back to a file that nobody removes after a kill, and take the empty one of today for it.
-    """
-    if fcntl is None:
-        return
+    """Raise OSError where the file system has no locks."""
     handle = open_own(directory / LOCK, os.O_RDWR | os.O_CREAT)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:  # a run holds it, so there are locks
-        pass
-    except OSError as exc:
-        raise OSError(exc.errno, f"the file system has no locks: {exc.strerror}", str(directory)) from exc
+        file_system.check_locks(handle, directory)
     finally:
         os.close(handle)
 

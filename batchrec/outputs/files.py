@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ from ..exact_json import dumps, loads
 from ..interfaces import Output
 from ..redact import may_hold_secret, redact_json
 from ..state.durable import sync_directory, sync_file
+from ..state.file_system import OUTPUT_REMEDY, with_cause
 from ..values import Row
 from . import JsonlOutput
 from .directory import NEW, OUTPUT_FILES, create_own, open_own
@@ -51,16 +52,22 @@ class ResultFiles:
         self._stack = AsyncExitStack()
         self._files: dict[str, Any] = {}
         self._untouched: frozenset[str] = frozenset()
+        self._left: dict[str, int] = {}  # by name: the size that the last run left, where it came to its end
 
     # -- opening
 
-    def trust(self, stamps: str | None) -> None:
-        """Do not read the files whose size and mtime are still those of `stamps` to check their bytes."""
+    def trust(self, stamps: str | None, *, concluded: bool = False) -> None:
+        """Do not read the files whose size and mtime are still those of `stamps` to check their bytes.
+
+        `concluded`: the last run came to its end, so that what follows the committed bytes is not a killed run's.
+        """
         try:
             then = dict(orjson.loads(stamps or "{}"))
         except (ValueError, TypeError):  # somebody has edited the journal
             then = {}
         self._untouched = frozenset(name for name, stamp in then.items() if stamp == self._stamp(name))
+        if concluded:
+            self._left = {name: stamp[0] for name, stamp in then.items() if stamp}
 
     def stamps(self) -> str:
         """Size and mtime of each file now, for `trust`."""
@@ -95,7 +102,7 @@ class ResultFiles:
         for output in self.outputs:
             if output.filename == JsonlOutput.filename:
                 continue
-            if output.filename not in outdated and self.intact(output.filename):
+            if output.filename not in outdated and self._unchanged(output.filename):
                 _cut(self.directory / output.filename, self.places[output.filename][0])
             else:
                 behind.append(output)
@@ -139,6 +146,37 @@ class ResultFiles:
         if files:
             sync_directory(self.directory)
         return places
+
+    def keep_edited(self) -> Iterator[str]:
+        """Move edited files aside, before `swap` puts new ones in their place; yields a sentence for each.
+
+        A file that a kill or a power cut left short or with zeros at its end was not edited.
+        """
+        for output in self.outputs:
+            path = self.directory / output.filename
+            new = self.directory / (output.filename + NEW)
+            if isinstance(output, JsonlOutput) or not path.exists() or not new.exists():
+                continue
+            if not self._unchanged(output.filename) and not self._torn(path, new):
+                kept = _free_name(path)
+                os.rename(path, kept)
+                yield (
+                    f"{path}: was edited; the edited file is kept as {kept.name}, and {path.name} is written anew from "
+                    f"{self.results.name}"
+                )
+
+    def _torn(self, path: Path, new: Path) -> bool:
+        """Whether a file is a beginning of the new one, as an accident leaves it, not an editor."""
+        if path.name in self.places and self._left and _ends_a_line(path):
+            return False
+        return _begins(new, path)
+
+    def _unchanged(self, filename: str) -> bool:
+        """Whether a file holds what was committed, and nothing that somebody has appended since."""
+        grown = _length(self.directory / filename) > self.places.get(filename, (0, 0))[0]
+        if grown and self._left.get(filename, -1) not in (-1, _length(self.directory / filename)):
+            return False
+        return self.intact(filename)
 
     def swap(self, filenames: Sequence[str]) -> None:
         """Replace the old files by the new ones; those already swapped by a killed run are left.
@@ -239,7 +277,7 @@ def is_current(output: Output, note: Callable[[str], Any]) -> bool:
 
 def writing(path: Path, exc: OSError) -> OutputFailed:
     """The error for an output that cannot be written."""
-    return OutputFailed(f"{path}: cannot be written: {exc.strerror or exc}")
+    return OutputFailed(f"{path}: cannot be written: {with_cause(exc, OUTPUT_REMEDY)}")
 
 
 def _append(file: BinaryIO, text: bytes, place: Place) -> Place:
@@ -257,6 +295,30 @@ def _length(path: Path) -> int:
 
 def _opened(path: Path) -> BinaryIO:
     return open(path, "rb", opener=open_own)
+
+
+def _ends_a_line(path: Path) -> bool:
+    with _opened(path) as file:
+        file.seek(max(0, _length(path) - 1))
+        return file.read() == b"\n"
+
+
+def _begins(whole: Path, part: Path) -> bool:
+    """Whether a file begins with the bytes of another one; zeros at the end of that one do not count."""
+    with _opened(whole) as expected, _opened(part) as found:
+        while block := found.read(_BLOCK):
+            if not expected.read(len(block)).startswith(block.rstrip(b"\0")):
+                return False
+    return True
+
+
+def _free_name(path: Path) -> Path:
+    """A name beside a file that nothing has, such as `results.edited.csv`; a spreadsheet opens it."""
+    for number in count(1):
+        name = path.with_suffix(f".edited{f'-{number}' if number > 1 else ''}{path.suffix}")
+        if not os.path.lexists(name):
+            break
+    return name
 
 
 def _cut(path: Path, length: int) -> None:

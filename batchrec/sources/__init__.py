@@ -1,10 +1,11 @@
 """Sources of images: kinds of paths and the manifest, a module for each.
 
-A new kind of path is a module and a row in `PATHS`; a new format of manifests a row in `manifest.READERS`.
+A new kind of path is a module and a row in `PATHS`; a new format of manifests a row in `rows.READERS`.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Protocol
@@ -14,13 +15,27 @@ from ..interfaces import Source
 from ..values import Ignored, InputEntry, Notice
 from .file import File
 from .folder import Folder
-from .glob import Glob
-from .keys import normal, quoted
-from .manifest import READERS, Manifest, kind
-from .scope import OUTSIDE, Boundary, Scope, irregular, reason
-from .store import FileStore
+from .glob import Glob, in_another_case
+from .keys import decided, literal, normal, normal_pattern, quoted, readings
+from .manifest import Manifest
+from .rows import READERS, kind
+from .scope import Boundary, Scope, Sniffer, failure_of, irregular, reason
+from .spelling import advice, at_home, notices, spellings
+from .store import FileStore, may_pass
 
-__all__ = ["OUTSIDE", "Boundary", "File", "FileStore", "Folder", "Glob", "Manifest", "Scope", "open_sources"]
+__all__ = [
+    "Boundary",
+    "File",
+    "FileStore",
+    "Folder",
+    "Glob",
+    "Manifest",
+    "Scope",
+    "at_home",
+    "failure_of",
+    "may_pass",
+    "open_sources",
+]
 
 
 class _PathKind(Protocol):
@@ -47,44 +62,83 @@ def open_sources(
     base: Path,
     output: Path,
     within: str | None = None,
+    sniffer: Sniffer = lambda head: "unknown",
 ) -> Iterator[InputEntry | Ignored | Notice]:
     """Every input of a job, in no order, read from the disk as it is iterated and never held.
 
     `base` is the job file's folder and `output` the output directory, both absolute; `within` the folder in which all
-    inputs are to lie, relative to `base`. Raises JobError at once, with every complaint, where something that the job
+    inputs are to lie, relative to `base`. `sniffer` says of files in folders whose suffix does not tell it whether
+    they are images, by their first bytes. Raises JobError at once, with every complaint, where something that the job
     names does not exist; while iterated, where a manifest is wrong.
     """
-    scope = Scope(base, output, exclude, within)
-    sources: list[Source] = []
+
+    def opened(*patterns: str) -> Iterator[InputEntry | Ignored | Notice]:
+        scope = Scope(base, output, patterns, within, sniffer)
+        return chain.from_iterable(_opened(paths, manifest, column, scope, within))
+
+    meant = [[found for text in spellings(given) for found in readings(normal_pattern(text))] for given in exclude]
+    everything = opened()  # which complains of what does not exist
+    if not any(len(choices) > 1 for choices in meant):
+        return opened(*exclude)
+
+    def listed() -> Iterator[InputEntry | Ignored | Notice]:
+        # What brackets, backslashes and ~ in a pattern stand for is seen by the keys, so these are listed before.
+        yield from opened(*decided(meant, (entry.key for entry in everything if isinstance(entry, InputEntry))))
+
+    return listed()
+
+
+def _opened(
+    paths: Sequence[str], manifest: str | None, column: str, scope: Scope, within: str | None
+) -> list[Iterable[InputEntry | Ignored | Notice]]:
+    """The sources that a job names, notices about them first. Raises JobError with every complaint."""
+    told: list[Notice] = []
+    sources: list[Iterable[InputEntry | Ignored | Notice]] = [told]
     complaints: list[str] = []
-    if within is not None and not os.path.isdir(scope.full(within)):
-        complaints.append(f"input.within: {quoted(within)} is no folder; expected a folder, relative to the job file")
+    if within is not None and not at_home(Path(scope.full(".")), within).is_dir():
+        lacking = f"{quoted(within)} is no folder{advice(within)}"
+        complaints.append(f"input.within: {lacking}; expected a folder, relative to the job file")
     for index, given in enumerate(paths):
+        name = f"input.paths[{index}]"
+        spelling = _spelling(given, scope)
         try:
-            sources.append(_named(given, index, scope))
-        except JobError as error:
-            complaints.extend(error.complaints)
+            sources.append(_named(given, spelling, index, scope))
+        except OSError as error:
+            expected = "expected a file, a folder or a glob, relative to the job file"
+            names = (literal(normal(text)) for text in spellings(given))
+            hint = in_another_case(scope, (pattern + below for pattern in names for below in ("", "/**")))
+            complaints.append(f"{name}: {quoted(given)} {_absence(error)}{advice(given)}; {expected}{hint}")
+        told.extend(notices(name, given, spelling))
     if manifest is not None:
-        complaints.extend(_complaints(manifest, scope))
-        sources.append(Manifest(manifest, column, len(paths), scope))
+        spelling = _spelling(manifest, scope)
+        told.extend(notices("input.manifest", manifest, spelling))
+        complaints.extend(_complaints(spelling, scope))
+        sources.append(Manifest(spelling, column, len(paths), scope))
     if complaints:
         raise JobError(*complaints)
-    return chain.from_iterable(sources)
+    return sources
 
 
-def _named(given: str, index: int, scope: Scope) -> Source:
-    """Source of a path of the job file."""
+def _spelling(given: str, scope: Scope) -> str:
+    """The first spelling of a path under which something is there; as written where nothing is."""
+    for spelling in spellings(given):
+        with suppress(OSError):
+            _status(spelling, scope)
+            return spelling
+    return given
+
+
+def _named(given: str, spelling: str, index: int, scope: Scope) -> Source:
+    """Source of a path: what exists comes before a glob. Raises OSError where no kind takes it."""
     mode, problem = None, None
     try:
-        mode = _status(given, scope).st_mode
+        mode = _status(spelling, scope).st_mode
     except OSError as error:
-        problem = error
+        problem, spelling = error, given
     for each in PATHS:
-        if each.takes(given, mode):
-            return each(given, index, scope)
-    absence = _absence(problem) if problem else "is of no known kind"
-    expected = "expected a file, a folder or a glob, relative to the job file"
-    raise JobError(f"input.paths[{index}]: {quoted(given)} {absence}; {expected}") from problem
+        if each.takes(spelling, mode):
+            return each(spelling, index, scope)
+    raise problem or OSError("is of no known kind")
 
 
 def _complaints(manifest: str, scope: Scope) -> Iterator[str]:
@@ -101,7 +155,7 @@ def _complaints(manifest: str, scope: Scope) -> Iterator[str]:
         if problem := irregular(_status(manifest, scope).st_mode):
             yield f"input.manifest: {quoted(manifest)} {problem}; {expected}"
     except OSError as error:
-        yield f"input.manifest: {quoted(manifest)} {_absence(error)}; {expected}"
+        yield f"input.manifest: {quoted(manifest)} {_absence(error)}{advice(manifest)}; {expected}"
 
 
 def _status(given: str, scope: Scope) -> os.stat_result:

@@ -1,6 +1,7 @@
-"""A folder and everything below it: the images by their names, the rest counted as ignored."""
+"""A folder and everything below it: the images by suffix or content, the rest counted as ignored."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from stat import S_ISDIR
@@ -10,11 +11,35 @@ from .keys import normal
 from .scope import Scope, unreadable
 from .walk import walk
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib"),
-    *(".tif", ".tiff", ".avif", ".heic", ".heif"),
+_PICTURES = (
+    "jpg jpeg jpe jfif jif pjpeg pjp mpo jp2 j2k j2c jpc jpf jpx jxl png apng gif webp bmp dib ico tif tiff "
+    "heic heif heics hif avif avifs"
 )
-"""Ends of an image's name, in any case. Whether it is one, and can be read, shows when it is opened."""
+_CAMERAS = "3fr arw cr2 cr3 crw dcr dng erf iiq kdc mef mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f"
+SUFFIXES = frozenset((*_PICTURES.split(), *_CAMERAS.split()))
+"""Suffixes of an image's name, in any case, cameras' raw files among them.
+
+Files with these are taken without a look: whether they can be read shows when they are opened.
+"""
+
+_SYSTEM = re.compile(
+    "|".join(
+        (
+            r"@eadir|@tmp|@sharebin|@sharesnap|#recycle|#snapshot",  # Synology
+            r"\.?@__thumb|@recycle|@recently-snapshot|\.@__qini|\.@upload_cache",  # QNAP
+            r"~?\.?snapshots?|\.zfs|\.recycle|\.trash-.+|\.trash|lost\+found",  # file servers, Linux
+            r"\$recycle\.bin|recycler|system volume information|found\.\d{3}",  # Windows
+            r"__macosx|\.appledouble|\.appledb|\.appledesktop|\.trashes|\.spotlight-v100|\.fseventsd",  # macOS
+            r"\.temporaryitems|temporary items|network trash folder|\.documentrevisions-v100",  # macOS
+            r"lost\.dir|\.thumbnails|\.stversions",  # Android, Syncthing
+        )
+    ),
+    re.IGNORECASE,
+)
+"""Names of folders that systems make for thumbnails, deleted files and snapshots, in any case."""
+
+_SYSTEM_FILE = re.compile(r"(?:eh)?thumbs(?:_vista)?\.db|desktop\.ini|icon\r", re.IGNORECASE)
+"""Names of files that systems make in folders of images, in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +56,41 @@ class Folder:
         return mode is not None and S_ISDIR(mode)
 
     def __iter__(self) -> Iterator[InputEntry | Ignored]:
-        """Every file below the folder, links to folders followed once."""
-        for key, entry in walk(self.scope, normal(self.given), hidden=False):
+        """Every file below the folder, links to folders followed once; a system folder counts as one."""
+        for key, entry in walk(self.scope, normal(self.given), _is_entered):
             if self.scope.excludes(key):
                 continue
-            if isinstance(entry, OSError):
+            if entry is None:
+                if _SYSTEM.fullmatch(os.path.basename(key)):
+                    yield Ignored("system folder")
+            elif isinstance(entry, OSError):
                 yield unreadable(key, self.source, entry)
-            elif not _is_image(entry.name) or _is_special(entry):
-                yield Ignored()
+            elif kind := self._kind(entry):
+                yield Ignored(kind)
             elif found := self.scope.measure(key, entry.path, self.source):
                 yield found
 
+    def _kind(self, entry: os.DirEntry[str]) -> str | None:
+        """Kind of a file that is left out; None for an image."""
+        if entry.name.startswith("."):
+            return "hidden"
+        _, dot, suffix = entry.name.rpartition(".")
+        known = bool(dot) and suffix.lower() in SUFFIXES
+        if not _is_file(entry):
+            missing = not os.path.exists(entry.path)  # a link that leads nowhere
+            return None if known and missing else "broken link" if missing else "no regular file"
+        if known:
+            return None
+        return "system file" if _SYSTEM_FILE.fullmatch(entry.name) else self.scope.kind(entry.path)
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
+
+def _is_entered(name: str) -> bool:
+    return not name.startswith(".") and not _SYSTEM.fullmatch(name)
 
 
-def _is_special(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a pipe, a socket or a device. A link that leads nowhere is a missing file instead."""
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a regular file, or a link to one."""
     try:
-        return not entry.is_file() and os.path.exists(entry.path)
+        return entry.is_file()
     except OSError:
         return False

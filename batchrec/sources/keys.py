@@ -8,14 +8,16 @@ The pattern language, for `input.paths` and `input.exclude` alike:
     ?       one character but /
     [...]   one of these but /; ranges as in [0-9], all others as in [!0-9] or [^0-9]
 
-An unclosed bracket stands for itself, and so does every other character.
+An unclosed bracket stands for itself, and so does every other character. Where a name holds a whole bracket
+literally, that is what is meant: `readings` lists what a pattern may mean.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import product
 from typing import Protocol
 
 NOT_UTF8 = "the name is not UTF-8"
@@ -66,6 +68,45 @@ def quoted(value: object) -> str:
 def is_pattern(text: str) -> bool:
     """Whether it holds a character that patterns give a meaning to."""
     return any(sign in text for sign in "*?[")
+
+
+def literal(text: str) -> str:
+    """A pattern that matches this text alone."""
+    return re.sub(r"[*?[]", r"[\g<0>]", text)
+
+
+def readings(pattern: str) -> list[str]:
+    """Patterns that this one may mean: with all brackets literal, with some, with none, in this order."""
+    pieces = [match[0] for match in _TOKEN.finditer(pattern)]
+    brackets = [at for at, piece in enumerate(pieces) if len(piece) > 2 and piece[0] == "[" and piece not in _SINGLE]
+    choices: Iterable[tuple[bool, ...]] = product((True, False), repeat=len(brackets))
+    if len(brackets) > _MOST_MIXED:
+        choices = [(True,) * len(brackets), (False,) * len(brackets)]
+    found = []
+    for choice in sorted(choices, key=sum, reverse=True):
+        taken = {at for at, chosen in zip(brackets, choice, strict=True) if chosen}
+        found.append("".join(literal(piece) if at in taken else piece for at, piece in enumerate(pieces)))
+    return found
+
+
+_SINGLE = ("[*]", "[?]", "[[]")
+"""Brackets that can only be meant to take away a character's meaning."""
+
+_MOST_MIXED = 3
+"""Brackets in a pattern of which some may be literal and some not: each more doubles the readings to be tried."""
+
+
+def decided(patterns: Sequence[Sequence[str]], keys: Iterable[str]) -> list[str]:
+    """Of the readings of each pattern the first that matches any of the keys, the last where none does."""
+    best = [len(choices) - 1 for choices in patterns]
+    matchers = [[compiled(reading, hidden=True) for reading in choices] for choices in patterns]
+    for key in keys if any(best) else ():
+        for number, choices in enumerate(matchers):
+            found = (at for at in range(best[number]) if choices[at].fullmatch(key))
+            best[number] = next(found, best[number])
+        if not any(best):
+            break
+    return [choices[at] for choices, at in zip(patterns, best, strict=True)]
 
 
 class Matcher(Protocol):

@@ -1,13 +1,19 @@
 """Scope of inputs: the base of keys, exclusions, and the output directory, which never is an input."""
 
+import errno
 import os
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce
+from operator import or_
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
-from ..values import InputEntry
+from ..values import Failure, InputEntry, Kind
 from .keys import Matcher, any_of, normal_pattern, printable
+from .spelling import at_home
+
+Sniffer = Callable[[bytes], str | None]
+"""Kind of a file by its first bytes, such as "PDF"; None for an image."""
 
 Identity = tuple[int, int]
 """Device and inode: what two names of one folder have in common."""
@@ -16,9 +22,23 @@ Identity = tuple[int, int]
 _LATEST = 2**63 - 1
 """Nanoseconds; SQLite holds no more, and a file system may say a time after the year 2262."""
 
+_HEAD_BYTES = 4096  # the first page of a file, which the sniffer is given
 
 OUTSIDE = "its real path lies outside of input.within"
 """The `problem` of an input that is not to be read, whatever it holds."""
+
+OWN_FAULT = frozenset(
+    (errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO, errno.EISDIR, errno.EILSEQ, errno.EINVAL, errno.EOVERFLOW)
+)
+"""Errors that the input itself is the reason of; of all others the machine is, or the network."""
+
+_CLOSED_FOLDER = "the folder cannot be read: "
+"""Beginning of the `problem` of a folder whose images nobody can know of."""
+
+READING = reduce(
+    or_, (getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")), os.O_RDONLY
+)
+"""Flags of `os.open`. Windows has not all of them. A pipe is not waited for."""
 
 
 class Outside(OSError):
@@ -51,16 +71,18 @@ class Scope:
 
     `base` is the job file's folder, `output` its output directory.
 
-    `within`: the folder in which all inputs are to lie, relative to `base`.
+    `within`: the folder in which all inputs are to lie, relative to `base`. `sniffer` judges files in folders whose
+    suffix does not tell that they are images.
     """
 
-    def __init__(self, base: Path, output: Path, exclude: Sequence[str], within: str | None = None) -> None:
+    def __init__(self, base: Path, output: Path, exclude: Sequence[str], within: str | None, sniffer: Sniffer) -> None:
+        self._sniffer = sniffer
         self._base = str(base)
         self._output = os.path.normpath(output)
         patterns = [normal_pattern(pattern) for pattern in exclude]
         self._excluded = _any_of(patterns)
         self._emptied = _any_of([pattern[:-2] for pattern in patterns if f"/{pattern}".endswith("/**")])
-        self._boundary = None if within is None else Boundary(base / within, remembered=True)
+        self._boundary = None if within is None else Boundary(at_home(base, within), remembered=True)
         # A manifest names the same few folders again and again.
         self.in_output = lru_cache(maxsize=1024)(self._in_output)
 
@@ -89,6 +111,19 @@ class Scope:
         """Whether it lies outside of the folder in which all inputs are to lie."""
         return self._boundary is not None and self._boundary.excludes(full)
 
+    def kind(self, full: str) -> str | None:
+        """Kind of a regular file by its first bytes; None for an image."""
+        if self.is_outside(full):
+            return "outside of input.within"
+        try:
+            handle = os.open(full, READING)
+            try:
+                return self._sniffer(os.read(handle, _HEAD_BYTES))
+            finally:
+                os.close(handle)
+        except OSError:
+            return "unreadable"
+
     def examine(self, key: str, source: int, position: int = 0) -> InputEntry | None:
         """A path that somebody wrote down; None where it is no input."""
         full = self.full(key)
@@ -114,7 +149,10 @@ class Scope:
         except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have such a name
             return InputEntry(name, source, position, -1, 0, problem)
         except OSError as error:
-            return InputEntry(name, source, position, -1, 0, problem or f"cannot be read: {reason(error)}")
+            if error.errno in OWN_FAULT:
+                problem = problem or f"cannot be read: {reason(error)}"
+            # Any other may pass: the read at its turn tells.
+            return InputEntry(name, source, position, -1, 0, problem)
         problem = problem or irregular(status.st_mode)
         return InputEntry(name, source, position, status.st_size, min(status.st_mtime_ns, _LATEST), problem)
 
@@ -134,8 +172,14 @@ class Scope:
 
 def unreadable(folder: str, source: int, error: OSError) -> InputEntry:
     """The folder in place of the images in it that nobody can know of."""
-    problem = OUTSIDE if isinstance(error, Outside) else f"the folder cannot be read: {reason(error)}"
+    problem = OUTSIDE if isinstance(error, Outside) else f"{_CLOSED_FOLDER}{reason(error)}"
     return InputEntry(printable(folder)[0], source, 0, -1, 0, problem)
+
+
+def failure_of(problem: str) -> Failure:
+    """The failure of an input that cannot be read, as was known when it was listed."""
+    kind = Kind.READ if problem.startswith(_CLOSED_FOLDER) else Kind.IMAGE
+    return Failure(kind, "outside" if problem == OUTSIDE else "unreadable", problem, counted=False)
 
 
 def identity(path: str | Path) -> Identity | None:

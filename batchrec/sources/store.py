@@ -3,20 +3,13 @@
 import errno
 import os
 import stat
-from functools import reduce
-from operator import or_
 from pathlib import Path
 
-from ..values import Failure, Kind
-from .scope import OUTSIDE, Boundary
+from ..values import Failure, Kind, Shortage
+from .scope import OUTSIDE, OWN_FAULT, READING, Boundary
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Larger files are refused without reading them: no image that fits into 4 MB of base64 is this large."""
-
-_READING = reduce(
-    or_, (getattr(os, flag, 0) for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY")), os.O_RDONLY
-)
-"""Flags of `os.open`. Windows has not all of them."""
 
 _ERRNO = {
     errno.ENOENT: "no such file",
@@ -28,6 +21,12 @@ _ERRNO = {
     errno.ENXIO: "is not a regular file",
     errno.EIO: "the disk reports an error",
 }
+
+_SHORT = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
+"""Errors that pass when other work of the machine ends."""
+
+_GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ESTALE))
+"""Errors of a folder that is not there any more."""
 
 
 class FileStore:
@@ -62,7 +61,7 @@ class FileStore:
         if self._boundary is not None and self._boundary.excludes(path):
             return _refuse("outside", OUTSIDE)
         try:
-            handle = os.open(path, _READING)
+            handle = os.open(path, READING)
         except ValueError:
             return _refuse("unreadable", "its name holds a character that no file name can")
         except OSError as error:
@@ -71,8 +70,27 @@ class FileStore:
             return _regular(handle)
         except OSError as error:
             return _unreadable(error)
+        except MemoryError:
+            return _unreadable(OSError(errno.ENOMEM, ""))
         finally:
             os.close(handle)
+
+    def loss(self, key: str) -> str:
+        """Description of what is gone, where that keeps an input from being read; else empty."""
+        outcome = self.read(key)
+        if not isinstance(outcome, Failure) or outcome.kind is not Kind.READ:
+            return ""
+        folder = os.path.dirname(self.locate(key))
+        if error := _out_of_reach(folder):
+            top = folder
+            while (parent := os.path.dirname(top)) != top and (above := _out_of_reach(parent)):
+                top, error = parent, above
+            return f"the folder {top} is gone" if error.errno in _GONE else f"the folder {top}: {_words(error)}"
+        if outcome.message == _ERRNO[errno.EACCES]:  # of this file alone, since its folder may be entered
+            return ""
+        if outcome.message == _ERRNO[errno.ENOENT]:
+            return f"the images in the folder {folder} are gone"
+        return f"the images in the folder {folder}: {outcome.message}"
 
 
 def _regular(handle: int) -> bytes | Failure:
@@ -91,9 +109,36 @@ def _regular(handle: int) -> bytes | Failure:
 
 
 def _unreadable(error: OSError) -> Failure:
+    if error.errno in OWN_FAULT:
+        return _refuse("unreadable", _words(error))
+    return (Shortage if error.errno in _SHORT else Failure)(Kind.READ, "unreadable", _words(error), counted=False)
+
+
+def may_pass(message: str) -> bool:
+    """Whether the message of an unreadable input names a fault of the machine, and not of the input."""
+    return message in _MACHINE or message.rpartition(": ")[2] in _MACHINE
+
+
+def _out_of_reach(folder: str) -> OSError | None:
+    """The reason why nothing in a folder can be reached; None where it can."""
+    try:
+        os.stat(os.path.join(folder, os.curdir))
+    except OSError as error:
+        return error
+    return None
+
+
+def _words(error: OSError) -> str:
+    """The system's words for an error, or plainer ones."""
     number = error.errno or 0
-    return _refuse("unreadable", _ERRNO.get(number) or os.strerror(number).lower())
+    return _ERRNO.get(number) or os.strerror(number).lower()
 
 
 def _refuse(word: str, message: str) -> Failure:
     return Failure(Kind.IMAGE, word, message, counted=False)
+
+
+_MACHINE = frozenset(_words(OSError(number, "")) for number in errno.errorcode if number not in OWN_FAULT) | {
+    os.strerror(errno.ENOENT).lower()
+}
+"""Messages of errors that are no fault of the input's, in the words of this module and in the system's."""

@@ -2,17 +2,21 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .keys import prefix
 from .scope import Identity, Outside, Scope, is_folder
 
 
-def walk(scope: Scope, top: str, hidden: bool) -> Iterator[tuple[str, os.DirEntry[str] | OSError]]:
+def walk(
+    scope: Scope, top: str, enters: Callable[[str], bool]
+) -> Iterator[tuple[str, os.DirEntry[str] | OSError | None]]:
     """Each file below `top` with its key; a folder that cannot be read comes with the error instead.
 
+    `enters`: whether folders of such a name are read; the others come with None.
+
     Every folder is read once: real folders first, then links to folders that were not read yet, so loops end and
-    an image goes by its real name where it has one. `hidden`: folders whose name starts with a dot are read too.
+    an image goes by its real name where it has one.
     A link that leads out of `input.within` is not followed: its names would end up among the failures.
     """
     seen: set[Identity] = set()
@@ -33,8 +37,10 @@ def walk(scope: Scope, top: str, hidden: bool) -> Iterator[tuple[str, os.DirEntr
                 for entry in entries:
                     if not is_folder(entry):
                         yield start + entry.name, entry
-                    elif hidden or not entry.name.startswith("."):
+                    elif enters(entry.name):
                         (links if entry.is_symlink() else folders).append(start + entry.name)
+                    elif not scope.empties(prefix(start + entry.name)):
+                        yield start + entry.name, None
         except OSError as error:
             yield folder, error
 

@@ -21,6 +21,7 @@ from ..exact_json import loads
 from ..values import Row
 from .bloom import BloomFilter
 from .database import make_way, open_database
+from .file_system import STATE_REMEDY, with_cause
 
 _log = logging.getLogger(__name__)
 
@@ -198,7 +199,9 @@ class AnswerCache:
             yield
         except (sqlite3.Error, OSError, ValueError) as exc:
             self._usable = False
-            _log.warning("%s: cannot be used, so no answer of an earlier job is: %s", self._path, exc)
+            _log.warning(
+                "%s: cannot be used, so no answer of an earlier job is: %s", self._path, with_cause(exc, STATE_REMEDY)
+            )
 
 
 def content_key(sha256: bytes, variant: str) -> bytes:

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from filelock import FileLock
+from .file_system import private_lock
 
 _BUSY_SECONDS = 30.0  # to wait for another process
 
@@ -15,7 +15,7 @@ def open_database(path: Path, schema: str) -> sqlite3.Connection:
     `schema` is run at every opening. Commits survive a SIGKILL; a power cut may take those since the last checkpoint.
     The connection may be used in several threads, one at a time. Raises OSError and sqlite3.Error.
     """
-    lock = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
+    lock = private_lock(path.with_name(path.name + ".lock"))
     path.touch(mode=0o600)
     path.chmod(0o600)
     # SQLite does not wait for its turn where two processes turn a new file into one with a write-ahead log.

@@ -3,7 +3,7 @@
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from shlex import quote
 
@@ -15,9 +15,9 @@ from ..errors import JobError
 def state_directory(environ: Mapping[str, str]) -> Path:
     """The state folder, made with mode 0700 where it is missing.
 
-    Raises JobError where others can reach into it.
+    Raises JobError where others can reach into it, or there is no home folder for it.
     """
-    path = Path(environ.get("BATCHREC_STATE_DIR") or platformdirs.user_state_dir("batchrec", appauthor=False))
+    path = _chosen(environ, "BATCHREC_STATE_DIR", platformdirs.user_state_dir)
     try:
         make_private(path)
         if problem := _exposed(path):
@@ -63,8 +63,30 @@ def _exposed(path: Path) -> str:
 
 
 def config_directory(environ: Mapping[str, str]) -> Path:
-    """The folder of credentials.toml; it need not exist."""
-    return Path(environ.get("BATCHREC_CONFIG_DIR") or platformdirs.user_config_dir("batchrec", appauthor=False))
+    """The folder of credentials.toml; it need not exist. Raises JobError where there is no home folder."""
+    return _chosen(environ, "BATCHREC_CONFIG_DIR", platformdirs.user_config_dir)
+
+
+def _chosen(environ: Mapping[str, str], variable: str, default: Callable[..., str]) -> Path:
+    """The folder that a variable names, or the platform's.
+
+    Raises JobError where there is no home folder for that.
+    """
+    given = environ.get(variable)
+    try:
+        path = Path(given or default("batchrec", appauthor=False)).expanduser()
+    except RuntimeError as exc:
+        if given:
+            raise JobError(
+                f"{variable}: {given!r} names the home folder of nobody; expected a folder of yours"
+            ) from exc
+        path = Path()
+    if not given and not path.is_absolute():
+        raise JobError(
+            "there is no home folder: HOME is not set, and this user has no passwd entry; set BATCHREC_STATE_DIR and "
+            "BATCHREC_CONFIG_DIR to folders of yours, or HOME"
+        )
+    return path
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..values import ImageLimits, Treatment
 from .database import make_way, open_database
+from .file_system import STATE_REMEDY, with_cause
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +38,11 @@ Key = bytes
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Settings of the preparation: the service's limits, and the treatment that the job wants."""
+    """Settings of the preparation: limits of the service, treatment, and extra formats that can be read."""
 
     limits: ImageLimits
     treatment: Treatment
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class InspectionCache:
             yield
         except (sqlite3.Error, OSError) as exc:
             self._usable = False
-            _log.warning("%s: cannot be used, so files are read again: %s", self._path, exc)
+            _log.warning("%s: cannot be used, so files are read again: %s", self._path, with_cause(exc, STATE_REMEDY))
 
 
 def _digest(*parts: bytes) -> Key:

@@ -15,7 +15,7 @@ ROW_KEYS = (
 )
 CSV_HEADER = b"image,step,service,rank,name,score,root,calorie,year,left,top,width,height,log_id,answered_at\r\n"
 SUMMARY_KEYS = {
-    *("images", "answered", "failed", "duplicates", "ignored"),
+    *("images", "answered", "failed", "duplicates", "ignored", "ignored_by_kind"),
     *("calls", "throttled", "retries", "token_refreshes", "outcome_unknown", "seconds", "rate"),
     *("stopped_by", "resume_at"),
 }
@@ -67,7 +67,7 @@ def test_summary_and_failures_of_a_job_without_faults(place: Place, emulator: Em
     summary = place.summary()
     assert set(summary) == SUMMARY_KEYS
     assert [summary[key] for key in ("images", "answered", "failed", "duplicates")] == [5, 5, 0, 0]
-    assert summary["ignored"] >= 1
+    assert (summary["ignored"], summary["ignored_by_kind"]) == (2, {"hidden": 1, "text": 1})
     assert summary["calls"] == emulator.counters.calls["advanced_general"] == 5
     assert [summary[key] for key in ("throttled", "retries", "token_refreshes", "outcome_unknown")] == [0, 0, 0, 0]
     assert (summary["stopped_by"], summary["resume_at"]) == (None, None)

@@ -389,16 +389,19 @@ def saved(image: Image.Image, **options: Any) -> bytes:
 
 
 def test_decompression_bombs_stay_closed(apart: Place) -> None:
-    """Too many pixels are refused by the header, as are texts and profiles that swell; large pictures go one by one.
+    """Too many bytes of pixels are refused by the header, texts that swell are dropped; large pictures go one by one.
 
     An icon has the size of its entry, whatever its list says.
     """
     keys = apart.pictures(2)
-    apart.put("家居/pixels.png", png(12_000, 12_000))
-    apart.put("家居/icon.png", icon(png(12_000, 12_000)))
+    apart.put("家居/pixels.png", png(12_000, 12_000, alpha=True))
+    apart.put("家居/icon.png", icon(png(12_000, 12_000, alpha=True)))
     apart.put("家居/scans.jpg", scans(1_000))
-    for name, head in {"zTXt": b"k\0\0", "iTXt": b"k\0\1\0\0\0", "iCCP": b"k\0\0"}.items():
+    heads = {"zTXt": b"k\0\0", "iTXt": b"k\0\1\0\0\0", "iCCP": b"k\0\0"}
+    keys += [
         apart.put(f"家居/{name}.png", png(32, 32, chunk(name.encode(), head + swollen(b"", blocks=64))))
+        for name, head in heads.items()
+    ]
     large = [
         apart.put(f"家居/large{n}.png", wrap(png(6_000, 6_000, chunk(b"tEXt", b"n\0%d" % n), alpha=True)))
         for n, wrap in enumerate((bytes, bytes, icon, icon))
@@ -414,30 +417,26 @@ def test_decompression_bombs_stay_closed(apart: Place) -> None:
         "家居/pixels.png": "too_large",
         "家居/icon.png": "too_large",
         "家居/scans.jpg": "unsupported",
-        **{f"家居/{name}.png": "torn" for name in ("zTXt", "iTXt", "iCCP")},
     }
     assert peak_mib(apart.root / "peak") < 800
 
 
 def test_files_of_a_hundred_megabytes(apart: Place) -> None:
-    """What is no picture is refused, what hangs on behind one is left out, a text of 100 MB is no reason to hang."""
+    """What is no picture is refused; what hangs on behind one, and a text of 100 MB in one, are left out."""
     (good,) = apart.pictures(1)
     apart.put("家居/none.jpg", b"\1")
     os.truncate(apart.root / "家居/none.jpg", 100 * MIB)
     junk = apart.put("家居/junk.jpg", picture(2, "JPEG"))
     os.truncate(apart.root / junk, 100 * MIB)
-    apart.put("家居/text.png", png(32, 32, chunk(b"tEXt", b"k\0" + bytes(100 * MIB))))
+    text = apart.put("家居/text.png", png(32, 32, chunk(b"tEXt", b"k\0" + bytes(100 * MIB))))
     sent: list[bytes] = []
     with strange(Stranger(lambda number, form: sent.append(form["image"].encode()) or Said(reply("好")))) as stranger:
         apart.endpoint = stranger.url
         apart.job()
         done = apart.run(under=metered(apart.root / "peak"))
     assert done.code == 1
-    assert images_of(apart.rows()) == sorted([good, junk])
-    assert {failure["image"]: failure["code"] for failure in apart.failures()} == {
-        "家居/none.jpg": "not_an_image",
-        "家居/text.png": "torn",
-    }
+    assert images_of(apart.rows()) == sorted([good, junk, text])
+    assert {failure["image"]: failure["code"] for failure in apart.failures()} == {"家居/none.jpg": "not_an_image"}
     assert max(map(len, sent)) < 100_000
     assert peak_mib(apart.root / "peak") < 900
 
@@ -473,7 +472,7 @@ def test_a_manifest_names_files_and_nothing_else(apart: Place) -> None:
             assert job.run().code == 1
             assert images_of(job.rows()) == sorted(good)
             codes = {failure["image"]: failure["code"] for failure in job.failures()}
-            assert len(codes) == len(bad)
+            assert len(codes) == len(bad) - 1  # file:///etc/passwd is /etc/passwd
             assert {codes["../../secret.txt"], codes["secret.jpg"]} == {"not_an_image"}
             assert codes["nul\\x00.png"] == "unreadable"
             assert codes["x" * 5_000] == codes["d/" * 30_000 + "x.png"] == "unreadable"

@@ -4,7 +4,7 @@ import os
 import random
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -211,7 +211,50 @@ def test_a_kill_between_rows_and_commit_leaves_no_double_row(place: Place) -> No
     assert images_of(place.rows()) == keys
 
 
-@pytest.mark.parametrize("damage", ["missing", "shortened", "changed"])
+EDITS = {
+    "a cell": lambda whole: whole.replace(b"0.", b"9.", 1),
+    "a row more": lambda whole: whole + b"mine,,,,,,,,,,,,,,,\r\n",
+    "the last row less": lambda whole: b"".join(whole.splitlines(keepends=True)[:-1]),
+    "saved in another encoding": lambda whole: whole.decode("utf-8-sig").encode("gb18030"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+@pytest.mark.parametrize("more", [0, 2])
+def test_an_edited_csv_is_kept_beside_the_new_one(place: Place, edit: Callable[[bytes], bytes], more: int) -> None:
+    """Whatever somebody did to it between two runs, which recognize more images or none: nothing of it is lost."""
+    place.pictures(5)
+    place.job()
+    assert place.run().code == 0
+    path = place.output / "results.csv"
+    whole = path.read_bytes()
+    edited = edit(whole)
+    for name in ("results.edited.csv", "results.edited-2.csv"):
+        path.write_bytes(edited)
+        place.pictures(more, start=place.summary()["images"])
+        done = place.run()
+        assert (done.code, done.err.count(f"was edited; the edited file is kept as {name}")) == (0, 1)
+        assert (place.output / name).read_bytes() == edited
+        assert path.read_bytes()[: len(whole)] == whole
+        assert "was edited" not in place.run().err
+    assert len({row["image"] for row in place.csv()}) == place.summary()["images"]
+
+
+def test_an_edited_csv_is_kept_when_rows_are_taken_out(place: Place) -> None:
+    """A run that writes all result files anew, since an image has changed, keeps it as well."""
+    keys = place.pictures(3)
+    place.job()
+    assert place.run().code == 0
+    path = place.output / "results.csv"
+    edited = path.read_bytes().replace(b"0.", b"9.", 1)
+    path.write_bytes(edited)
+    place.put(keys[0], picture(99))
+    assert "was edited" in place.run().err
+    assert (place.output / "results.edited.csv").read_bytes() == edited
+    assert images_of(place.rows()) == keys
+
+
+@pytest.mark.parametrize("damage", ["missing", "shortened", "empty", "zeros"])
 def test_a_damaged_csv_is_made_again_from_the_results(place: Place, damage: str) -> None:
     """results.csv is a view: whatever happens to it, the next run restores it, without a call."""
     place.pictures(5)
@@ -222,7 +265,9 @@ def test_a_damaged_csv_is_made_again_from_the_results(place: Place, damage: str)
     if damage == "missing":
         path.unlink()
     else:
-        path.write_bytes(whole[:100] if damage == "shortened" else whole.replace(b"0.", b"9.", 1))
+        left = {"shortened": whole[:100], "empty": b"", "zeros": whole[:100] + bytes(len(whole) - 100)}
+        path.write_bytes(left[damage])
     assert place.run().code == 0
+    assert not list(place.output.glob("*edited*"))
     assert path.read_bytes() == whole
     assert place.summary()["calls"] == 0

@@ -1,12 +1,15 @@
-"""Stopping, and runs that meet: signals while calls hang, locks that a killed run leaves, two names of one folder."""
+"""Stopping, and runs that meet: signals while calls hang, terminals, locks of killed runs, two names of a folder."""
 
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from harness import Place, calls_of, images_of, until
+from terminal import CONTROLLED
 
 from batchrec.emulator import Emulator, FaultPlan
 
@@ -55,6 +58,42 @@ def test_the_second_signal_leaves_at_once_and_everything_exact(
     assert images_of(place.rows()) == keys
     assert place.summary()["outcome_unknown"] == calls - rows
     assert place.batchrec("verify", str(place.output)).code == 0
+
+
+def test_nohup_keeps_a_run_from_the_end_of_its_terminal(place: Place, emulator: Emulator) -> None:
+    """A SIGHUP that is ignored when the run begins stays ignored."""
+    keys = place.pictures(30)
+    place.job(limits={"qps": 30})
+    running = place.start_run(under=["nohup"])
+    until(lambda: place.row_count() >= 5)
+    running.send(signal.SIGHUP)
+    assert running.wait().code == 0
+    assert images_of(place.rows()) == keys
+
+
+@pytest.mark.parametrize("endpoint", ["embedded", None])
+def test_a_terminal_that_is_closed_ends_the_run_in_order(place: Place, endpoint: str | None) -> None:
+    """A window that is closed, a broken ssh: nothing can be written to the terminal, and all results are saved."""
+    keys = place.pictures(400)
+    place.job(account={"endpoint": endpoint or place.endpoint}, limits={"qps": 50})
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "batchrec", "run", "furniture.toml"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CONTROLLED, *command],
+        cwd=place.root,
+        env={"TERM": "xterm", **place.env},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    until(lambda: place.row_count() >= 5)
+    os.close(ours)
+    assert process.wait(30) == 129
+    assert (place.summary()["stopped_by"], place.summary()["answered"]) == ("SIGHUP", len(place.rows()))
+    assert len(place.rows()) < 400
+    assert place.run().code == 0
+    assert images_of(place.rows()) == keys
 
 
 def test_a_lock_file_that_a_killed_run_left_stops_nobody(place: Place, emulator: Emulator) -> None:

@@ -111,7 +111,7 @@ def test_runs_of_every_kind(place: Place, emulator: Emulator) -> None:
     until(lambda: calls_of(emulator) >= 30)
     running.kill()
     emulator.plan = FaultPlan()
-    assert place.run(*LOUD).code == 1
+    assert place.run(*LOUD).code in (0, 1)  # 0 where the page had failed before the kill
     assert place.run(*LOUD, "--retry-failed").code == 1
     for command in ("services", "errors", "quota", "init more.toml", f"verify {place.output}"):
         assert place.batchrec(*command.split()).code == 0

@@ -436,6 +436,7 @@ async def test_certificate_of_an_unknown_authority(authority: trustme.CA) -> Non
     assert (outcome.code, outcome.counted) == ("tls", False)
     assert "certificate was not accepted" in outcome.message
     assert "issuer" in outcome.message
+    assert "name it in SSL_CERT_FILE" in outcome.message
 
 
 async def test_expired_certificate(trusted: trustme.CA) -> None:
@@ -445,6 +446,8 @@ async def test_expired_certificate(trusted: trustme.CA) -> None:
         outcome = await failing(f"https://localhost:{port}")
     assert (outcome.code, outcome.counted) == ("tls", False)
     assert "certificate has expired" in outcome.message
+    assert "clock of this machine" in outcome.message
+    assert "SSL_CERT_FILE" in outcome.message
 
 
 async def test_certificate_of_somebody_else(trusted: trustme.CA) -> None:
@@ -453,6 +456,29 @@ async def test_certificate_of_somebody_else(trusted: trustme.CA) -> None:
         outcome = await failing(f"https://localhost:{port}")
     assert (outcome.code, outcome.counted) == ("tls", False)
     assert "Hostname mismatch" in outcome.message
+    assert "check the endpoint" in outcome.message
+    assert "SSL_CERT_FILE" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        (b"", "holds no certificate"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds no certificate"),
+        (bytes(range(256)), "holds no certificate"),
+    ],
+)
+async def test_certificates_that_are_none(
+    content: bytes | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL passes over an SSL_CERT_FILE that it cannot read: refused by name, before anything is sent."""
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    with pytest.raises(JobError, match=rf"^SSL_CERT_FILE: .*/ca\.pem: {reason}"):
+        await failing("https://localhost:1")
 
 
 async def test_server_that_speaks_no_tls() -> None:
@@ -504,7 +530,20 @@ def test_which_proxy(
 
 @pytest.mark.parametrize(
     "value",
-    ["socks5://me:mine@p:1080", "ftp://p:21", "http://", "://", "http://[::1", "http://p:99999", "p:x", "\x1b[31m"],
+    [
+        "socks5://me:mine@p:1080",
+        "ftp://p:21",
+        "http://",
+        "://",
+        "http://[::1",
+        "http://p:99999",
+        "p:x",
+        "\x1b[31m",
+        "http://me:mi#ne@p:1",
+        "http://me:1/mine@p:1",
+        "http://me:1#mine@p:1",
+        "http://me:1?mine@p",
+    ],
 )
 def test_proxy_that_is_none(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An address that is no HTTP proxy is refused: it is neither passed by nor taken for one."""
@@ -512,6 +551,8 @@ def test_proxy_that_is_none(value: str, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(JobError, match=r"^HTTPS_PROXY: expected http://host:port") as caught:
         proxy_for("https://aip.baidubce.com")
     assert "mine" not in str(caught.value)
+    assert "mi#" not in str(caught.value)
+    assert "percent-encoded" in str(caught.value)
 
 
 def tunnel(seen: list[str]) -> Handler:
@@ -571,7 +612,9 @@ async def test_proxy_that_refuses(status: str, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:s3cret@127.0.0.1:{proxy}")
         outcome = await failing("https://localhost:1")
     assert (outcome.code, outcome.counted) == ("connection", False)
-    assert outcome.message == f"the proxy made no connection: it answered HTTP {status[:3]}"
+    assert outcome.message.startswith(f"the proxy made no connection: it answered HTTP {status[:3]}")
+    assert ("percent-encoded: # is %23" in outcome.message) == status.startswith("407")
+    assert "s3cret" not in outcome.message
 
 
 @pytest.mark.parametrize(

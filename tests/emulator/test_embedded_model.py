@@ -14,17 +14,20 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 for extra in ("numpy", "onnx", "onnxruntime"):
     pytest.importorskip(extra, reason="the extra 'local' is not installed")
 
 import numpy as np
 
+from batchrec.api.services import LIMITS_2024
 from batchrec.emulator.answers import Guess, Undecodable, activation, classes, weights
 from batchrec.emulator.answers.model import SCOPES, EmbeddedModel, Network, merged, squashed
 from batchrec.emulator.answers.weights import WeightsError
 from batchrec.emulator.images import Picture
+from batchrec.images import prepare
+from batchrec.values import Prepared, Treatment
 
 PHOTOS = Path(__file__).parents[2] / "jobs" / "photos"
 RED_PANDA, HAMMER = PHOTOS / "动物" / "red_panda.jpg", PHOTOS / "工具" / "hammer.jpg"
@@ -182,6 +185,58 @@ def test_other_files_are_refused(tmp_path: Path, damage: str) -> None:
         path.write_text("" if damage == "empty" else "no pickle")
     with pytest.raises(WeightsError, match=r"weights\.pth cannot be read"):
         load(path)
+
+
+# --- orientation ---
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""By orientation: from an image as displayed to one as stored."""
+
+
+def lying(image: Image.Image, orientation: int, format: str = "JPEG") -> bytes:
+    """A photograph as a camera stores it, with EXIF that says how it is to be turned."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = image if orientation == 1 else image.transpose(TURNS[orientation])
+    stored.save(file, format, quality=95, subsampling=0, exif=exif)
+    return file.getvalue()
+
+
+async def test_top_labels_do_not_depend_on_the_orientation(model: EmbeddedModel) -> None:
+    """A demo photograph has one top label for all eight, as a job sends it and as others send it."""
+    several = {}
+    for path in ALL[::4]:
+        image = Image.open(path).convert("RGB")
+        tops = set()
+        for orientation in range(1, 9):
+            data = lying(image, orientation)
+            sent = prepare(data, LIMITS_2024, Treatment())
+            assert isinstance(sent, Prepared)
+            for each in (data, sent.data):
+                tops.add((await model.answer("advanced_general", of_bytes(each), {}))[0].name)
+        if len(tops) > 1:
+            several[path.name] = tops
+    assert several == {}
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+async def test_a_box_is_in_pixels_of_the_image_as_displayed(model: EmbeddedModel, format: str) -> None:
+    """So it does not depend on the orientation, but for a few pixels."""
+    image = Image.open(HAMMER).convert("RGB").crop((0, 0, 300, 200))
+    boxes = [
+        (await model.answer("object_detect", of_bytes(lying(image, orientation, format)), {}))[0].box
+        for orientation in (1, 3, 6)
+    ]
+    for found in boxes[1:]:
+        assert [abs(a - b) <= 12 for a, b in zip(astuple(boxes[0]), astuple(found), strict=True)] == [True] * 4
 
 
 # --- the network ---

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchrec.engine.exit_status import ExitStatus, RunFacts, exit_status
-from batchrec.errors import CredentialsRefused, JobError, OutputFailed, ResultsDamaged, ServiceUnavailable
+from batchrec.errors import CredentialsRefused, InputsGone, JobError, OutputFailed, ResultsDamaged, ServiceUnavailable
 from batchrec.limits.quota import DAILY, TOTAL
 from batchrec.values import Closure
 
@@ -15,7 +15,9 @@ MIDNIGHT = 1_767_369_600.0
 """2026-01-03, 00:00 in Beijing."""
 
 REASONS: list[tuple[dict[str, Any], ExitStatus]] = [
+    ({"empty": True}, ExitStatus(66, "no_image")),
     ({"error": OutputFailed("disk full")}, ExitStatus(74, "output")),
+    ({"error": InputsGone("the folder is gone")}, ExitStatus(74, "inputs")),
     ({"error": CredentialsRefused("no such key")}, ExitStatus(77, "credentials")),
     ({"forbidden": True}, ExitStatus(77, "permission")),
     ({"error": ServiceUnavailable("no route")}, ExitStatus(69, "service")),
@@ -43,11 +45,11 @@ def test_two_reasons(first, second):
 
 
 def test_all_reasons():
-    """With everything at once it is the output."""
+    """With everything at once it is the missing image."""
     facts: dict[str, Any] = {}
     for more, _ in reversed(REASONS):
         facts |= more
-    assert exit_status(RunFacts(**facts)) == ExitStatus(74, "output")
+    assert exit_status(RunFacts(**facts)) == ExitStatus(66, "no_image")
 
 
 @pytest.mark.parametrize(

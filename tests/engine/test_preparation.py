@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from batchrec.engine.lane import Postponed
 from batchrec.engine.preparation import Preparation
 from batchrec.images import digest
 from batchrec.sources.store import FileStore
-from batchrec.values import Failure, Task
+from batchrec.values import Failure, Kind, Shortage, Task
 from tests.support.virtual_time import virtual
 
 from .parts import a_step, picture, turns
@@ -149,6 +150,41 @@ async def test_a_file_that_is_gone_is_a_failure(place):
     """The digest of nothing is empty."""
     failure, sha256, _ = await place.preparation.read(STEP, a_task(1))
     assert (failure.code, failure.message, sha256) == ("unreadable", "no such file", b"")
+
+
+class ShortOf(FileStore):
+    """A store that the machine has no descriptor for until `reads` of it were tried."""
+
+    def __init__(self, folder: Path, reads: float) -> None:
+        super().__init__(folder)
+        self.reads = reads
+
+    def read(self, key: str) -> bytes | Failure:
+        self.reads -= 1
+        short = Shortage(Kind.READ, "unreadable", "too many open files", counted=False)
+        return super().read(key) if self.reads < 0 else short
+
+
+@virtual
+@pytest.mark.parametrize("size", [10, HEAVY])
+async def test_a_descriptor_is_waited_for(tmp_path, size):
+    """While the machine has none free, in the event loop or in a thread, the file is tried again."""
+    (tmp_path / "1.png").write_bytes(bytes(size))
+    here = Preparation(ShortOf(tmp_path, 20), lambda: None)
+    assert (await here.read(STEP, a_task(1, size)))[0] == bytes(size)
+    here.close()
+
+
+@virtual
+async def test_a_descriptor_is_not_waited_for_without_end(tmp_path):
+    """After a minute the image fails, to be tried again by the next run."""
+    time = asyncio.get_running_loop().time
+    before = time()
+    here = Preparation(ShortOf(tmp_path, inf), lambda: None)
+    failure, *_ = await here.read(STEP, a_task(1))
+    assert (failure.kind, failure.message) == (Kind.READ, "too many open files")
+    assert 60 <= time() - before < 62
+    here.close()
 
 
 @virtual

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: asked to stop, then told to leave."""
+"""SIGINT, SIGTERM and SIGHUP: asked to stop, then told to leave."""
 
 import asyncio
 import gc
@@ -11,7 +11,7 @@ import pytest
 from batchrec.engine.process import RareCollections, Stopper
 from batchrec.errors import Interrupted
 
-BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+EACH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 
 def send(number):
@@ -39,7 +39,7 @@ async def interrupted(work, match=None):
     return end.value
 
 
-@BOTH
+@EACH
 async def test_the_first_signal_asks(stopper, asked, number):
     """`ask` is called on the loop, nothing is cancelled, and the signal is remembered."""
     with stopper.listening():
@@ -49,7 +49,7 @@ async def test_the_first_signal_asks(stopper, asked, number):
     assert (stopper.came(), stopper.signal) == (True, number)
 
 
-@BOTH
+@EACH
 async def test_the_second_signal_leaves(stopper, asked, number):
     """The block ends at once, with the exit code of the first signal."""
 
@@ -63,7 +63,7 @@ async def test_the_second_signal_leaves(stopper, asked, number):
     assert (await interrupted(work())).exit_code == 128 + number
 
 
-@BOTH
+@EACH
 async def test_who_stops_by_himself_need_not_know_the_signal(stopper, asked, number):
     """Interrupted, raised within the block, gets the code of the signal that came."""
 

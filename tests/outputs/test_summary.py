@@ -11,7 +11,7 @@ from batchrec.outputs.summary import write_failures, write_summary
 from batchrec.values import Summary
 
 SUMMARY = (
-    *("images", "answered", "failed", "duplicates", "ignored"),
+    *("images", "answered", "failed", "duplicates", "ignored", "ignored_by_kind"),
     *("calls", "throttled", "retries", "token_refreshes", "outcome_unknown", "seconds", "rate", "stopped_by"),
     "resume_at",
 )

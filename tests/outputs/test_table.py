@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from extended import Names
 
 from batchrec.commands.verify import verify
 from batchrec.job.loading import build_job
@@ -17,6 +16,7 @@ from batchrec.outputs.directory import NAMES, NEW
 from batchrec.outputs.files import ResultFiles
 from batchrec.outputs.summary import write_failures, write_summary
 from batchrec.values import InputEntry, Summary
+from tests.extended import Names
 
 JOB = {"input": {"paths": ["photos"]}, "recognize": [{"service": "dish"}]}
 CONTENT = b"the bytes of a photograph"

@@ -20,7 +20,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..images import Picture
+from ..images import Picture, upright
 from . import Box, Guess, Undecodable, activation, classes, graph, weights
 from .classes import Class
 
@@ -97,7 +97,7 @@ class EmbeddedModel:
         if scope.boxed:
             mixture = np.zeros_like(scores)  # of the classes looked for: breeds of dog share a box
             mixture[members] = scores[members]
-            box = activation.locate(cells, mixture @ network.linear, picture.width, picture.height)
+            box = activation.locate(cells, mixture @ network.linear, *picture.displayed)
         best = members[np.argsort(-scores[members], kind="stable")[: scope.rows]]
         return merged([_guess(self._classes[index], float(scores[index]), service, box) for index in best])
 
@@ -134,14 +134,13 @@ def squashed(picture: Picture) -> Array:
 
     Raises Undecodable.
 
-    Nothing is cropped, so that things at the edge are seen too. The turn that EXIF may ask for is not made, since
-    boxes are given in the pixels as they are stored.
+    Nothing is cropped, so that things at the edge are seen too. It is seen upright, as EXIF says.
     """
     size = graph.SIDE, graph.SIDE
     try:
         with Image.open(BytesIO(picture.data), formats=[picture.format]) as image:
             image.draft("RGB", size)  # a large JPEG is decoded at a fraction of its size
-            return np.asarray(image.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+            return np.asarray(upright(image.convert("RGB").resize(size, Image.Resampling.BICUBIC)))
     except (OSError, SyntaxError, ValueError, OverflowError, Image.DecompressionBombError) as exc:
         raise Undecodable(str(exc)) from exc
 

@@ -1,0 +1,34 @@
+"""Spellings of a path: as it is written, with `~` expanded, with / for the backslashes of Windows."""
+
+import os
+from pathlib import Path
+
+from ..values import Notice
+from .keys import quoted
+
+
+def spellings(given: str) -> list[str]:
+    """The paths that may be meant, the likeliest first."""
+    slashed = [given, given.replace("\\", "/")] if os.sep == "/" and "\\" in given else [given]
+    return list(dict.fromkeys(spelling for text in slashed for spelling in (text, os.path.expanduser(text))))
+
+
+def notices(key: str, given: str, spelling: str) -> list[Notice]:
+    """The notice that a path, the value of `key`, is taken with / for its backslashes; else none."""
+    if "\\" not in given or "\\" in spelling:
+        return []
+    return [Notice(f"{key}: {quoted(given)} is taken as {quoted(spelling)}, with / for the backslashes")]
+
+
+def advice(given: str) -> str:
+    """Advice about a path that does not exist, to be put behind that; empty where there is none."""
+    expanded = os.path.expanduser(given)
+    if expanded != given:
+        return f" ({quoted(expanded)})"
+    return ", nor with / for its backslashes, which Windows alone takes" if os.sep == "/" and "\\" in given else ""
+
+
+def at_home(base: Path, given: str) -> Path:
+    """A path of the job file, absolute: `~` is the home folder, unless there is something of that name."""
+    place = base / given
+    return base / os.path.expanduser(given) if given.startswith("~") and not place.exists() else place
