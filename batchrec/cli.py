@@ -185,6 +185,9 @@ def status(
 @app.command()
 def verify(
     directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="A job's output directory.")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not read the input files again to see whether they have changed.")
+    ] = False,
 ) -> None:
     """Check that journal, results, inputs and counts agree. Exit code 0 or 1; nothing is sent or written.
 
@@ -193,7 +196,7 @@ def verify(
     with _told():
         from .commands.show import show_findings_of
 
-        raise typer.Exit(show_findings_of(directory))
+        raise typer.Exit(show_findings_of(directory, quick=quick))
 
 
 @app.command()

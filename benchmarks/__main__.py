@@ -18,6 +18,7 @@ BENCHMARKS = {
     "throughput": "images a second and CPU an image, beside peers and the bare loop",
     "uplink": "photographs through a slow link: calls received, and how much of the link is used",
     "scale": "memory, start-up, resuming and bytes on the disk, by the number of images",
+    "plan": "what a file costs the commands that send nothing",
     "quota": "how much of a quota is used, and how much refused",
 }
 """By the name of their module, in the order in which they run; each has `tables(effort, cache)`."""

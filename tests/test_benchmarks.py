@@ -85,7 +85,13 @@ def test_scale_counts_what_is_on_the_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "column"),
-    [("prepare", "CPU ms/image"), ("startup", "CPU ms"), ("quota", "us a call, alone"), ("photographs", "CPU ms")],
+    [
+        ("prepare", "CPU ms/image"),
+        ("plan", "CPU us/file"),
+        ("startup", "CPU ms"),
+        ("quota", "us a call, alone"),
+        ("photographs", "CPU ms"),
+    ],
 )
 def test_the_others_have_figures(tmp_path: Path, name: str, column: str) -> None:
     """At least one table with a row for everything that it measures."""

@@ -104,22 +104,22 @@ class Counter:
         sent, known, service = _Sent(), 0, SERVICES[step.service]
         superseded = journal.reader.superseded(number)
         find, boxes = reuse.finder(step), service.reading.boxes
-        for image, sha256, words, size in journal.survey.looked(number, self._extra.get(number, ())):
-            if not words or not accepted(words[way]):
+        for each in journal.survey.contents(number, self._extra.get(number, ())):
+            if not each.words or not accepted(each.words[way]):
                 continue
-            variant = variant_of(words[way])
+            variant = variant_of(each.words[way])
             earlier = alike_before(variant, boxes=boxes)
-            if journal.answers.finished_content(number, sha256, variant, earlier=earlier) is not None:
-                known += 1
-            elif journal.survey.first_of_its_kind(number, sha256):
-                labels = find(sha256, variant)
+            if each.finished and journal.answers.finished_content(number, each.sha256, variant, earlier=earlier):
+                known += each.copies
+            else:
+                labels = find(each.sha256, variant)
                 known += labels is not None
                 if labels is None:
-                    calls = max(0, calls_of(variant) - journal.tiles.count(image, number))
-                    sent.add(service, size, variant, calls)
-                    sent.again += image in superseded
+                    calls = max(0, calls_of(variant) - journal.tiles.count(each.image, number))
+                    sent.add(service, each.size, variant, calls)
+                    sent.again += each.image in superseded
                 for after in triggered(follow, labels) if labels is not None else ():
-                    self._extra.setdefault(after, []).append(image)
+                    self._extra.setdefault(after, []).append(each.image)
         return sent, known
 
     def _rate(self, lane: str, caps: Caps) -> float | None:

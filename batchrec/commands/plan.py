@@ -147,7 +147,7 @@ class _Survey:
             unreadable=inspection.unreadable,
             refused=inspection.refused,
             to_repair=inspection.to_repair,
-            duplicates=counts.duplicates,
+            duplicates=journal.survey.duplicates(),
             known=known,
             lying=self._lying(journal, numbers, inspection),
             superseded=counts.superseded,

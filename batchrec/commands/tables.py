@@ -121,9 +121,10 @@ def show_findings(findings: Findings) -> None:
         console.print(visible(problem), markup=False)
     if (more := findings.problems - len(findings.told)) > 0:
         console.print(f"... and {more:,} more", markup=False)
+    files = "files not read" if findings.quick else f"{findings.hashed:,} files as they were, {findings.gone:,} gone"
     console.print(
         f"{counts.images:,} images: {counts.answered:,} answers, {counts.failed:,} failed, "
-        f"{counts.open:,} to be asked; {findings.hashed:,} files as they were, {findings.gone:,} gone; "
+        f"{counts.open:,} to be asked; {files}; "
         + (f"{findings.problems:,} problems" if findings.problems else "all agrees"),
         markup=False,
     )

@@ -208,8 +208,9 @@ def _recall(job: Job, journal: Journal, inspections: InspectionCache) -> None:
         return
     store = image_store(job)
     for batch in journal.opening.undigested():
-        seen = {image: inspections.get(of_file(store.locate(key), size, time)) for image, key, size, time in batch}
-        journal.opening.note_digests({image: sha256 for image, sha256 in seen.items() if sha256 is not None})
+        keys = {of_file(store.locate(key), size, time): image for image, key, size, time in batch}
+        seen = inspections.get(list(keys))
+        journal.opening.note_digests({keys[key]: entry.sha256 for key, entry in seen.items()})
 
 
 def take_steps(job: Job, journal: Journal, report: OpenReport, request: RunRequest) -> dict[str, int]:

@@ -184,6 +184,25 @@ def test_a_usual_picture_is_sent_as_it_is(form: str, mode: str) -> None:
         assert prepared.data is data
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("size", [(64, 48), (4200, 64), (10, 48)])
+@pytest.mark.parametrize("tail", [b"", b"\0" * 40, b"\r\n"])
+@pytest.mark.parametrize("treatment", [Treatment(), Treatment(repair=False), Treatment(upright=False)])
+def test_a_jpeg_is_foreseen_as_it_is_prepared(
+    mode: str, turned: bool, size: tuple[int, int], tail: bytes, treatment: Treatment
+) -> None:
+    """Seen at a glance or judged in full: `foresee` has the outcome of `prepare`."""
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    data = saved(photo(size, mode), "JPEG", exif=exif) + tail
+    outcome = images.prepare(data, LIMITS_2024, treatment)
+    failed = isinstance(outcome, Failure)
+    assert images.foresee(data, LIMITS_2024, treatment) == (
+        outcome.code if failed else images.REPAIR if outcome.repaired else ""
+    )
+
+
 def test_a_progressive_jpeg_is_sent_as_it_is() -> None:
     """Progressive is usual enough."""
     data = saved(photo(), "JPEG", progressive=True)
