@@ -33,7 +33,7 @@ from ..api.endpoint import LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
 from ..outputs import OUTPUTS
 from ..sources import at_home
-from ..sources.manifest import READERS, kind
+from ..sources.rows import READERS, kind
 from ..values import Label, Treatment
 from . import patterns
 
@@ -85,7 +85,8 @@ def _service(name: str) -> str:
 def _manifest(text: str) -> str:
     if kind(text) not in READERS:
         *others, last = READERS
-        raise ValueError(f"is not a manifest that can be read: {', '.join(others)} or {last}")
+        names = f"{', '.join(others)} or {last}"
+        raise ValueError(f"is not a manifest that can be read: {names}; save a spreadsheet as CSV UTF-8")
     return _path(text)
 
 
@@ -200,7 +201,7 @@ class Input(Table):
     )
     manifest: Annotated[PathText, AfterValidator(_manifest)] | None = Field(
         default=None,
-        description="A list of paths, relative to itself: .txt (one a line), .csv or .jsonl. UTF-8.",
+        description="A list of paths, relative to itself: .txt (one a line), .csv, .tsv or .jsonl.",
         examples=["images.csv"],
     )
     column: str = Field(

@@ -1,6 +1,6 @@
 """Sources of images: kinds of paths and the manifest, a module for each.
 
-A new kind of path is a module and a row in `PATHS`; a new format of manifests a row in `manifest.READERS`.
+A new kind of path is a module and a row in `PATHS`; a new format of manifests a row in `rows.READERS`.
 """
 
 import os
@@ -17,7 +17,8 @@ from .file import File
 from .folder import Folder
 from .glob import Glob, in_another_case
 from .keys import decided, literal, normal, normal_pattern, quoted, readings
-from .manifest import READERS, Manifest, kind
+from .manifest import Manifest
+from .rows import READERS, kind
 from .scope import Boundary, Scope, Sniffer, failure_of, irregular, reason
 from .spelling import advice, at_home, notices, spellings
 from .store import FileStore, may_pass

@@ -566,7 +566,7 @@ def test_1_garbage_fails_locally_and_by_name(place: Place, emulator: Emulator) -
     }
     for key, (data, _) in broken.items():
         place.put(key, data)
-    place.put("list.txt", "家居/gone.jpg\n".encode())
+    place.put("list.txt", f"{keys[0]}\n家居/gone.jpg\n".encode())
     place.job(input={"manifest": "list.txt"})
     done = clear(place.run())
     assert (done.code, images_of(place.rows())) == (1, keys)

@@ -472,7 +472,7 @@ def test_a_manifest_names_files_and_nothing_else(apart: Place) -> None:
             assert job.run().code == 1
             assert images_of(job.rows()) == sorted(good)
             codes = {failure["image"]: failure["code"] for failure in job.failures()}
-            assert len(codes) == len(bad)
+            assert len(codes) == len(bad) - 1  # file:///etc/passwd is /etc/passwd
             assert {codes["../../secret.txt"], codes["secret.jpg"]} == {"not_an_image"}
             assert codes["nul\\x00.png"] == "unreadable"
             assert codes["x" * 5_000] == codes["d/" * 30_000 + "x.png"] == "unreadable"
