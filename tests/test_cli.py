@@ -29,7 +29,7 @@ HEAVY = {
     "sqlite3",
     "uvloop",
 }
-"""What takes its time to be imported, and is not needed to show a page of help."""
+"""Modules that are slow to import and that a page of help does not need."""
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from ..api.credentials import Credentials
 from ..api.services import SERVICES
 from ..engine.setup import by_service, caps_of, payer, result_cache
 from ..engine.treatments import alike_before, cached_row
+from ..images import calls_of
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
 from ..job.spec import Job, Step
 from ..journal import Journal
@@ -87,7 +88,7 @@ class Counter:
     def _count_step(
         self, journal: Journal, step: Step, number: int, way: int, follow: Conditions, reuse: "_Reuse"
     ) -> tuple[int, int]:
-        """Contents that need a call, and images with a known result, which may put them on later steps' lists."""
+        """Calls that are left, and images with a known result, which may put them on later steps' lists."""
         calls = known = 0
         find, boxes = reuse.finder(step), SERVICES[step.service].reading.boxes
         for image, sha256, words in journal.survey.looked(number, self._extra.get(number, ())):
@@ -100,7 +101,8 @@ class Counter:
             elif journal.survey.first_of_its_kind(number, sha256):
                 labels = find(sha256, variant)
                 known += labels is not None
-                calls += labels is None
+                if labels is None:
+                    calls += max(0, calls_of(variant) - journal.tiles.count(image, number))
                 for after in triggered(follow, labels) if labels is not None else ():
                     self._extra.setdefault(after, []).append(image)
         return calls, known

@@ -36,6 +36,7 @@ from .exif import NORMAL, orientation_of, orientation_tag
 from .extent import Extent
 from .heif import MISSING, available, heif_image
 from .jpeg import MAX_SCANS, Size, first_scan, many_scans, with_exif
+from .long import MOST_TILES, PAD, SPLIT, count_tiles, is_long, tile_length
 from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
 from .others import identify
 from .pages import BITS, RAW, is_raw, main_page, pages
@@ -153,19 +154,30 @@ class Picture:
         """Factor by which Pillow shrinks a JPEG while decoding it, so that both sides stay as long as wanted."""
         return max((scale for scale in SCALES if scale <= self._room(wanted)), default=1) if self.scaled else 1
 
-    def wanted(self, side: int) -> Size:
-        """The size at which the picture is wanted, to be sent with its longer side at most `side`.
+    def wanted(self, limits: ImageLimits, long: str) -> Size:
+        """The size that is needed of the picture: no smaller than what is sent of it, or of each of its tiles.
 
         Where the decoder, or the reduction after it, makes one that is nearly as large by itself: that one.
         """
+        longest = max(self.part(limits, long))
+        side = max(self.size) if longest <= limits.max_side else max(self.size) * limits.max_side // longest
         return snapped(self.size, side) if self.scaled or self._reduced else fitted(self.size, side)
+
+    def part(self, limits: ImageLimits, long: str) -> Size:
+        """The size of what is sent in one call, before it is shrunk: that of a tile, or all of it."""
+        if long == SPLIT and is_long(self.size, limits):
+            return min(self.size), tile_length(self.size, limits)
+        return self.size
 
     def allowed(self, limits: ImageLimits, treatment: Treatment) -> ImageLimits:
         """The limits to keep: the service's, or lower ones where `treatment.max_side` shrinks the picture."""
-        weight = len(self.data)
+        if treatment.max_side is None:
+            return limits
+        part = self.part(limits, treatment.long)
+        weight = len(self.data) // (1 if part == self.size else count_tiles(self.size, limits))
         if self.form not in limits.formats and not self.lossless:  # such as HEIC: heavier as the JPEG that is sent
-            weight = max(weight, photograph_bytes(fitted(self.size, limits.max_side)))
-        return lowered(limits, treatment, self.size, weight)
+            weight = max(weight, photograph_bytes(fitted(part, limits.max_side)))
+        return lowered(limits, treatment, part, weight)
 
     @property
     def form(self) -> str:
@@ -450,29 +462,49 @@ def _tiff(data: bytes) -> Picture | Failure:
     return Picture(data, _TIFF, image, words)
 
 
-def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
-    """Failure that no repair can help, without decoding: enlarging, cropping, too much memory or time."""
+def unrepairable(picture: Picture, limits: ImageLimits, long: str) -> Failure | None:
+    """Failure that no repair can help, without decoding: enlarging, cropping, too much memory or time.
+
+    `long` is that of the treatment.
+    """
     buffered = picture.buffered
-    if (failure := misshapen(picture.size, limits) or overwhelming(picture, limits)) is not None:
+    failure = misshapen(picture.size, limits, long) or overwhelming(picture, limits, long)
+    if failure is not None:
         return failure
     if buffered and many_scans(picture.data):
         return refuse("unsupported", f"a JPEG of more than {MAX_SCANS} scans, which would take too long to decode")
     return None
 
 
-def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
-    """Failure of a picture by its sides: batchrec never enlarges, crops or pads."""
+def misshapen(size: Size, limits: ImageLimits, long: str) -> Failure | None:
+    """Failure of a picture by its sides: batchrec never enlarges, and pads or splits only if `long` says so."""
     shape = "{}x{} px".format(*size)
     if min(size) < limits.min_side:
         return refuse("too_small", f"{shape}: every side must have at least {limits.min_side} px")
-    if max(size) > min(size) * limits.max_ratio:
-        return refuse("too_long", f"{shape}: at most {limits.max_ratio:g}:1 is allowed")
-    return None
+    return _too_long(size, limits, long) if is_long(size, limits) else None
 
 
-def vanishing(picture: Picture, limits: ImageLimits) -> Failure | None:
+def _too_long(size: Size, limits: ImageLimits, long: str) -> Failure | None:
+    """Failure of a long picture, None where it can be sent as `long` says."""
+    shape = "{}x{} px".format(*size)
+    if long == PAD:
+        left = min(fitted(size, limits.max_side))
+        if left >= limits.min_side:
+            return None
+        told = f"shrunk to {limits.max_side} px, {left} px of its shorter side would be left; set input.long = "
+        return refuse("too_long", f'{shape}: {told}"split"')
+    if long == SPLIT:
+        count = count_tiles(size, limits)
+        if count <= MOST_TILES:
+            return None
+        return refuse("too_long", f"{shape}: would take {count:,} tiles; at most {MOST_TILES} are made of an image")
+    told = f"at most {limits.max_ratio:g}:1 is allowed; to send it with bars or in tiles, set input.long = "
+    return refuse("too_long", f'{shape}: {told}"pad" or "split"')
+
+
+def vanishing(picture: Picture, limits: ImageLimits, long: str) -> Failure | None:
     """Failure of a picture whose shorter side `input.max_side` would shrink too far."""
-    left = min(fitted(picture.size, limits.max_side))
+    left = min(fitted(picture.part(limits, long), limits.max_side))
     if left >= limits.min_side:
         return None
     shape = "{}x{} px".format(*picture.size)
@@ -480,12 +512,12 @@ def vanishing(picture: Picture, limits: ImageLimits) -> Failure | None:
     return refuse("too_small", f"{shape}: {told} are needed; set a larger input.max_side")
 
 
-def overwhelming(picture: Picture, limits: ImageLimits) -> Failure | None:
+def overwhelming(picture: Picture, limits: ImageLimits, long: str) -> Failure | None:
     """Failure of a picture that takes too much memory or time to decode."""
     width, height = picture.size
     if width * height > MAX_DECODED_PIXELS:
         return refuse("too_large", f"{width}x{height} px: at most {MAX_DECODED_PIXELS:,} pixels are decoded; shrink it")
-    stored = picture.stored(picture.wanted(limits.max_side))
+    stored = picture.stored(picture.wanted(limits, long))
     if stored > MAX_DECODED_BYTES:
         most = MAX_DECODED_BYTES // _MB
         return refuse(

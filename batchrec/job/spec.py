@@ -232,6 +232,11 @@ class Input(Table):
         description="Turn images as their orientation (EXIF, HEIC, AVIF) says; false: send the pixels as they lie.",
         examples=[False],
     )
+    long: Literal["refuse", "pad", "split"] = Field(
+        default="refuse",
+        description="Images over 3:1: refuse them, add neutral bars, or send tiles, each of which is a call.",
+        examples=["split"],
+    )
     within: PathText | None = Field(
         default=None,
         description="A folder, relative to this file: no input whose real path lies outside of it is read.",
@@ -484,6 +489,7 @@ class Job(Table):
             upright=chosen.upright,
             strip=chosen.strip,
             check=chosen.check,
+            long=chosen.long,
             max_side=chosen.max_side,
         )
 

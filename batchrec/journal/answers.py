@@ -33,7 +33,10 @@ class Known:
 
 
 class Finished(NamedTuple):
-    """An image that is finished at a step: place of its row or failure, and the steps that follow."""
+    """An image that is finished at a step: place of its row or failure, and the steps that follow.
+
+    `in_tiles`: its calls were tiles, and the end of each is noted already.
+    """
 
     task: Task
     sha256: bytes | None
@@ -42,6 +45,7 @@ class Finished(NamedTuple):
     leader: int | None = None
     failure: Failure | None = None
     follow: tuple[int, ...] = ()
+    in_tiles: bool = False
     start: int = 0
     length: int = 0
 
@@ -101,7 +105,12 @@ class Answers:
                 "kind = ?, code = ?, message = ?, variant = ? WHERE image = ? AND step = ?",
                 (_finished_row(f) for f in finished),
             )
-            self._calls.end(sum(f.attempts > 0 and f.failure is None for f in finished))
+            self._calls.end(sum(f.attempts > 0 and f.failure is None and not f.in_tiles for f in finished))
+            if self._db.one("SELECT EXISTS (SELECT 1 FROM tiles)"):
+                self._db.executemany(
+                    "DELETE FROM tiles WHERE image = ? AND step = ?",
+                    ((f.task.image, f.task.step) for f in finished if f.failure is None),
+                )
             self._db.executemany(
                 f"INSERT INTO items (image, step, state, position) VALUES (?, ?, {PENDING}, ?) {UNLESS_LISTED}",
                 ((f.task.image, step, f.task.position) for f in finished for step in f.follow),
@@ -178,7 +187,7 @@ class Answers:
 
 
 def _finished_row(item: Finished) -> tuple[object, ...]:
-    task, _, attempts, at, leader, failure, _, start, length = item
+    task, _, attempts, at, leader, failure, _, _, start, length = item
     kind, code, message = (failure.kind.value, failure.code, failure.message) if failure else (None, None, None)
     state = ANSWERED if failure is None else FAILED
     return state, leader, attempts, at, start, length, kind, code, message, task.variant, task.image, task.step

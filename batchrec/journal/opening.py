@@ -35,14 +35,15 @@ class Changed:
 
 
 def forget(db: Database, where: str, *numbers: int) -> int:
-    """Forget what is finished, of a step or an image. Returns how many answers and failures those were.
+    """Forget what is known, of a step or an image. Returns how many answers and failures those were.
 
     Within a transaction.
     """
     if db.one(f"SELECT count(*) FROM items WHERE {where} AND state = {ANSWERED}", *numbers):
         db.put_note("dirty", 1)
     done = db.one(f"SELECT count(*) FROM items WHERE {where} AND state {FINISHED}", *numbers)
-    db.execute(f"DELETE FROM items WHERE {where}", numbers)
+    for table in ("items", "tiles"):
+        db.execute(f"DELETE FROM {table} WHERE {where}", numbers)
     return done
 
 

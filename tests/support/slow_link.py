@@ -15,7 +15,7 @@ _BUFFER = 32 * 1024  # less makes the system wait between its packets
 
 
 class SlowLink:
-    """The proxy before `target` (`http://host:port`): `rate` in bytes per second, `delay` in seconds each way."""
+    """Proxy for `target` (`http://host:port`): `rate` in bytes per second, `delay` in seconds each way."""
 
     def __init__(self, target: str, rate: float, delay: float) -> None:
         self._host, _, self._port = target.removeprefix("http://").partition(":")
@@ -26,7 +26,7 @@ class SlowLink:
         self.carried = 0
         """Bytes that went through towards the server."""
         self.first = self.last = 0.0
-        """When the first of them began to go through and the last one was through, by the event loop's clock."""
+        """Times of the first byte's start and the last byte's end, by the event loop's clock."""
 
     async def serve(self, started: "asyncio.Future[None] | None" = None) -> None:
         """Serve until cancelled."""
