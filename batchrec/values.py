@@ -330,12 +330,12 @@ class Treatment:
     @property
     def decisive(self) -> str:
         """The keys on which results depend, as a text to compare: `repair` and `strip` are not among them."""
-        words = (
+        keys = (
             "upright" if self.upright else "",
-            f"max_side={self.max_side}" if self.max_side else "",
             self.long if self.long != "refuse" else "",
+            f"max_side={self.max_side}" if self.max_side else "",
         )
-        return ",".join(filter(None, words))
+        return ",".join(filter(None, keys))
 
 
 class InputEntry(NamedTuple):

@@ -34,7 +34,6 @@ from .judge import (
     unrepairable,
     unusual,
     vanishing,
-    wanted,
     within,
 )
 from .long import PAD, REFUSE, SPLIT, count_tiles, is_long
@@ -210,8 +209,8 @@ def _glanced(data: bytes) -> tuple[Size, int] | None:
 
 def _shrunk(picture: Picture, limits: ImageLimits, treatment: Treatment) -> str:
     """Word of the variant for a picture that `max_side` has sent at another size; empty for others."""
-    size = wanted(picture, picture.allowed(limits, treatment), treatment.long)
-    return "" if size == wanted(picture, limits, treatment.long) else SHRUNK + "{}x{}".format(*size)
+    size = picture.wanted(picture.allowed(limits, treatment), treatment.long)
+    return "" if size == picture.wanted(limits, treatment.long) else SHRUNK + "{}x{}".format(*size)
 
 
 def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:

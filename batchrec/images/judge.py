@@ -154,19 +154,30 @@ class Picture:
         """Factor by which Pillow shrinks a JPEG while decoding it, so that both sides stay as long as wanted."""
         return max((scale for scale in SCALES if scale <= self._room(wanted)), default=1) if self.scaled else 1
 
-    def wanted(self, side: int) -> Size:
-        """The size at which the picture is wanted, to be sent with its longer side at most `side`.
+    def wanted(self, limits: ImageLimits, long: str) -> Size:
+        """The size that is needed of the picture: no smaller than what is sent of it, or of each of its tiles.
 
         Where the decoder, or the reduction after it, makes one that is nearly as large by itself: that one.
         """
+        longest = max(self.part(limits, long))
+        side = max(self.size) if longest <= limits.max_side else max(self.size) * limits.max_side // longest
         return snapped(self.size, side) if self.scaled or self._reduced else fitted(self.size, side)
+
+    def part(self, limits: ImageLimits, long: str) -> Size:
+        """The size of what is sent in one call, before it is shrunk: that of a tile, or all of it."""
+        if long == SPLIT and is_long(self.size, limits):
+            return min(self.size), tile_length(self.size, limits)
+        return self.size
 
     def allowed(self, limits: ImageLimits, treatment: Treatment) -> ImageLimits:
         """The limits to keep: the service's, or lower ones where `treatment.max_side` shrinks the picture."""
-        weight = len(self.data)
+        if treatment.max_side is None:
+            return limits
+        part = self.part(limits, treatment.long)
+        weight = len(self.data) // (1 if part == self.size else count_tiles(self.size, limits))
         if self.form not in limits.formats and not self.lossless:  # such as HEIC: heavier as the JPEG that is sent
-            weight = max(weight, photograph_bytes(fitted(self.size, limits.max_side)))
-        return lowered(limits, treatment, self.size, weight)
+            weight = max(weight, photograph_bytes(fitted(part, limits.max_side)))
+        return lowered(limits, treatment, part, weight)
 
     @property
     def form(self) -> str:
@@ -493,7 +504,7 @@ def _too_long(size: Size, limits: ImageLimits, long: str) -> Failure | None:
 
 def vanishing(picture: Picture, limits: ImageLimits, long: str) -> Failure | None:
     """Failure of a picture whose shorter side `input.max_side` would shrink too far."""
-    left = min(wanted(picture, limits, long))
+    left = min(fitted(picture.part(limits, long), limits.max_side))
     if left >= limits.min_side:
         return None
     shape = "{}x{} px".format(*picture.size)
@@ -506,22 +517,13 @@ def overwhelming(picture: Picture, limits: ImageLimits, long: str) -> Failure | 
     width, height = picture.size
     if width * height > MAX_DECODED_PIXELS:
         return refuse("too_large", f"{width}x{height} px: at most {MAX_DECODED_PIXELS:,} pixels are decoded; shrink it")
-    stored = picture.stored(wanted(picture, limits, long))
+    stored = picture.stored(picture.wanted(limits, long))
     if stored > MAX_DECODED_BYTES:
         most = MAX_DECODED_BYTES // _MB
         return refuse(
             "too_large", f"{width}x{height} px take {stored // _MB:,} MB of memory: at most {most} are used; shrink it"
         )
     return None
-
-
-def wanted(picture: Picture, limits: ImageLimits, long: str) -> Size:
-    """The size that is needed of a picture: no smaller than what is sent of it, or of each of its tiles."""
-    size = picture.size
-    if long == SPLIT and is_long(size, limits):
-        longest = max(min(size), tile_length(size, limits))
-        return size if longest <= limits.max_side else fitted(size, max(size) * limits.max_side // longest)
-    return picture.wanted(limits.max_side)
 
 
 def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:

@@ -24,7 +24,7 @@ _STRIPS = 8
 """Strips of a probe, evenly spread over the height."""
 
 _BLOCK = 16  # rows that a JPEG with halved colour encodes together
-_DENSITY_PIXELS, _QUALITY_PIXELS = 65_536, 1_000_000
+_DENSITY_PIXELS, _QUALITY_PIXELS = 65_536, 500_000
 """Pixels of the probes: PNG takes 80 ns a pixel, JPEG 4."""
 
 _CAUTION = 0.97

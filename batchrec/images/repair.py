@@ -22,7 +22,7 @@ from ..values import Box, Failure, ImageLimits, Prepared, Treatment
 from . import levels
 from .exif import NORMAL, orientation_tag
 from .jpeg import Size
-from .judge import PLAIN_MODES, Picture, misshapen, most_bytes, refuse, wanted
+from .judge import PLAIN_MODES, Picture, misshapen, most_bytes, refuse
 from .long import SPLIT, Area, count_tiles, is_long, padded, tiles
 from .memory import decoding
 from .quality import FULL_COLOUR_FROM, fine, photographic, qualities
@@ -73,7 +73,7 @@ def repair_picture(picture: Picture, limits: ImageLimits, treatment: Treatment) 
     """
     _give_back()
     # Closed while the memory is held: the next one would decode beside it.
-    memory = picture.footprint(wanted(picture, limits, treatment.long))
+    memory = picture.footprint(picture.wanted(limits, treatment.long))
     with decoding.hold(memory), contextlib.closing(picture.image):
         if picture.apart:
             seconds = _SECONDS + picture.size[0] * picture.size[1] // _PIXELS_A_SECOND
@@ -173,7 +173,7 @@ def _decode(picture: Picture, limits: ImageLimits, long: str) -> Size | Failure:
     """Decode, a JPEG no larger than it takes; the full size in pixels."""
     full, image = picture.size, picture.image
     if picture.scaled:
-        image.draft(None, wanted(picture, limits, long))
+        image.draft(None, picture.wanted(limits, long))
     drafted = image.size != full
     image.load()
     if drafted:
@@ -184,7 +184,7 @@ def _decode(picture: Picture, limits: ImageLimits, long: str) -> Size | Failure:
 
 def _reduced(picture: Picture, limits: ImageLimits, long: str) -> Picture:
     """A huge decoded picture at a fraction of its size, made band by band so that it is never held twice."""
-    factor = picture.reduction(wanted(picture, limits, long))
+    factor = picture.reduction(picture.wanted(limits, long))
     if factor == 1:
         return picture
     whole = picture.image

@@ -2,15 +2,13 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from io import BytesIO
-from itertools import count
 from pathlib import Path
 
 import pytest
 from harness import JOB, Place, picture
 from PIL import Image
-from stranger import Said, Stranger, reply, strange
+from stranger import Said, Stranger, strange
 
 from batchrec.emulator import Settings
 
@@ -24,14 +22,6 @@ def light(seed: int) -> bytes:
     file = BytesIO()
     Image.new("RGB", LIGHT, (seed, 90, 90)).save(file, "JPEG")
     return file.getvalue()
-
-
-@pytest.fixture
-def stranger() -> Iterator[Stranger]:
-    """A service that keeps what it is sent, and answers each call in another way."""
-    numbers = count()
-    with strange(Stranger(lambda _, form: Said(reply(f"thing {next(numbers)}")))) as server:
-        yield server
 
 
 @pytest.fixture

@@ -3,26 +3,16 @@
 import base64
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
-from itertools import count
 from pathlib import Path
 
 import pytest
 from harness import JOB, Place, lines, picture
 from PIL import ExifTags, Image
-from stranger import Said, Stranger, reply, strange
+from stranger import Stranger
 
 LYING = ("--set", "input.upright=false")
-
-
-@pytest.fixture
-def stranger() -> Iterator[Stranger]:
-    """A service that keeps what it is sent, and answers each call in another way."""
-    numbers = count()
-    with strange(Stranger(lambda _, form: Said(reply(f"thing {next(numbers)}")))) as server:
-        yield server
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def same(one: Image.Image, other: Image.Image, most: int = 0) -> bool:
     return max(high for _, high in extrema) <= most
 
 
-@pytest.mark.parametrize("size", [(40, 330), (330, 40), (100, 310)])
+@pytest.mark.parametrize("size", [(40, 330), (330, 40), (40, 126)])
 def test_bars_are_neutral_and_on_both_sides(size: tuple[int, int]) -> None:
     """The picture stands between them unchanged, and a box in it is one of the picture."""
     picture = photo(size).quantize(4).convert("RGB")  # a drawing stays a PNG

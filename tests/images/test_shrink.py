@@ -250,10 +250,14 @@ def test_memory_follows_the_decoders_scale() -> None:
     """24 megapixels for 1,024 px take a sixteenth of what they take in full."""
     picture = sniff(saved(Image.new("RGB", (6000, 4000)), "JPEG"))
     assert isinstance(picture, Picture)
-    assert picture.footprint(picture.wanted(1024)) * 16 == picture.footprint(picture.size)
+    assert picture.footprint(picture.wanted(replace(LIMITS, max_side=1024), "refuse")) * 16 == picture.footprint(
+        picture.size
+    )
     picture = sniff(saved(Image.new("RGB", (4032, 3024)), "JPEG"))
     assert isinstance(picture, Picture)
-    assert picture.footprint(picture.wanted(1024)) * 16 == picture.footprint(picture.size)
+    assert picture.footprint(picture.wanted(replace(LIMITS, max_side=1024), "refuse")) * 16 == picture.footprint(
+        picture.size
+    )
 
 
 # -- format and quality
@@ -323,3 +327,24 @@ def test_an_image_whose_strips_mislead_still_fits() -> None:
     prepared = sent(data, Treatment(), limits)
     assert len(prepared.data) <= limits.base64_bytes * 3 // 4
     assert fitted((2000, 1500), 4096) == (2000, 1500)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_each_tile_of_a_long_image_is_shrunk(form: str) -> None:
+    """The side is that of what is sent in one call, and the variant knows of both keys."""
+    data, treatment = saved(noise((300, 3000)), form, quality=95), replace(SHRUNK, long="split")
+    prepared = sent(data, treatment)
+    whole = sent(data, Treatment(long="split"))
+    assert len(prepared.tiles) == len(whole.tiles) == 4
+    for tile, large in zip(prepared.tiles, whole.tiles, strict=True):
+        assert 0.9 * SIDE <= max(opened(tile.data).size) <= SIDE < max(opened(large.data).size)
+        assert tile.area == large.area
+    first, last = images.variant(data, LIMITS, treatment).split(",")
+    assert (first.startswith("shrunk-"), last) == (True, "split-4")
+    assert images.variant(data, LIMITS, Treatment(long="split")) == "split-4"
+
+
+def test_a_long_image_with_bars_keeps_to_the_side() -> None:
+    """Bars included."""
+    prepared = sent(saved(noise((1000, 200)), "PNG"), replace(SHRUNK, long="pad"))
+    assert opened(prepared.data).size == (256, 86)
