@@ -228,6 +228,44 @@ class Box:
             return self
         return Box(round(self.left * x), round(self.top * y), round(self.width * x), round(self.height * y))
 
+    @property
+    def sides(self) -> dict[str, float]:
+        """The rectangle as results.jsonl has it."""
+        return {"left": self.left, "top": self.top, "width": self.width, "height": self.height}
+
+    @property
+    def right(self) -> float:
+        """The right edge."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        """The lower edge."""
+        return self.top + self.height
+
+    @property
+    def area(self) -> float:
+        """Width times height."""
+        return self.width * self.height
+
+    def moved(self, right: float, down: float) -> "Box":
+        """The same rectangle elsewhere."""
+        return Box(self.left + right, self.top + down, self.width, self.height)
+
+    def within(self, other: "Box") -> "Box":
+        """The part that lies in another rectangle; without width or height where there is none."""
+        left, top = (
+            min(max(near, low), high)
+            for near, low, high in ((self.left, other.left, other.right), (self.top, other.top, other.bottom))
+        )
+        right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
+        return Box(left, top, max(0, right - left), max(0, bottom - top))
+
+    def around(self, other: "Box") -> "Box":
+        """The smallest rectangle that holds both."""
+        left, top = min(self.left, other.left), min(self.top, other.top)
+        return Box(left, top, max(self.right, other.right) - left, max(self.bottom, other.bottom) - top)
+
 
 class Label(NamedTuple):
     """One thing the service saw. What the service does not say is None."""
@@ -245,12 +283,26 @@ class Prepared(NamedTuple):
 
     `data` is what is sent (bytes before base64), `scale_x` and `scale_y` how many pixels of the picture as
     displayed one pixel of what is sent stands for, `repaired` what was done to it, in words, in order.
+
+    `area` is the part of the picture as displayed that is sent, None: all of it, without bars. `bar_x` and `bar_y` are
+    the pixels of what is sent that lie left of it and above it. With `tiles`, these are sent one by one in its place.
     """
 
     data: bytes
     repaired: tuple[str, ...] = ()
     scale_x: float = 1.0
     scale_y: float = 1.0
+    area: Box | None = None
+    bar_x: int = 0
+    bar_y: int = 0
+    tiles: tuple["Prepared", ...] = ()
+
+    def displayed(self, box: Box) -> Box:
+        """A rectangle in what was sent as one in the picture as displayed, in pixels."""
+        if self.area is None:
+            return box.scaled(self.scale_x, self.scale_y)
+        scaled = box.moved(-self.bar_x, -self.bar_y).scaled(self.scale_x, self.scale_y)
+        return scaled.moved(self.area.left, self.area.top).within(self.area)
 
 
 ADVISED_SIDE = 1024
@@ -263,21 +315,27 @@ class Treatment:
 
     `repair`: convert, shrink and re-encode what the service would refuse; otherwise it is refused without a call.
     `upright`: turn the pixels as the orientation says. `strip`: remove metadata. `check`: "header", or "decode" to
-    decode every image before a call is spent on it. `max_side`: pixels of the longer side at most, for images whose
-    bytes that at least halves; None: as many as the service takes.
+    decode every image before a call is spent on it. `long`: treatment of images that are too long for the service:
+    "refuse", "pad" (neutral bars) or "split" (tiles, a call each). `max_side`: pixels of the longer side at most, for
+    images whose bytes that at least halves; None: as many as the service takes.
     """
 
     repair: bool = True
     upright: bool = True
     strip: bool = False
     check: str = "header"
+    long: str = "refuse"
     max_side: int | None = None
 
     @property
     def decisive(self) -> str:
         """The keys on which results depend, as a text to compare: `repair` and `strip` are not among them."""
-        keys = ("upright" if self.upright else "", f"max_side={self.max_side}" if self.max_side else "")
-        return ",".join(filter(None, keys))
+        words = (
+            "upright" if self.upright else "",
+            f"max_side={self.max_side}" if self.max_side else "",
+            self.long if self.long != "refuse" else "",
+        )
+        return ",".join(filter(None, words))
 
 
 class InputEntry(NamedTuple):
@@ -335,18 +393,27 @@ class Task(NamedTuple):
 class Summary:
     """Content of `summary.json`.
 
-    `answered` counts rows; all down to `ignored_by_kind` are of the job, the others of this run.
-
-    `seconds` and `rate` (answers per second) are of this run, `resume_at` is ISO 8601 with offset, or None.
-    `exit_code` is what the command line returns; it is not written to the file.
+    `base` is the folder that `image` is relative to. Times are ISO 8601 with offset. `answered` counts rows, `left`
+    images that remain. All from `images` to `failures_by_code` are of the job, the others of this run; `rate` is in
+    answers per second. `exit_code` is what the command line returns.
     """
 
-    images: int
-    answered: int
-    failed: int
-    duplicates: int
-    ignored: int
+    job: str = ""
+    version: str = ""
+    endpoint: str = ""
+    base: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    exit_code: int = 0
+    images: int = 0
+    answered: int = 0
+    failed: int = 0
+    left: int = 0
+    duplicates: int = 0
+    ignored: int = 0
     ignored_by_kind: Mapping[str, int] = field(default_factory=dict)
+    failures_by_code: Mapping[str, int] = field(default_factory=dict)
+    new_failures: int = 0
     calls: int = 0
     throttled: int = 0
     retries: int = 0
@@ -356,7 +423,6 @@ class Summary:
     rate: float = 0.0
     stopped_by: str | None = None
     resume_at: str | None = None
-    exit_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)

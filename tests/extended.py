@@ -1,4 +1,4 @@
-"""Runs the command line with one more service, error code, output and kind of path, each a row of its table."""
+"""Command line with one more service, error code, output and kind of path, each a row of a table."""
 
 from collections.abc import Iterator
 

@@ -75,19 +75,20 @@ PLUGINS = {
         "orientation": {"exif", "jpeg", "png", "webp"},
         "container": {"exif"},
         "heif": set(),
+        "long": {"jpeg"},
         "levels": {"webp"},
         "pages": {"jpeg"},
         "samples": {"levels", "pages"},
         "shrink": {"jpeg"},
         "quality": set(),
         "judge": {
-            *("container", "exif", "extent", "heif", "jpeg", "orientation"),
+            *("container", "exif", "extent", "heif", "jpeg", "long", "orientation"),
             *("others", "pages", "png", "samples", "shrink", "webp"),
         },
         "completeness": {"jpeg", "png", "judge"},
         "heads": {"container", "judge", "others"},
         "subprocess": {"judge"},
-        "repair": {"exif", "jpeg", "judge", "levels", "quality", "shrink", "subprocess"},
+        "repair": {"exif", "jpeg", "judge", "levels", "long", "quality", "shrink", "subprocess"},
         "strip": {"exif", "jpeg", "png", "judge"},
     },
 }
@@ -96,7 +97,7 @@ PLUGINS = {
 SHARED = {"sources": {"scope", "keys", "spelling", "walk", "store"}, "outputs": set(), "images": {"memory"}}
 
 EMBEDDED = {"engine.setup", "commands.emulator"}
-"""Who may know that there is an emulator."""
+"""Modules that may import the emulator."""
 
 
 def modules() -> dict[str, Path]:
@@ -181,13 +182,13 @@ def test_two_doors_to_the_network() -> None:
 
 @pytest.mark.parametrize("name", ["sources", "outputs"])
 def test_every_plugin_is_listed(name: str) -> None:
-    """No module of such a room escapes the rules: it is a kind with its permissions, or shared by all kinds."""
+    """Every module of such a room is a kind with its permissions, or is shared by all kinds."""
     there = {module.partition(".")[2] for module in MODULES if room(module) == name and module != name}
     assert there == {*PLUGINS[name], *(SHARED[name] - {""})}
 
 
 def test_a_limit_of_the_job_file_is_one_of_the_engine() -> None:
-    """The keys of `ServiceLimits` are the fields of `Caps`: the engine keeps to each, and a step may set each."""
+    """The keys of `ServiceLimits` are the fields of `Caps`, so that a step may set each of them."""
     assert Caps._fields == LIMITS
     assert issubclass(Step, ServiceLimits)
     assert issubclass(Limits, ServiceLimits)
@@ -319,7 +320,7 @@ def test_numbers_say_what_they_are() -> None:
 
 
 def docstrings(path: Path) -> Iterator[tuple[str, int]]:
-    """First lines of a file's docstrings, and the most characters of each; those of attributes have the line's."""
+    """First lines of a file's docstrings, each with its allowed length; attributes may fill the line."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield (ast.get_docstring(node) or "").partition("\n")[0], LONGEST_FIRST_LINE

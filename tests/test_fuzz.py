@@ -121,8 +121,11 @@ SMALL = ImageLimits(base64_bytes=4_000, min_side=15, max_side=40)
 LONGEST = 10.0
 """Seconds of the processor's time for one case; the slowest that is known takes 1.5."""
 
+CORRECTIONS = {"bytes after the image removed", "end restored", "damaged or oversized metadata removed"}
+"""Changes that keep every pixel and are made without `input.repair` too."""
+
 MOST_MIB = 1600
-"""What MAX_DECODED_BYTES is meant to keep the process under, whatever a header claims."""
+"""Memory that MAX_DECODED_BYTES keeps the process under, whatever a header claims."""
 
 
 def samples() -> list[bytes]:
@@ -200,7 +203,7 @@ def test_pictures_of_every_kind_and_damage() -> None:
         outcome = images.prepare(data, limits, Treatment(repair=repair, upright=upright))
         glance = images.as_it_is(data, limits, Treatment(upright=upright))
         assert time.process_time() - began < LONGEST, number
-        assert glance is None or glance == outcome == Prepared(data), number
+        assert glance is None or glance == outcome, number
         assert_sound(outcome, data, limits, repair, upright, number)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < MOST_MIB << (20 if sys.platform == "darwin" else 10)
 
@@ -215,7 +218,7 @@ def assert_sound(
         assert len(outcome.message) < 300, number
         return
     assert outcome.repaired or outcome.data == data, number
-    assert repair or not outcome.repaired or (upright and images.TURNED in outcome.repaired), number
+    assert repair or CORRECTIONS.issuperset(outcome.repaired) or (upright and images.TURNED in outcome.repaired), number
     assert images.prepare(outcome.data, limits, Treatment(repair=repair, upright=upright)) == Prepared(outcome.data), (
         number
     )
@@ -259,7 +262,7 @@ ERRORS = (
     b"<html><body>502 Bad Gateway</body></html>",
 )
 ODD = (None, True, 0, -1, 2**63, 10**30, 1e308, 5e-324, "", "0", "\0\x9b\u2028", "=1+1", "\r\n", [], {}, [[]], [{}])
-"""What nobody expects in the place of a value."""
+"""Values of unexpected types and sizes."""
 
 
 def test_the_replies_are_all_there() -> None:

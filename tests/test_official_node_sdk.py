@@ -79,7 +79,7 @@ async def test_recognition_by_token(sdk: Path, tmp_path: Path) -> None:
 
 
 async def test_recognition_by_signature(sdk: Path, tmp_path: Path) -> None:
-    """Where the key gets no token the SDK signs each call, for a host that is not the emulator's."""
+    """If the key gets no token, the SDK signs each call, for a host that is not the emulator's."""
     async with serve(SIGNING) as emulator:
         found = await replies(sdk, emulator, tmp_path, *METHODS)
         assert emulator.counters.tokens_issued == 0

@@ -172,7 +172,7 @@ WORDS: dict[str, Word] = {
             "camera's raw file; or a JPEG of more than 100 scans",
         ),
         Word("too_small", Kind.IMAGE, "a side is under the service's minimum; batchrec never enlarges"),
-        Word("too_long", Kind.IMAGE, "longer than 3:1; batchrec never crops or pads"),
+        Word("too_long", Kind.IMAGE, "longer than 3:1; batchrec pads or splits it if `input.long` says so"),
         Word("too_large", Kind.IMAGE, "too many pixels or bytes to send, or to decode safely"),
         Word(
             "timeout",

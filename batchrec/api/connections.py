@@ -38,7 +38,7 @@ _REMEDIES = {
     62: "another server answers: check the endpoint, DNS and HTTPS_PROXY (SSL_CERT_FILE does not help here)",
     64: "another server answers: check the endpoint, DNS and HTTPS_PROXY (SSL_CERT_FILE does not help here)",
 }
-"""What helps, by OpenSSL's number of the reason: not valid yet, expired, another host name, another address."""
+"""Remedies by OpenSSL's number of the reason: not valid yet, expired, another host name, another address."""
 
 
 class Unconnected(Exception):
@@ -154,20 +154,23 @@ def broken_call(exc: Exception, *, stalled: bool = False) -> Failure:
             return Failure(Kind.TRANSIENT, "disconnected", f"the connection broke ({type(exc).__name__})")
 
 
-def trusting() -> ssl.SSLContext:
+def trusting(endpoint: str) -> ssl.SSLContext | bool:
     """Certificates to trust: the system's, or those of SSL_CERT_FILE. Verification is always on.
 
-    Raises JobError where SSL_CERT_FILE cannot be used, which OpenSSL would pass over in silence.
+    For a plain endpoint nothing is loaded, which takes 50 ms, but a file that is not there is still a mistake. Raises
+    JobError where SSL_CERT_FILE cannot be used, which OpenSSL would pass over in silence.
     """
-    context = ssl.create_default_context()
-    if path := os.environ.get("SSL_CERT_FILE"):
-        try:
-            context.load_verify_locations(cafile=path)
-        except ssl.SSLError as exc:
-            raise JobError(f"SSL_CERT_FILE: {path}: holds no certificate; expected a file in PEM form") from exc
-        except OSError as exc:
-            raise JobError(f"SSL_CERT_FILE: {path}: {exc.strerror}; name a file of certificates, or unset it") from exc
-    return context
+    path = os.environ.get("SSL_CERT_FILE") or None
+    try:
+        if endpoint.startswith("https:"):
+            return ssl.create_default_context(cafile=path)
+        if path is not None:
+            os.stat(path)
+    except ssl.SSLError as exc:
+        raise JobError(f"SSL_CERT_FILE: {path}: holds no certificate; expected a file in PEM form") from exc
+    except OSError as exc:
+        raise JobError(f"SSL_CERT_FILE: {path}: {exc.strerror}; name a file of certificates, or unset it") from exc
+    return True
 
 
 def _certificate(error: Exception) -> str:

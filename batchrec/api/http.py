@@ -35,7 +35,7 @@ async def open_transport(endpoint: str, call_seconds: float, rate: float = 0.0) 
     # Connecting (name, TCP, TLS, proxy) must give up first: a call that never left is not counted.
     limits = aiohttp.ClientTimeout(total=None, connect=min(0.9 * call_seconds, _CONNECT_SECONDS))
     proxy = proxy_for(endpoint)
-    connector = Connector(limit=0, ssl=trusting())  # the pool of workers bounds the calls
+    connector = Connector(limit=0, ssl=trusting(endpoint))  # the pool of workers bounds the calls
     async with connector:
         if rate > DIRECT_ABOVE:
             yield DirectTransport(connector, proxy, limits, call_seconds)

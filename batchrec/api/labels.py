@@ -1,14 +1,18 @@
 """Labels of a reply, as the service's reading describes them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..values import Box, Label
-from .services import Reading
+from .services import MOST_LABELS, Reading
 
 _FARTHEST = 10**9
 """No picture has so many pixels a side; a box beyond is no box, and could not be scaled."""
+
+
+_SHARE_IN_COMMON = 0.5
+"""Share of two boxes together that both must cover to be taken for one thing."""
 
 
 def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...] | None:
@@ -32,9 +36,57 @@ def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...]
     return () if label is None else (label,)
 
 
+def merge_labels(reading: Reading, tiles: Sequence[tuple[Box, Sequence[Label]]]) -> tuple[Label, ...]:
+    """The labels of an image from those of its tiles, in order, each with the part of the image it is. Best first.
+
+    Boxes are in pixels of the image. Of labels of several tiles with the same name the best stays. Labels with boxes
+    are the same thing only where the tiles overlap and both see it there; it gets the box around them. Of main subjects
+    the largest stays.
+    """
+    merged: list[Label] = []
+    before: Box | None = None
+    for area, labels in tiles:
+        others: dict[str | None, list[int]] = {}
+        for place, label in enumerate(merged):
+            others.setdefault(label.name, []).append(place)
+        for label in labels:
+            alike = (place for place in others.get(label.name, ()) if _same_thing(label, merged[place], area, before))
+            same = next(alike, None)
+            if same is None:
+                merged.append(label)
+            else:
+                merged[same] = _joined(merged[same], label)
+        before = area
+    if reading.shape == "box":
+        return tuple(sorted(merged, key=lambda label: label.box.area if label.box else 0, reverse=True)[:1])
+    return tuple(sorted(merged, key=_score, reverse=True)[:MOST_LABELS])
+
+
+def _same_thing(one: Label, other: Label, area: Box, before: Box | None) -> bool:
+    """Whether labels of one name are the same thing: one of the tile `area`, the other of those up to `before`.
+
+    Either box may be cut by the border of its tile, so only what lies in both tiles is compared.
+    """
+    if one.box is None or other.box is None or before is None:
+        return one.box is other.box
+    common = area.within(before)
+    mine, others = one.box.within(common), other.box.within(common)
+    shared = mine.within(others).area
+    return shared > 0 and shared >= _SHARE_IN_COMMON * (mine.area + others.area - shared)
+
+
+def _joined(one: Label, other: Label) -> Label:
+    best = max(one, other, key=_score)
+    return best if one.box is None or other.box is None else best._replace(box=one.box.around(other.box))
+
+
+def _score(label: Label) -> float:
+    return -math.inf if label.score is None else label.score
+
+
 def _ranked(reading: Reading, entries: list[dict[str, Any]], shared: Box | None) -> tuple[Label, ...]:
     labels = [label for entry in entries if (label := _label(reading, entry, shared)) is not None]
-    labels.sort(key=lambda label: -math.inf if label.score is None else label.score, reverse=True)
+    labels.sort(key=_score, reverse=True)
     if not reading.nothing:
         return tuple(labels)
     if labels and labels[0].name in reading.nothing:

@@ -12,8 +12,9 @@ from ..api.credentials import Credentials
 from ..api.services import SERVICES, Service
 from ..engine.setup import by_service, caps_of, payer, result_cache
 from ..engine.treatments import alike_before, cached_row
+from ..images import calls_of
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
-from ..job.spec import Job, Step
+from ..job.spec import NO_LIMIT, Job, Step
 from ..journal import Journal
 from ..limits.quota import Quota
 from ..limits.shared_rate import SharedRates
@@ -65,6 +66,7 @@ class Counter:
                         sure=sent.calls,
                         sent=sent.bytes,
                         sent_shrunk=sent.shrunk,
+                        again=sent.again,
                         listed=state.answered + state.failed + state.open,
                         finished=state.answered,
                         price=self._job.account.prices.get(step.service),
@@ -100,6 +102,7 @@ class Counter:
     ) -> tuple["_Sent", int]:
         """Contents that need a call, and images with a known result, which may put them on later steps' lists."""
         sent, known, service = _Sent(), 0, SERVICES[step.service]
+        superseded = journal.reader.superseded(number)
         find, boxes = reuse.finder(step), service.reading.boxes
         for image, sha256, words, size in journal.survey.looked(number, self._extra.get(number, ())):
             if not words or not accepted(words[way]):
@@ -112,15 +115,17 @@ class Counter:
                 labels = find(sha256, variant)
                 known += labels is not None
                 if labels is None:
-                    sent.add(service, size, variant)
+                    calls = max(0, calls_of(variant) - journal.tiles.count(image, number))
+                    sent.add(service, size, variant, calls)
+                    sent.again += image in superseded
                 for after in triggered(follow, labels) if labels is not None else ():
                     self._extra.setdefault(after, []).append(image)
         return sent, known
 
     def _rate(self, lane: str, caps: Caps) -> float | None:
-        """Calls/s: as set, or for "auto" the rate that earlier runs have found."""
+        """Calls/s: as set, or for "auto" the rate that earlier runs have found; None where there is no limit."""
         if caps.qps < math.inf:
-            return caps.qps
+            return None if caps.qps == NO_LIMIT else caps.qps
         if self._credentials is None:
             return None
         with (
@@ -141,16 +146,20 @@ class Counter:
 
 @dataclass(slots=True)
 class _Sent:
-    """Calls of a step, with the bytes of their bodies: as the job is, and with the side that is recommended."""
+    """Calls of a step, with the bytes of their bodies: as the job is, and with the side that is recommended.
+
+    `again` counts the contents whose image has a superseded result.
+    """
 
     calls: int = 0
+    again: int = 0
     bytes: int = 0
     shrunk: int = 0
 
-    def add(self, service: Service, size: int, variant: str) -> None:
-        """Count a call with a file of `size` bytes."""
+    def add(self, service: Service, size: int, variant: str, calls: int) -> None:
+        """Count the calls for a file of `size` bytes; its tiles together are taken to weigh as much as it."""
         sent = images.expected_bytes(size, service.limits, images.shrunk_size(variant))
-        self.calls += 1
+        self.calls += calls
         self.bytes += expected_body(service, sent)
         self.shrunk += expected_body(service, images.expected_bytes_at(sent, ADVISED_SIDE))
 

@@ -8,7 +8,7 @@ from ..times import iso_beijing, iso_utc, next_reset
 
 _DAY_SECONDS = 86_400
 _MEGABITS = 8e-6  # in a byte
-_CALLS_PER_PRICE = 1000
+CALLS_PER_PRICE = 1000
 """The service's price list is per 1,000 calls."""
 
 
@@ -16,6 +16,7 @@ _CALLS_PER_PRICE = 1000
 class StepPlan:
     """Remaining work of a step. `calls` is the expected number, between `calls_min` and `calls_max`.
 
+    `again` of the calls are for images that have a result already, which stays until there is a new one.
     `qps` is in calls/s, None where it has to be found first; `seconds` at that rate; `days` is the number of Beijing
     days on which calls are made; `yuan` None without a price.
     """
@@ -26,6 +27,7 @@ class StepPlan:
     calls: int
     calls_min: int
     calls_max: int
+    again: int
     qps: float | None
     seconds: float | None
     days: int
@@ -38,7 +40,8 @@ class Inputs:
 
     `outside` are inputs whose real path lies outside of the job file's folder, whatever `input.within` says.
     `unreadable`, `refused` and `to_repair` are images among those that need a call; `known` counts pairs of image and
-    step whose result is known already, `lying` results of images that an earlier version sent lying on their side. An
+    step whose result is known already, `superseded` results that are asked for again for the reasons `again`, which
+    stay until there are new ones, `lying` results of images that an earlier version sent lying on their side. An
     image that is damaged inside is found only by decoding it.
     """
 
@@ -52,6 +55,8 @@ class Inputs:
     to_repair: int
     duplicates: int
     known: int
+    superseded: int
+    again: list[str]
     lying: int
     answered: int
     failed: int
@@ -101,9 +106,9 @@ class StepWork:
 
     `lane` is what limits are counted for: a service, or one model of an EasyDL service. `after` is the step that this
     one follows upon, None for a step that every image goes through. `sure` counts the contents that need a call
-    already, `listed` the images that the step has been asked of so far, `finished` those that have a result at it.
-    `price` is in yuan per 1,000 calls. `sent` are the bytes of the bodies of the `sure` calls, `sent_shrunk` those with
-    `input.max_side` at the side that is recommended.
+    already, `again` those of them whose image has a result, `listed` the images that the step has been asked of so far,
+    `finished` those that have a result at it. `price` is in yuan per 1,000 calls. `sent` are the bytes of the bodies of
+    the `sure` calls, `sent_shrunk` those with `input.max_side` at the side that is recommended.
     """
 
     step: str
@@ -112,6 +117,7 @@ class StepWork:
     lane: str
     after: str | None = None
     sure: int = 0
+    again: int = 0
     listed: int = 0
     finished: int = 0
     price: float | None = None
@@ -254,8 +260,9 @@ def _step_plan(work: StepWork, calls: CallRange, lane_calls: int, days: int, rat
         calls=calls.expected,
         calls_min=calls.least,
         calls_max=calls.most,
+        again=work.again,
         qps=rate,
         seconds=round(lane_calls / rate, 1) if rate else None,
         days=days,
-        yuan=None if work.price is None else round(calls.expected * work.price / _CALLS_PER_PRICE, 2),
+        yuan=None if work.price is None else round(calls.expected * work.price / CALLS_PER_PRICE, 2),
     )

@@ -4,13 +4,13 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from pathlib import Path
-from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
 from ..api.codes import CODES, WORDS, kind_of
+from ..api.endpoint import EMBEDDED
 from ..api.retry import ACTIONS, decide
 from ..api.services import SERVICES, Service
 from ..console.text import duration
@@ -20,8 +20,8 @@ from ..outputs.csv import CsvOutput
 from ..outputs.jsonl import JsonlOutput
 from ..redact import visible
 from ..times import iso_beijing
-from ..values import ADVISED_SIDE, LYING, Failure, Row
-from .estimate import Plan
+from ..values import ADVISED_SIDE, LYING, Failure, Row, Summary
+from .estimate import Plan, StepPlan
 from .status import Status
 from .verify import Findings
 
@@ -147,6 +147,19 @@ def show_plan(plan: Plan, path: Path) -> None:
     )
     if plan.outside:
         console.print(f"{plan.outside:,} inputs lie outside the job's folder", markup=False)
+    for line in plan.again:
+        console.print(visible(line), markup=False, soft_wrap=True)
+    if plan.superseded:
+        cost = ", ".join(
+            f"{step.again:,} calls at step {step.step}" + ("" if not step.yuan else f" ({_share(step):.2f} yuan)")
+            for step in plan.steps
+            if step.again
+        )
+        console.print(
+            f"{plan.superseded:,} results stay until there are new ones; asking again costs {cost or 'nothing'}",
+            markup=False,
+            soft_wrap=True,
+        )
     if plan.lying:
         again = visible(f"batchrec run {shlex.quote(str(path))} --retry-kind {LYING}")
         console.print(
@@ -159,7 +172,7 @@ def show_plan(plan: Plan, path: Path) -> None:
         (
             step.step,
             _between(step.calls, step.calls_min, step.calls_max),
-            "auto" if step.qps is None else f"{step.qps:g}",
+            ("no limit" if plan.endpoint == EMBEDDED else "auto") if step.qps is None else f"{step.qps:g}",
             "unknown" if step.seconds is None else duration(step.seconds),
             f"{step.days:,}",
             "" if step.yuan is None else f"{step.yuan:.2f}",
@@ -173,6 +186,11 @@ def show_plan(plan: Plan, path: Path) -> None:
         f"{plan.calls:,} calls; " + (f"done at {plan.finish_at}" if plan.finish_at else "the rate is not known yet"),
         markup=False,
     )
+
+
+def _share(step: StepPlan) -> float:
+    """Yuan for the calls of a step that ask again."""
+    return (step.yuan or 0.0) * step.again / step.calls
 
 
 def _ignored(by_kind: Mapping[str, int]) -> str:
@@ -272,9 +290,14 @@ def _console() -> Console:
     return Console(highlight=False, emoji=False, width=width)
 
 
-def ended(summary: Any, directory: Path) -> tuple[str, str]:
+def ended(summary: Summary, directory: Path) -> tuple[str, str]:
+    """Last lines of a run: counts of the job, calls, and the reason for which it stopped; the output directory."""
     done = f"{summary.images:,} images: {summary.answered:,} answered, {summary.failed:,} failed"
     parts = [done + _ignored(summary.ignored_by_kind)]
+    if summary.left:
+        parts.append(f"{summary.left:,} images remain")
+    if earlier := summary.failed - summary.new_failures:
+        parts.append(f"{earlier:,} of the failures are of earlier runs (--retry-failed sends them again)")
     parts.append(f"{summary.calls:,} calls in {summary.seconds:.1f} s")
     if summary.stopped_by:
         parts.append(f"stopped by {summary.stopped_by}")

@@ -17,6 +17,9 @@ Style = Literal["auto", "rich", "plain", "none"]
 PLAIN_SECONDS = 10.0
 """Between two plain lines; the contract asks for one every 30 s at least."""
 
+ANSWERS = "answers"
+"""Word for what a run counts a second."""
+
 _RICH_SECONDS = 0.2
 _WINDOW_SECONDS = 15.0
 _MEGABITS = 8e-6  # in a byte
@@ -26,7 +29,7 @@ _MEGABITS = 8e-6  # in a byte
 class Snapshot:
     """State of a run: images and steps `done` of `total`, those failed, and the allowed calls/s.
 
-    `allowed` is None where nothing is called, `until` when it goes on, where it waits for the service's next day, and
+    `allowed` is None where there is no limit, `until` when it goes on, where it waits for the service's next day, and
     `what` what is counted a second. `uplink` is what the uplink carries, in bytes/s, where it is the limit, else 0;
     `shrunk` the images/s that it would carry with `input.max_side`, 0 where that is no advice.
     """
@@ -37,7 +40,7 @@ class Snapshot:
     answered: int
     allowed: float | None
     until: str | None = None
-    what: str = "answers"
+    what: str = ANSWERS
     uplink: float = 0.0
     shrunk: float = 0.0
 
@@ -68,9 +71,10 @@ def line(snapshot: Snapshot, rate: float) -> str:
     if snapshot.uplink and snapshot.shrunk:
         waits += f", about {snapshot.shrunk:.1f} images/s with input.max_side = {ADVISED_SIDE}"
     done = f"{snapshot.done:,} of {snapshot.total:,} done, {rate:.1f} {snapshot.what}/s"
-    if snapshot.allowed is None:
+    if snapshot.what != ANSWERS:
         return f"{done}, {left} left"
-    return f"{done} (allowed {snapshot.allowed:.1f}), {snapshot.failed:,} failed, {left} left{waits}"
+    allowed = "" if snapshot.allowed is None else f" (allowed {snapshot.allowed:.1f})"
+    return f"{done}{allowed}, {snapshot.failed:,} failed, {left} left{waits}"
 
 
 def chosen(style: Style) -> Style:

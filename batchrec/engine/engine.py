@@ -18,6 +18,7 @@ from .preparation import Preparation, Ready
 from .reads import Reads
 from .recorder import Recorded, Recorder
 from .rows import Outcome, answered, failed
+from .tiles import TileCaller
 from .workers import Workers
 
 
@@ -47,6 +48,7 @@ class Engine:
         self._workers = Workers()
         self._reads = Reads(preparation.loss)
         self._caller = Caller(client, self._workers, self.tally, rng)
+        self._tile_caller = TileCaller(self._caller, self._workers, recorder.tiles)
 
     @property
     def error(self) -> BatchrecError | None:
@@ -129,8 +131,9 @@ class Engine:
             if not isinstance(ready, Ready):
                 return ready
             task = task._replace(variant=ready.variant)
-            held = self._preparation.keep(held, len(ready.body))
-            reply = await self._caller.ask(lane.gate, step, task, ready)
+            held = self._preparation.keep(held, ready.size)
+            caller = self._tile_caller if ready.tiles else self._caller
+            reply = await caller.ask(lane.gate, step, task, ready)
         finally:
             self._preparation.give(held)
         if isinstance(reply, Postponed):

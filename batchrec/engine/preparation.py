@@ -41,17 +41,34 @@ _SHORTAGE_SECONDS = 60.0
 _READ_AGAIN = 0.25
 """Seconds between two attempts to read an image for which the machine had no descriptor or memory."""
 
-Encoded = tuple[Prepared, bytes]
-"""Repairs of an image, its bytes let go of, and the body of its call."""
+
+class Tile(NamedTuple):
+    """The body of a tile's call, and the SHA-256 of the tile's bytes."""
+
+    body: bytes
+    digest: bytes
+
+
+Encoded = tuple[Prepared, bytes, tuple[Tile, ...]]
+"""Repairs of an image, its bytes let go of, and the body of its call or those of its tiles."""
 
 
 class Ready(NamedTuple):
-    """An image that can be sent: digest of its file, what was done to it, body of its call, variant."""
+    """An image that can be sent: digest of its file, what was done to it, bodies of its calls, variant.
+
+    With `tiles`, there is no `body`.
+    """
 
     sha256: bytes
     image: Prepared
     body: bytes
+    tiles: tuple[Tile, ...] = ()
     variant: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all bodies."""
+        return len(self.body) + sum(len(tile.body) for tile in self.tiles)
 
 
 class Preparation:
@@ -170,4 +187,8 @@ def _encoded(request: Request, prepare: Callable[[], Prepared | _Other]) -> Enco
     prepared = prepare()
     if not isinstance(prepared, Prepared):
         return prepared
-    return prepared._replace(data=b""), request.body(prepared.data)
+    if prepared.tiles:
+        tiles = tuple(Tile(request.body(tile.data), images.digest(tile.data)) for tile in prepared.tiles)
+        areas = tuple(tile._replace(data=b"") for tile in prepared.tiles)
+        return prepared._replace(tiles=areas), b"", tiles
+    return prepared._replace(data=b""), request.body(prepared.data), ()

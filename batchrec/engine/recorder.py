@@ -28,6 +28,8 @@ Recorded = tuple[Finished, bytes | None]
 class Recorder:
     """Collects outcomes and commits them in groups.
 
+    `tiles` takes the answers of tiles, each at once: their image has no outcome yet.
+
     Each group is given to `remember` in the thread of its commit. When it is on the disk, its lines in results.jsonl
     are given to `on_rows` on the event loop. After `run` has ended with an error nothing more is recorded.
     """
@@ -39,6 +41,7 @@ class Recorder:
         remember: Callable[[Sequence[Recorded]], None] = lambda group: None,
         on_rows: Callable[[Sequence[bytes]], None] | None = None,
     ) -> None:
+        self.tiles = journal.tiles
         self._journal = journal
         self._files = files
         self._remember = remember

@@ -53,8 +53,9 @@ def answered(
         "same_as": None,
         "reused": None,
         "answered_at": at,
+        "tiles": len(sent.tiles) or None,
     }
-    return Outcome(Finished(task, sha256, attempts, at), row)
+    return Outcome(Finished(task, sha256, attempts, at, in_tiles=bool(sent.tiles)), row)
 
 
 def copied(task: Task, sha256: bytes, known: Known, row: Row) -> Outcome:
@@ -62,14 +63,21 @@ def copied(task: Task, sha256: bytes, known: Known, row: Row) -> Outcome:
     origin = row["same_as"]
     if origin in (None, task.key):  # its own answer may come back to it through a copy
         origin = row["image"]
-    copy = {**row, "image": task.key, "same_as": origin, "attempts": 0}
+    copy = {**_complete(row), "image": task.key, "same_as": origin, "attempts": 0}
     return Outcome(Finished(task, sha256, 0, row["answered_at"], leader=known.image), copy)
 
 
 def reused(asked: Asked, task: Task, sha256: bytes, row: Row) -> Outcome:
     """Return the outcome of an image from the row that an earlier job has for its bytes; it took no call."""
     at = row["answered_at"]
-    mine = {**row, "image": task.key, "sha256": sha256.hex(), "step": asked.step, "attempts": 0, "reused": at}
+    mine = {
+        **_complete(row),
+        "image": task.key,
+        "sha256": sha256.hex(),
+        "step": asked.step,
+        "attempts": 0,
+        "reused": at,
+    }
     return Outcome(Finished(task, sha256, 0, at), mine)
 
 
@@ -80,10 +88,14 @@ def failed(
     return Outcome(Finished(task, sha256, attempts, at, leader=leader, failure=failure))
 
 
+def _complete(row: Row) -> Row:
+    """The row with a key that rows of earlier versions lack."""
+    return {**row, "tiles": row.get("tiles")}
+
+
 def _label(fields: Sequence[str], label: Label, sent: Prepared) -> dict[str, Any]:
     """Return a label with the keys that its service has, its box in pixels of the image as displayed."""
     values: dict[str, Any] = {field: getattr(label, field) for field in fields}
     if label.box is not None:
-        box = label.box.scaled(sent.scale_x, sent.scale_y)
-        values["box"] = {"left": box.left, "top": box.top, "width": box.width, "height": box.height}
+        values["box"] = sent.displayed(label.box).sides
     return values

@@ -34,8 +34,10 @@ from .judge import (
     unrepairable,
     unusual,
     vanishing,
+    wanted,
     within,
 )
+from .long import PAD, REFUSE, SPLIT, count_tiles, is_long
 from .memory import decoding
 from .png import IEND
 from .repair import TURNED, repair_here, repair_picture
@@ -51,6 +53,7 @@ __all__ = [
     "TURNED_BACK",
     "UPRIGHT",
     "as_it_is",
+    "calls_of",
     "digest",
     "expected_bytes",
     "expected_bytes_at",
@@ -69,6 +72,9 @@ UPRIGHT, TURNED_BACK, SHRUNK = "upright", "turned-back", "shrunk-"
 """Words of a variant, which has several of them with BETWEEN."""
 
 BETWEEN = ","
+
+_TILES = f"{SPLIT}-"
+"""Beginning of a variant's word for an image that is sent in tiles; their number follows."""
 
 REPAIR = "repair"
 """Word of `foresee` for a picture that `prepare` would have to change."""
@@ -119,11 +125,13 @@ def prepare(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared 
 
     Without `treatment.repair`, what the service is known to refuse is refused here, and what it may take (CMYK, alpha,
     16 bit) is sent as it is, but upright. Without `treatment.upright`, pixels stay as they lie, and a re-encoded
-    picture keeps its orientation tag, so that they agree as before. The same bytes prepared again come back as they
-    are, with nothing repaired.
+    picture keeps its orientation tag, so that they agree as before. A long picture is treated as `treatment.long` says
+    in either case. The same bytes prepared again come back as they are, with nothing repaired.
     """
     prepared = _guarded(data, lambda: _prepare(data, limits, treatment))
     if not treatment.strip or isinstance(prepared, Failure):
+        return prepared
+    if prepared.tiles:  # made here, without metadata
         return prepared
     return _guarded(prepared.data, lambda: _without_metadata(prepared))
 
@@ -156,23 +164,34 @@ def variant(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     """The change that the treatment makes to this image, as a text without blanks; empty: none.
 
     A result belongs to it. UPRIGHT: pixels are turned as the orientation says. TURNED_BACK: pixels that their reader
-    turns are turned back. `shrunk-1008x756`: `max_side` has it sent at that size, as it lies in the file. In some 5 us
-    for a usual JPEG that is not shrunk. Nothing is decoded; empty for what cannot be read, too.
+    turns are turned back. `shrunk-1008x756`: `max_side` has it sent at that size, as it lies in the file. PAD: it gets
+    bars. `split-3`: it is sent in three tiles. In some 5 us for a usual JPEG that is not shrunk. Nothing is decoded;
+    empty for what cannot be read, too.
     """
     shrunk = ""
     if (seen := _glanced(data)) is not None and lowered(limits, treatment, seen[0], len(data)) is limits:
-        lies, turned = seen[1] != NORMAL, False
+        size, lies, turned = seen[0], seen[1] != NORMAL, False
     else:
         picture = _guarded(data, lambda: sniff(data))
         if isinstance(picture, Failure):
             return ""
-        lies, turned, shrunk = picture.lying, picture.turned, _shrunk(picture, limits, treatment)
+        size, lies, turned = picture.size, picture.lying, picture.turned
+        shrunk = _shrunk(picture, limits, treatment)
+    long = treatment.long != REFUSE and is_long(size, limits)
     changes = (
         (UPRIGHT, treatment.upright and lies),
         (TURNED_BACK, turned and not treatment.upright),
         (shrunk, shrunk),
+        (PAD, long and treatment.long == PAD),
+        (f"{_TILES}{count_tiles(size, limits)}", long and treatment.long == SPLIT),
     )
     return BETWEEN.join(word for word, changed in changes if changed)
+
+
+def calls_of(variant: str) -> int:
+    """Calls that an image of this variant takes: one, or one a tile."""
+    last = variant.rpartition(BETWEEN)[2]
+    return int(last.removeprefix(_TILES)) if last.startswith(_TILES) else 1
 
 
 def shrunk_size(variant: str) -> Size | None:
@@ -191,8 +210,8 @@ def _glanced(data: bytes) -> tuple[Size, int] | None:
 
 def _shrunk(picture: Picture, limits: ImageLimits, treatment: Treatment) -> str:
     """Word of the variant for a picture that `max_side` has sent at another size; empty for others."""
-    size = picture.wanted(picture.allowed(limits, treatment).max_side)
-    return "" if size == picture.wanted(limits.max_side) else SHRUNK + "{}x{}".format(*size)
+    size = wanted(picture, picture.allowed(limits, treatment), treatment.long)
+    return "" if size == wanted(picture, limits, treatment.long) else SHRUNK + "{}x{}".format(*size)
 
 
 def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:
@@ -249,7 +268,7 @@ def _usual(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared |
         if isinstance(picture, Failure):
             return None
         limits = picture.allowed(limits, treatment)
-        if unrepairable(picture, limits) or unfit(picture, limits):
+        if unrepairable(picture, limits, REFUSE) or unfit(picture, limits):
             return None
         if unusual(picture, upright=treatment.upright) or not picture.ended:
             return None
@@ -281,10 +300,12 @@ def _judged(data: bytes, limits: ImageLimits, treatment: Treatment) -> tuple[Pic
     if isinstance(picture, Failure):
         return picture
     kept = picture.allowed(limits, treatment)
-    if (failure := unrepairable(picture, kept)) is not None:
+    if (failure := unrepairable(picture, kept, treatment.long)) is not None:
         return failure
-    if kept is not limits and (failure := vanishing(picture, kept)) is not None:
+    if kept is not limits and (failure := vanishing(picture, kept, treatment.long)) is not None:
         return failure
+    if is_long(picture.size, limits):
+        return picture, kept, True
     failure = unfit(picture, limits)
     if treatment.repair and (failure is not None or unusual(picture, upright=treatment.upright)):
         return picture, kept, True

@@ -36,6 +36,7 @@ from .exif import NORMAL, orientation_of, orientation_tag
 from .extent import Extent
 from .heif import MISSING, available, heif_image
 from .jpeg import MAX_SCANS, Size, first_scan, many_scans, with_exif
+from .long import MOST_TILES, PAD, SPLIT, count_tiles, is_long, tile_length
 from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
 from .others import identify
 from .pages import BITS, RAW, is_raw, main_page, pages
@@ -450,29 +451,49 @@ def _tiff(data: bytes) -> Picture | Failure:
     return Picture(data, _TIFF, image, words)
 
 
-def unrepairable(picture: Picture, limits: ImageLimits) -> Failure | None:
-    """Failure that no repair can help, without decoding: enlarging, cropping, too much memory or time."""
+def unrepairable(picture: Picture, limits: ImageLimits, long: str) -> Failure | None:
+    """Failure that no repair can help, without decoding: enlarging, cropping, too much memory or time.
+
+    `long` is that of the treatment.
+    """
     buffered = picture.buffered
-    if (failure := misshapen(picture.size, limits) or overwhelming(picture, limits)) is not None:
+    failure = misshapen(picture.size, limits, long) or overwhelming(picture, limits, long)
+    if failure is not None:
         return failure
     if buffered and many_scans(picture.data):
         return refuse("unsupported", f"a JPEG of more than {MAX_SCANS} scans, which would take too long to decode")
     return None
 
 
-def misshapen(size: Size, limits: ImageLimits) -> Failure | None:
-    """Failure of a picture by its sides: batchrec never enlarges, crops or pads."""
+def misshapen(size: Size, limits: ImageLimits, long: str) -> Failure | None:
+    """Failure of a picture by its sides: batchrec never enlarges, and pads or splits only if `long` says so."""
     shape = "{}x{} px".format(*size)
     if min(size) < limits.min_side:
         return refuse("too_small", f"{shape}: every side must have at least {limits.min_side} px")
-    if max(size) > min(size) * limits.max_ratio:
-        return refuse("too_long", f"{shape}: at most {limits.max_ratio:g}:1 is allowed")
-    return None
+    return _too_long(size, limits, long) if is_long(size, limits) else None
 
 
-def vanishing(picture: Picture, limits: ImageLimits) -> Failure | None:
+def _too_long(size: Size, limits: ImageLimits, long: str) -> Failure | None:
+    """Failure of a long picture, None where it can be sent as `long` says."""
+    shape = "{}x{} px".format(*size)
+    if long == PAD:
+        left = min(fitted(size, limits.max_side))
+        if left >= limits.min_side:
+            return None
+        told = f"shrunk to {limits.max_side} px, {left} px of its shorter side would be left; set input.long = "
+        return refuse("too_long", f'{shape}: {told}"split"')
+    if long == SPLIT:
+        count = count_tiles(size, limits)
+        if count <= MOST_TILES:
+            return None
+        return refuse("too_long", f"{shape}: would take {count:,} tiles; at most {MOST_TILES} are made of an image")
+    told = f"at most {limits.max_ratio:g}:1 is allowed; to send it with bars or in tiles, set input.long = "
+    return refuse("too_long", f'{shape}: {told}"pad" or "split"')
+
+
+def vanishing(picture: Picture, limits: ImageLimits, long: str) -> Failure | None:
     """Failure of a picture whose shorter side `input.max_side` would shrink too far."""
-    left = min(fitted(picture.size, limits.max_side))
+    left = min(wanted(picture, limits, long))
     if left >= limits.min_side:
         return None
     shape = "{}x{} px".format(*picture.size)
@@ -480,18 +501,27 @@ def vanishing(picture: Picture, limits: ImageLimits) -> Failure | None:
     return refuse("too_small", f"{shape}: {told} are needed; set a larger input.max_side")
 
 
-def overwhelming(picture: Picture, limits: ImageLimits) -> Failure | None:
+def overwhelming(picture: Picture, limits: ImageLimits, long: str) -> Failure | None:
     """Failure of a picture that takes too much memory or time to decode."""
     width, height = picture.size
     if width * height > MAX_DECODED_PIXELS:
         return refuse("too_large", f"{width}x{height} px: at most {MAX_DECODED_PIXELS:,} pixels are decoded; shrink it")
-    stored = picture.stored(picture.wanted(limits.max_side))
+    stored = picture.stored(wanted(picture, limits, long))
     if stored > MAX_DECODED_BYTES:
         most = MAX_DECODED_BYTES // _MB
         return refuse(
             "too_large", f"{width}x{height} px take {stored // _MB:,} MB of memory: at most {most} are used; shrink it"
         )
     return None
+
+
+def wanted(picture: Picture, limits: ImageLimits, long: str) -> Size:
+    """The size that is needed of a picture: no smaller than what is sent of it, or of each of its tiles."""
+    size = picture.size
+    if long == SPLIT and is_long(size, limits):
+        longest = max(min(size), tile_length(size, limits))
+        return size if longest <= limits.max_side else fitted(size, max(size) * limits.max_side // longest)
+    return picture.wanted(limits.max_side)
 
 
 def unfit(picture: Picture, limits: ImageLimits) -> Failure | None:

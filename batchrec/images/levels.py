@@ -151,23 +151,28 @@ def flattened(image: Image.Image, box: Box | None = None) -> Image.Image:
     if box is not None:
         image = image.crop(box)
     grey = image.mode in {"L", "LA", "La"}
-    plain = image.convert("L" if grey else "RGB")
-    alpha = None
+    layer, alpha = image, None
     if image.has_transparency_data:
-        layer = image.convert("LA" if grey else "RGBA")
-        plain, alpha = layer.convert(plain.mode), layer.getchannel("A")
+        layer = _in_mode(image, "LA" if grey else "RGBA")
+        alpha = layer.getchannel("A")
         if alpha.getbbox() is None:
             alpha = None
         else:
             colour = paper_for(layer)
+    plain = _in_mode(layer, "L" if grey else "RGB")
     paper = Image.new(plain.mode, canvas, colour[0] if grey else colour)
     paper.paste(plain, box and box[:2], alpha)
     return paper
 
 
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The image in a mode; itself where it has that, since Pillow would copy it."""
+    return image if image.mode == mode else image.convert(mode)
+
+
 def paper_for(layer: Image.Image) -> tuple[int, int, int]:
     """Background for an image with alpha: white, unless more of its edge vanishes there than on another."""
-    small = layer.convert("RGBA").reduce(max(1, max(layer.size) // _LOOKED_AT_SIDE))
+    small = layer.reduce(max(1, max(layer.size) // _LOOKED_AT_SIDE)).convert("RGBA")
     alpha, image = small.getchannel("A"), small.convert("RGB")
     seen = alpha.point(lambda value: 255 * (value >= _SEEN_FROM))
     ground = alpha.filter(ImageFilter.MinFilter(3)).point(lambda value: 255 * (value < _CLEAR_TO))

@@ -18,11 +18,12 @@ from typing import Any, BinaryIO, cast
 from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 
-from ..values import Failure, ImageLimits, Prepared, Treatment
+from ..values import Box, Failure, ImageLimits, Prepared, Treatment
 from . import levels
 from .exif import NORMAL, orientation_tag
 from .jpeg import Size
-from .judge import PLAIN_MODES, Picture, misshapen, most_bytes, refuse
+from .judge import PLAIN_MODES, Picture, misshapen, most_bytes, refuse, wanted
+from .long import SPLIT, Area, count_tiles, is_long, padded, tiles
 from .memory import decoding
 from .quality import FULL_COLOUR_FROM, fine, photographic, qualities
 from .shrink import fitted, side_to_send
@@ -72,11 +73,12 @@ def repair_picture(picture: Picture, limits: ImageLimits, treatment: Treatment) 
     """
     _give_back()
     # Closed while the memory is held: the next one would decode beside it.
-    memory = picture.footprint(picture.wanted(limits.max_side))
+    memory = picture.footprint(wanted(picture, limits, treatment.long))
     with decoding.hold(memory), contextlib.closing(picture.image):
         if picture.apart:
             seconds = _SECONDS + picture.size[0] * picture.size[1] // _PIXELS_A_SECOND
-            work = Work(limits, treatment, _MEMORY + _SPARE * memory + 2 * len(picture.data), seconds)
+            parts = count_tiles(picture.size, limits) if treatment.long == SPLIT else 1
+            work = Work(limits, treatment, _MEMORY + _SPARE * memory + 2 * len(picture.data), seconds, parts)
             if (outcome := repair_in_process(picture.data, work)) is not None:
                 return outcome
         return repair_here(picture, limits, treatment)
@@ -101,10 +103,10 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
     if picture.coding:
         words.append(picture.coding)
     turn, orientation = _turn(picture, upright=treatment.upright)
-    size = _decode(picture, limits)
+    size = _decode(picture, limits, treatment.long)
     if isinstance(size, Failure):
         return size
-    source = _reduced(picture, limits)
+    source = _reduced(picture, limits, treatment.long)
     image, changes = _plain(source)
     if levels.blanked(image, source.image):
         return refuse("unsupported", f"a {picture.format.name} that would come out in one colour, though it has more")
@@ -112,13 +114,52 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
     if turn in _TURNS:
         image, size = image.transpose(_TURNS[turn]), size if turn < _FIRST_QUARTER else size[::-1]
         words += [TURNED] if orientation == NORMAL else []
+    lighten = partial(_lighten, picture, limits, orientation)
+    if treatment.long == SPLIT and is_long(size, limits):
+        made = _split(image, size, limits, lighten)
+    else:
+        made = lighten(image, size)
+    if isinstance(made, Failure):
+        return made
+    return made._replace(repaired=(*words, *made.repaired) or ("recompressed",))
+
+
+def _lighten(
+    picture: Picture, limits: ImageLimits, orientation: int, image: Image.Image, size: Size
+) -> Prepared | Failure:
+    """Encode a decoded picture, or a part of one, with bars where it is long; `size` is its full one in pixels."""
     profile = picture.image.info.get("icc_profile")
     for form, quality, smaller in _attempts(image, size, limits, lossless=picture.lossless):
-        data = _encode(smaller, quality, most_bytes(limits), form=form, profile=profile, orientation=orientation)
+        sent, bar = padded(smaller, limits)
+        data = _encode(sent, quality, most_bytes(limits), form=form, profile=profile, orientation=orientation)
         if data is not None:
-            words += _last_words(picture, form, quality, size, smaller.size)
-            return Prepared(data, tuple(words) or ("recompressed",), size[0] / smaller.width, size[1] / smaller.height)
+            words = _last_words(picture, form, quality, size, smaller.size)
+            if sent is not smaller:
+                words.insert(smaller.size != size, "padded {}x{} to {}x{}".format(*smaller.size, *sent.size))
+            area = Box(0, 0, *size) if sent is not smaller else None
+            scales = size[0] / smaller.width, size[1] / smaller.height
+            return Prepared(data, tuple(words), *scales, area, *bar)
     return refuse("too_large", "{}x{} px cannot be made light enough".format(*size))
+
+
+def _split(
+    image: Image.Image, size: Size, limits: ImageLimits, lighten: Callable[[Image.Image, Size], Prepared | Failure]
+) -> Prepared | Failure:
+    """Encode a long picture in tiles. `image` may have been decoded to a smaller size than its full one."""
+    made = []
+    for area in tiles(size, limits):
+        tile = lighten(image.crop(_scaled(area, image.size, size)), area.size)
+        if isinstance(tile, Failure):
+            return tile
+        made.append(tile._replace(area=Box(area.left, area.top, *area.size)))
+    words = dict.fromkeys(word for tile in made for word in tile.repaired)
+    return Prepared(b"", (f"split into {len(made)} tiles", *words), tiles=tuple(made))
+
+
+def _scaled(area: Area, actual: Size, full: Size) -> Area:
+    """The area in a picture that was decoded to another size, to the nearest pixel."""
+    x, y = actual[0] / full[0], actual[1] / full[1]
+    return Area(round(area.left * x), round(area.top * y), round(area.right * x), round(area.bottom * y))
 
 
 def _turn(picture: Picture, *, upright: bool) -> tuple[int, int]:
@@ -128,22 +169,22 @@ def _turn(picture: Picture, *, upright: bool) -> tuple[int, int]:
     return _BACK.get(picture.orientation, picture.orientation) if picture.turned else NORMAL, picture.orientation
 
 
-def _decode(picture: Picture, limits: ImageLimits) -> Size | Failure:
+def _decode(picture: Picture, limits: ImageLimits, long: str) -> Size | Failure:
     """Decode, a JPEG no larger than it takes; the full size in pixels."""
     full, image = picture.size, picture.image
     if picture.scaled:
-        image.draft(None, picture.wanted(limits.max_side))
+        image.draft(None, wanted(picture, limits, long))
     drafted = image.size != full
     image.load()
     if drafted:
         return full
     # An icon and a turned TIFF tell their true size only now.
-    return misshapen(image.size, limits) or image.size
+    return misshapen(image.size, limits, long) or image.size
 
 
-def _reduced(picture: Picture, limits: ImageLimits) -> Picture:
+def _reduced(picture: Picture, limits: ImageLimits, long: str) -> Picture:
     """A huge decoded picture at a fraction of its size, made band by band so that it is never held twice."""
-    factor = picture.reduction(picture.wanted(limits.max_side))
+    factor = picture.reduction(wanted(picture, limits, long))
     if factor == 1:
         return picture
     whole = picture.image

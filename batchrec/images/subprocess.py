@@ -24,7 +24,7 @@ from typing import IO, Any, BinaryIO
 import orjson
 
 from ..api.codes import WORDS
-from ..values import Failure, ImageLimits, Kind, Prepared, Treatment
+from ..values import Box, Failure, ImageLimits, Kind, Prepared, Treatment
 from .judge import most_bytes, refuse
 
 _PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
@@ -38,17 +38,24 @@ _PATIENCE = 10
 """A second of work may take so many on a machine where everything else comes first."""
 
 _HEAD_BYTES = 4096
+"""Of the line before the pictures, for each of them."""
+
+_FARTHEST = 10**9  # pixels: no picture is so wide
 _ENVIRONMENT = ("PATH", "LANG")
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Work order for the process: `memory` in bytes beyond its own, `seconds` of processor time."""
+    """Work order for the process: `memory` in bytes beyond its own, `seconds` of processor time.
+
+    `tiles` are made at most; 1: the picture is sent whole.
+    """
 
     limits: ImageLimits
     treatment: Treatment
     memory: int
     seconds: int
+    tiles: int = 1
 
 
 def repair_in_process(data: bytes, work: Work) -> Prepared | Failure | None:
@@ -56,16 +63,16 @@ def repair_in_process(data: bytes, work: Work) -> Prepared | Failure | None:
 
     Decoding in a thread is slower for the others, but a picture must not count as torn for the machine's fault.
     """
-    most = most_bytes(work.limits)
+    most = (_HEAD_BYTES + most_bytes(work.limits)) * work.tiles
     began = time.monotonic()
-    ended = _spoken(orjson.dumps(asdict(work)) + b"\n", data, _HEAD_BYTES + most, _PATIENCE * work.seconds)
+    ended = _spoken(orjson.dumps(asdict(work)) + b"\n", data, most, _PATIENCE * work.seconds)
     if ended is None:
         return None
     code, output = ended
     if code == _NOT_LOADED and not _starts():
         return None
-    if code == 0 or len(output) > _HEAD_BYTES + most:
-        return _understood(output, most) or refuse("torn", "the process that decoded it failed")
+    if code == 0 or len(output) > most:
+        return _understood(output, work) or refuse("torn", "the process that decoded it failed")
     if code == _OUT_OF_TIME or time.monotonic() - began >= _PATIENCE * work.seconds:
         return refuse("too_large", f"it takes more than {work.seconds} s to decode")
     if code == _KILLED:
@@ -124,16 +131,25 @@ def _feed(stream: IO[bytes], said: Sequence[bytes]) -> None:
         stream.close()
 
 
-def _understood(output: bytes, most: int) -> Prepared | Failure | None:
+def _understood(output: bytes, work: Work) -> Prepared | Failure | None:
     """Parse the output of the process; None where it is not in the agreed form."""
-    head, end, data = output.partition(b"\n")
+    head, _, data = output.partition(b"\n")
     try:
         said = orjson.loads(head)
         if "word" in said:
             return _failure(**said)
-        return _prepared(data, **said) if end and 0 < len(data) <= most else None
-    except (ValueError, TypeError):
+        tiles = []
+        for tile in said.pop("tiles")[: work.tiles]:
+            length = tile.pop("length")
+            tiles.append(_prepared(data[:length], most_bytes(work.limits), **tile))
+            data = data[length:]
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
+    if data or not tiles or None in tiles:
+        return None
+    if work.tiles == 1:
+        return tiles[0]
+    return Prepared(b"", tuple(map(str, said["repaired"])), tiles=tuple(filter(None, tiles)))
 
 
 def _failure(word: str, message: str) -> Failure | None:
@@ -143,11 +159,16 @@ def _failure(word: str, message: str) -> Failure | None:
     return refuse(word, message[:_HEAD_BYTES])
 
 
-def _prepared(data: bytes, repaired: list[Any], scale_x: float, scale_y: float) -> Prepared | None:
-    scales = (scale_x, scale_y)
-    if not all(isinstance(scale, float) and math.isfinite(scale) and scale > 0 for scale in scales):
+def _prepared(
+    data: bytes, most: int, repaired: list[Any], scales: list[float], area: list[int] | None, bars: list[int]
+) -> Prepared | None:
+    sound = all(isinstance(scale, float) and math.isfinite(scale) and scale > 0 for scale in scales)
+    whole = all(isinstance(number, int) and 0 <= number <= _FARTHEST for number in (*(area or ()), *bars))
+    if not sound or not whole or not 0 < len(data) <= most:
         return None
-    return Prepared(data, tuple(map(str, repaired)), *scales)
+    x, y = scales
+    bar_x, bar_y = bars
+    return Prepared(data, tuple(map(str, repaired)), x, y, Box(*area) if area else None, bar_x, bar_y)
 
 
 def received(stream: BinaryIO) -> tuple[bytes, Work]:
@@ -172,9 +193,16 @@ def told(outcome: Prepared | Failure) -> bytes:
     """In the process: what came of the picture, as `repair_in_process` understands it."""
     if isinstance(outcome, Failure):
         return orjson.dumps({"word": outcome.code, "message": outcome.message}) + b"\n"
-    data, repaired, scale_x, scale_y = outcome
-    head = {"repaired": repaired, "scale_x": float(scale_x), "scale_y": float(scale_y)}
-    return orjson.dumps(head) + b"\n" + data
+    parts = outcome.tiles or (outcome,)
+    head = {"repaired": outcome.repaired, "tiles": [_described(part) for part in parts]}
+    return b"".join((orjson.dumps(head), b"\n", *(part.data for part in parts)))
+
+
+def _described(part: Prepared) -> dict[str, Any]:
+    area = part.area and (part.area.left, part.area.top, part.area.width, part.area.height)
+    scales = float(part.scale_x), float(part.scale_y)
+    bars = part.bar_x, part.bar_y
+    return {"length": len(part.data), "repaired": part.repaired, "scales": scales, "area": area, "bars": bars}
 
 
 def _confine(work: Work) -> None:

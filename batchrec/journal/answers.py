@@ -17,6 +17,23 @@ from .schema import ANSWERED, FAILED, IS_UNCHECKED, PENDING, UNLESS_LISTED
 Places = Mapping[str, tuple[int, int]]
 """Length in bytes and CRC-32 of each result file, by name."""
 
+_ROWS = tuple(
+    f"SELECT i.image, i.step, ?, ? FROM {table} i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
+    f"WHERE m.key = ? AND s.name = ? AND i.at = ? AND lower(hex({digest})) = ? AND {condition}"
+    for table, digest, condition in (
+        ("items", "m.sha256", f"i.state = {ANSWERED}"),
+        (
+            "superseded",
+            "i.sha256",
+            f"NOT EXISTS (SELECT 1 FROM items n WHERE n.image = i.image AND n.step = i.step AND n.state = {ANSWERED})",
+        ),
+    )
+)
+"""Queries for image and step of a row that counts now, and of a superseded one without a new answer.
+
+Given as they are returned: start and length; then the row's image, step, time and digest.
+"""
+
 _LEARNT_AT_ONCE = 20_000  # digests; some 20 ms, of a thread
 
 
@@ -33,7 +50,10 @@ class Known:
 
 
 class Finished(NamedTuple):
-    """An image that is finished at a step: place of its row or failure, and the steps that follow."""
+    """An image that is finished at a step: place of its row or failure, and the steps that follow.
+
+    `in_tiles`: its calls were tiles, and the end of each is noted already.
+    """
 
     task: Task
     sha256: bytes | None
@@ -42,6 +62,7 @@ class Finished(NamedTuple):
     leader: int | None = None
     failure: Failure | None = None
     follow: tuple[int, ...] = ()
+    in_tiles: bool = False
     start: int = 0
     length: int = 0
 
@@ -101,7 +122,12 @@ class Answers:
                 "kind = ?, code = ?, message = ?, variant = ? WHERE image = ? AND step = ?",
                 (_finished_row(f) for f in finished),
             )
-            self._calls.end(sum(f.attempts > 0 and f.failure is None for f in finished))
+            self._calls.end(sum(f.attempts > 0 and f.failure is None and not f.in_tiles for f in finished))
+            if self._db.one("SELECT EXISTS (SELECT 1 FROM tiles)"):
+                self._db.executemany(
+                    "DELETE FROM tiles WHERE image = ? AND step = ?",
+                    ((f.task.image, f.task.step) for f in finished if f.failure is None),
+                )
             self._db.executemany(
                 f"INSERT INTO items (image, step, state, position) VALUES (?, ?, {PENDING}, ?) {UNLESS_LISTED}",
                 ((f.task.image, step, f.task.position) for f in finished for step in f.follow),
@@ -128,15 +154,29 @@ class Answers:
             )
 
     def keep(self, row: Row, start: int, length: int) -> bool:
-        """Keep a row if it is an answer of the journal's and the first with that: then note its new place."""
+        """Keep a row if it is an answer of the journal's and the first with that: then note its new place.
+
+        A superseded one is kept while there is no new answer.
+        """
+        whose = (start, length, row["image"], row["step"], row["answered_at"], row["sha256"])
         with self._db.guarded():
-            cursor = self._db.execute(
-                "INSERT OR IGNORE INTO kept SELECT i.image, i.step, ?, ? FROM items i "
-                "JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
-                f"WHERE m.key = ? AND s.name = ? AND i.state = {ANSWERED} AND i.at = ? AND lower(hex(m.sha256)) = ?",
-                (start, length, row["image"], row["step"], row["answered_at"], row["sha256"]),
+            return any(self._db.execute(f"INSERT OR IGNORE INTO kept {rows}", whose).rowcount > 0 for rows in _ROWS)
+
+    def current(self, row: Row) -> bool:
+        """Whether a row is an answer that counts now, not a superseded one."""
+        whose = (0, 0, row["image"], row["step"], row["answered_at"], row["sha256"])
+        with self._db.guarded():
+            return self._db.execute(_ROWS[0], whose).fetchone() is not None
+
+    def outlived(self) -> bool:
+        """Whether results.jsonl has superseded rows beside new ones."""
+        with self._db.guarded():
+            return bool(
+                self._db.one(
+                    "SELECT EXISTS (SELECT 1 FROM superseded o JOIN items i ON i.image = o.image AND i.step = o.step "
+                    f"WHERE i.state = {ANSWERED})"
+                )
             )
-        return cursor.rowcount > 0
 
     def end_rewrite(self, outputs: Places, swap: str) -> int:
         """Commit the rows' new places, the new files' lengths and the note to swap them; then sync.
@@ -146,7 +186,16 @@ class Answers:
         with self._db.transaction():
             self._db.execute(
                 "UPDATE items SET start = kept.start, length = kept.length FROM kept "
-                "WHERE kept.image = items.image AND kept.step = items.step"
+                f"WHERE kept.image = items.image AND kept.step = items.step AND state = {ANSWERED}"
+            )
+            self._db.execute(
+                "DELETE FROM superseded AS o WHERE NOT EXISTS "
+                "(SELECT 1 FROM kept WHERE kept.image = o.image AND kept.step = o.step) OR EXISTS "
+                f"(SELECT 1 FROM items i WHERE i.image = o.image AND i.step = o.step AND i.state = {ANSWERED})"
+            )
+            self._db.execute(
+                "UPDATE superseded SET start = kept.start, length = kept.length FROM kept "
+                "WHERE kept.image = superseded.image AND kept.step = superseded.step"
             )
             lost = self._db.execute(
                 f"DELETE FROM items WHERE state = {ANSWERED} AND NOT EXISTS "
@@ -178,7 +227,7 @@ class Answers:
 
 
 def _finished_row(item: Finished) -> tuple[object, ...]:
-    task, _, attempts, at, leader, failure, _, start, length = item
+    task, _, attempts, at, leader, failure, _, _, start, length = item
     kind, code, message = (failure.kind.value, failure.code, failure.message) if failure else (None, None, None)
     state = ANSWERED if failure is None else FAILED
     return state, leader, attempts, at, start, length, kind, code, message, task.variant, task.image, task.step

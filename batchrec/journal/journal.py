@@ -19,6 +19,7 @@ from .queue import Queue
 from .reader import Reader
 from .schema import current_copy
 from .survey import Survey
+from .tiles import Tiles
 from .treatments import Treatments
 
 
@@ -42,6 +43,7 @@ class Journal:
             self.queue = Queue(self.database)
             self.opening = Opening(self.database, self.calls, self.queue)
             self.answers = Answers(self.database, self.calls, looker)
+            self.tiles = Tiles(self.database, self.calls)
             self.survey = Survey(self.database)
             self.treatments = Treatments(self.database)
             self.reader = Reader(self.database)

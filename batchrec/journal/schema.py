@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import JobError
 from .database import connect, read_only
 
-VERSION = 4
+VERSION = 5
 """Format of the file, in its `user_version`."""
 
 PENDING, CLAIMED, PARKED, ANSWERED, FAILED, ASIDE = range(6)
@@ -24,6 +24,15 @@ An image that is no input any more has the position NULL. It keeps its answers, 
 
 IGNORED = "ignored"
 """Name of the note with the counts of ignored files: a JSON object, kind to count."""
+
+SUPERSEDED_NOW = (
+    "superseded o WHERE NOT EXISTS "
+    f"(SELECT 1 FROM items i WHERE i.image = o.image AND i.step = o.step AND i.state = {ANSWERED})"
+)
+"""Superseded rows without a new answer, as tables and condition of a query."""
+
+CALLING_SINCE = "calling_since"
+"""Name of the note with the time from which the run under way calls (ISO 8601, UTC); absent while it opens."""
 
 UNFINISHED = f"< {ANSWERED}"
 """Condition on a state: PENDING, CLAIMED or PARKED."""
@@ -51,6 +60,13 @@ CREATE INDEX items_failed ON items (step) WHERE state = {FAILED};
 CREATE TABLE calls (
     account TEXT, service TEXT, day TEXT, made INTEGER NOT NULL, counted INTEGER NOT NULL,
     PRIMARY KEY (account, service, day)) WITHOUT ROWID;
+CREATE TABLE tiles (
+    image INTEGER, step INTEGER, tile INTEGER, digest BLOB NOT NULL, attempts INTEGER NOT NULL,
+    latency_ms REAL NOT NULL, reply BLOB NOT NULL, PRIMARY KEY (image, step, tile)) WITHOUT ROWID;
+CREATE INDEX tiles_by_content ON tiles (digest);
+CREATE TABLE superseded (
+    image INTEGER, step INTEGER, at TEXT, sha256 BLOB, start INTEGER NOT NULL, length INTEGER NOT NULL,
+    PRIMARY KEY (image, step)) WITHOUT ROWID;
 INSERT INTO meta VALUES ('ended', 0);
 """
 """`calls.made` are calls that left, `counted` those of them that the service may have counted.
@@ -61,6 +77,11 @@ a run was killed.
 `items.variant` is the text of `images.variant` for the bytes at this step, NULL where it is not known: in rows of
 earlier versions, and before the file was read. It begins with UNCHECKED where the treatment in `steps.treatment` is
 newer. `steps.treatment` is NULL where the last run was one of an earlier version.
+
+`tiles` has the answers of the tiles of images without a row, by number from 0; `digest` is that of what was sent.
+
+`superseded` has the rows of results.jsonl whose images are called for again, since file, options or treatment changed.
+Each stays until a new answer is committed; a rewrite of the file then takes it out. `sha256` is of the bytes of then.
 """
 
 UNCHECKED = "?"
@@ -84,10 +105,20 @@ ALTER TABLE items DROP COLUMN sent;
 ALTER TABLE items ADD COLUMN variant TEXT;
 ALTER TABLE steps ADD COLUMN treatment TEXT;
 """,
+    4: """
+CREATE TABLE tiles (
+    image INTEGER, step INTEGER, tile INTEGER, digest BLOB NOT NULL, attempts INTEGER NOT NULL,
+    latency_ms REAL NOT NULL, reply BLOB NOT NULL, PRIMARY KEY (image, step, tile)) WITHOUT ROWID;
+CREATE INDEX tiles_by_content ON tiles (digest);
+CREATE TABLE superseded (
+    image INTEGER, step INTEGER, at TEXT, sha256 BLOB, start INTEGER NOT NULL, length INTEGER NOT NULL,
+    PRIMARY KEY (image, step)) WITHOUT ROWID;
+""",
 }
 """By version: the script that makes the next one of it.
 
-Calls had no table in 1; 2 marked them at their images too; 3 did not know how an image had been treated.
+Calls had no table in 1; 2 marked them at their images too; 3 did not know how an image had been treated; 4 had no
+tiles, and dropped rows before their images were called for again.
 """
 
 NOTE_DIGEST = "UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NULL"

@@ -122,7 +122,7 @@ def _tsv(lines: Lines, column: str) -> Iterator[str]:
 
 
 READERS: dict[str, Callable[[Lines, str], Iterator[str]]] = {".txt": _txt, ".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl}
-"""How each kind of manifest gives its paths; a blank one is a row without a path."""
+"""Readers of the paths by the manifest's suffix; a blank path is a row without a file."""
 
 
 def _single(lines: Lines) -> Iterator[str]:

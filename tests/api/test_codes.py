@@ -25,7 +25,7 @@ def test_kinds(kind, numbers):
 
 
 def test_the_table_has_no_gap():
-    """Every code of the contract is explained, but for the many of 2161xx; every kind of the service's has codes."""
+    """Every code of the contract but 2161xx is explained; every kind of the service has codes."""
     named = {n for kind, row in CONTRACT.items() if kind != Kind.UNKNOWN for n in row if n // 100 != 2161}
     assert named <= CODES.keys()
     assert {code.kind for code in CODES.values()} == set(Kind) - {Kind.UNKNOWN, Kind.READ}
@@ -69,7 +69,7 @@ def test_a_status_may_have_a_row_of_its_own(monkeypatch):
     ],
 )
 def test_a_new_code_is_one_row(monkeypatch, row, action, counted, busy):
-    """A row alone decides how a code is treated, whether its call counts, and whether everybody has to wait."""
+    """A row decides how a code is treated, whether its call counts, and whether all calls wait."""
     monkeypatch.setitem(CODES, row.number, row)
     failure = Failure(kind_of(row.number), row.number, row.message)
     assert (decide(failure), counts(failure), cluster_busy(failure)) == (action, counted, busy)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrec.api.labels import read_labels
+from batchrec.api.labels import merge_labels, read_labels
 from batchrec.api.services import SERVICES, Option
 from batchrec.engine.rows import Asked, answered
 from batchrec.values import Answer, Box, Label, Prepared, Task
@@ -238,3 +238,60 @@ def test_limits_and_options(service):
 def test_option_types(type, value, expected):
     """An int does for a float, and a bool for nothing but a bool."""
     assert Option("x", type, None, "").accepts(value) == expected
+
+
+# -- tiles
+
+
+def boxed(name: str | None, score: float | None, *sides: int) -> Label:
+    return Label(name, score, box=Box(*sides))
+
+
+@pytest.mark.parametrize(
+    ("service", "tiles", "expected"),
+    [
+        ("dish", [], []),
+        (
+            "dish",
+            [[Label("饺子", 0.4), Label("面", 0.3)], [], [Label("面", 0.9)]],
+            [Label("面", 0.9), Label("饺子", 0.4)],
+        ),
+        ("dish", [[Label("x", 0.5, calorie=1)], [Label("x", 0.5, calorie=2)]], [Label("x", 0.5, calorie=1)]),
+        ("landmark", [[Label("塔")], [Label("桥")], [Label("塔")]], [Label("塔"), Label("桥")]),
+        (
+            "logo",  # cut by the border of the first tile
+            [[boxed("A", 0.5, 0, 95, 10, 5)], [boxed("A", 0.8, 0, 93, 12, 30)]],
+            [boxed("A", 0.8, 0, 93, 12, 30)],
+        ),
+        (
+            "logo",  # two things of one name, and two names of one thing
+            [[boxed("A", 0.5, 0, 0, 10, 10), boxed("B", 0.4, 0, 90, 9, 9)], [boxed("A", 0.6, 0, 90, 9, 9)]],
+            [boxed("A", 0.6, 0, 90, 9, 9), boxed("A", 0.5, 0, 0, 10, 10), boxed("B", 0.4, 0, 90, 9, 9)],
+        ),
+        (
+            "logo",  # through three tiles, cut by every border
+            [[boxed("A", 0.5, 0, 0, 9, 100)], [boxed("A", 0.4, 0, 90, 9, 100)], [boxed("A", 0.3, 0, 180, 9, 50)]],
+            [boxed("A", 0.5, 0, 0, 9, 230)],
+        ),
+        (
+            "logo",  # one in each tile, side by side where both see them
+            [[boxed("A", 0.5, 0, 80, 9, 20)], [boxed("A", 0.4, 6, 90, 9, 20)]],
+            [boxed("A", 0.5, 0, 80, 9, 20), boxed("A", 0.4, 6, 90, 9, 20)],
+        ),
+        (
+            "logo",  # of one tile, which has told them apart
+            [[boxed("A", 0.5, 0, 0, 9, 9), boxed("A", 0.4, 1, 1, 9, 9)]],
+            [boxed("A", 0.5, 0, 0, 9, 9), boxed("A", 0.4, 1, 1, 9, 9)],
+        ),
+        (
+            "object_detect",
+            [[boxed(None, None, 0, 0, 9, 9)], [boxed(None, None, 0, 150, 20, 20)], []],
+            [boxed(None, None, 0, 150, 20, 20)],
+        ),
+    ],
+)
+def test_labels_of_tiles(service: str, tiles: list[list[Label]], expected: list[Label]) -> None:
+    """One list, best first; a thing that two tiles have in common is there once."""
+    areas = [Box(0, 90 * number, 40, 100) for number in range(len(tiles))]
+    found = merge_labels(SERVICES[service].reading, list(zip(areas, tiles, strict=True)))
+    assert found == tuple(expected)

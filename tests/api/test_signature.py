@@ -83,7 +83,7 @@ def called(path: str = PATH, at: float = NOON, **changes: str) -> Received:
     ],
 )
 def test_verification(request_: Received, settings: Settings, after: float, verified: bool) -> None:
-    """Key, secret, path, query, signed headers and time are compared; without a secret to know, the rest is."""
+    """Key, secret, path, query, signed headers and time are compared; an open server skips the secret."""
     assert signed(request_, settings, NOON + after) == verified
 
 

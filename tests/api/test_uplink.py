@@ -12,7 +12,7 @@ REPLY = 20.0
 
 
 class Link:
-    """Connections that share `rate` bytes per second; each is a number, and holds what it has not passed on."""
+    """Connections, each a number, that share `rate` bytes per second and hold what they have not sent."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -53,7 +53,7 @@ class Link:
 @pytest.mark.parametrize("size", [100_000, 3_700_000])
 @virtual
 async def test_as_much_as_the_link_carries_in_five_seconds(size: int) -> None:
-    """However many bodies wait: never more than the bound on the way, none in vain, and the link is never idle."""
+    """The bytes on the way stay under the bound and the link is never idle, for any number of bodies."""
     link = Link(3_750_000)
     count = 80_000_000 // size
     began = asyncio.get_running_loop().time()

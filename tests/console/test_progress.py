@@ -37,7 +37,7 @@ def test_a_line_says_how_far_how_fast_and_how_long():
 
 
 def test_the_uplink_as_the_limit() -> None:
-    """While bodies wait for the uplink, the line says so, with its bits per second and the gain by `max_side`."""
+    """If bodies wait for the uplink, the line says so, with the link's rate in bits."""
     limited = replace(HALF, uplink=3_750_000.0)
     assert line(limited, 9.8).endswith(", 3 min left, limited by the uplink (30.0 Mbit/s)")
     advised = line(replace(limited, shrunk=11.94), 9.8)

@@ -85,11 +85,11 @@ async def test_an_image_to_be_decoded_is_set_aside_without_a_place(place):
     usual, alpha = place.put(1, picture(1)), place.put(2, picture(2, "RGBA"))
     for number in (8, 9):
         place.preparation.take_place(a_task(number))
-    prepared, body = await place.preparation.prepare(STEP, usual, picture(1))
+    prepared, body, _ = await place.preparation.prepare(STEP, usual, picture(1))
     assert (prepared.repaired, body) == ((), STEP.request.body(picture(1)))
     assert await place.preparation.prepare(STEP, alpha, picture(2, "RGBA")) is Postponed.SET_ASIDE
     place.preparation.leave_place(a_task(9))
-    prepared, body = await place.preparation.prepare(STEP, alpha, picture(2, "RGBA"))
+    prepared, body, _ = await place.preparation.prepare(STEP, alpha, picture(2, "RGBA"))
     assert prepared.repaired
     assert body != STEP.request.body(picture(2, "RGBA"))
 

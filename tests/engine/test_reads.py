@@ -37,13 +37,13 @@ def test_one_that_is_read_begins_anew(between):
 
 
 def test_faults_of_the_files_themselves_end_nothing():
-    """Where nothing else is gone the run goes on, however many there are."""
+    """If nothing else is gone, the run goes on after any number of such failures."""
     fail(Reads(lambda key: ""), 100)
 
 
 @pytest.mark.parametrize("task", [a_task(size=-1), a_task(before="no such file")])
 def test_what_was_known_before_ends_nothing(task):
-    """Rows of a manifest without a file, and inputs that an earlier run failed to read, keep no run from the rest."""
+    """Manifest rows without a file and inputs unreadable in an earlier run do not end the run."""
     reads = Reads(str)
     for _ in range(100):
         reads.note(task, GONE)

@@ -21,7 +21,7 @@ from .parts import lead_to
 
 KEYS = (
     *("image", "sha256", "step", "service", "model", "labels", "response", "attempts", "latency_ms", "repaired"),
-    *("same_as", "reused", "answered_at"),
+    *("same_as", "reused", "answered_at", "tiles"),
 )
 TASK = Task(1, 1, "photos/a.jpg", 1, 10)
 SHA = bytes(range(32))
@@ -54,6 +54,7 @@ def test_row(tmp_path):
         "same_as": None,
         "reused": None,
         "answered_at": AT,
+        "tiles": None,
     }
 
 
@@ -100,6 +101,8 @@ def test_copy(image, same_as, expected):
     changed = {"image": "copy", "same_as": expected, "attempts": 0}
     assert outcome.row == row | changed
     assert tuple(outcome.row) == KEYS
+    del row["tiles"]
+    assert tuple(copied(Task(2, 1, "copy", 2, 10), SHA, Known(1, 3), row).row) == KEYS  # of an earlier version
     assert (outcome.finished.leader, outcome.finished.attempts) == (1, 0)
 
 

@@ -52,7 +52,7 @@ KEYS = [
     (job(input={"paths": ["\0"]}), 'input.paths[0]: "\\u0000" is no path: it holds a NUL'),
     (
         job(input={"manifest": "a.xlsx"}),
-        'input.manifest: "a.xlsx" is not a manifest that can be read: .txt, .csv, .tsv, .jsonl; '
+        'input.manifest: "a.xlsx" is not a manifest that can be read: .txt, .csv, .tsv or .jsonl; '
         "save a spreadsheet as CSV UTF-8",
     ),
     (

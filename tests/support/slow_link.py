@@ -19,7 +19,7 @@ _BUFFER = 32 * 1024  # less makes the system wait between its packets
 
 
 class SlowLink:
-    """The proxy before `target` (`http://host:port`), with `rate` in bytes/s and `delay` in seconds each way."""
+    """Proxy for `target` (`http://host:port`): `rate` in bytes per second, `delay` in seconds each way."""
 
     def __init__(self, target: str, rate: float, delay: float, *, greedy: bool) -> None:
         self._host, _, self._port = target.removeprefix("http://").partition(":")
@@ -30,7 +30,7 @@ class SlowLink:
         self.carried = 0
         """Bytes that went through towards the server."""
         self.first = self.last = 0.0
-        """Begin of the first of them and end of the last, by the event loop's clock."""
+        """Times of the first byte's start and the last byte's end, by the event loop's clock."""
 
     async def serve(self, started: "asyncio.Future[None] | None" = None) -> None:
         """Serve until cancelled."""
