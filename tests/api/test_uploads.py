@@ -163,7 +163,7 @@ def test_a_late_reply_is_a_timeout(run: Runner[None], rate: float) -> None:
                 async with open_transport(link.url, 0.5, rate) as transport:
                     began = time.monotonic()
                     failure = await send(transport, Uplink(), link.url, bytes(1_000_000))
-                    assert 1.4 < time.monotonic() - began < 3
+                    assert 1.1 < time.monotonic() - began < 3
         assert isinstance(failure, Failure)
         assert (failure.kind, failure.code) == (Kind.TRANSIENT, "timeout")
         assert "limits.timeout" in failure.message
