@@ -132,7 +132,7 @@ async def moving(uplink: Uplink) -> None:
 def test_time_begins_with_the_last_byte(
     run: Runner[None], rate: float, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Success of an upload that takes longer than the timeout, over TLS as well, in one piece and in several."""
+    """Success of an upload that takes longer than the timeout, over TLS too, in one piece and in several."""
     authority, context = trustme.CA(), None
     if scheme == "https":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
