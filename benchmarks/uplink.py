@@ -1,4 +1,4 @@
-"""Photographs of 12 MP through a slow uplink: calls that the service received, and how much of the link was used.
+"""Photographs of 12 MP through a slow uplink: calls that the service received, and use of the link.
 
 The link is a TCP proxy before the service (`tests/support/slow_link.py`): connections share one rate. `batchrec run`
 is measured whole, from its start to its end, and stopped where it takes three times as long as the link needs.
@@ -40,7 +40,7 @@ _OUR_NAME = "batchrec"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One run: calls received, images with a result, seconds, share of the link used, peak memory, whether it ended."""
+    """One run: calls received, images with a result, seconds, share of the link, peak memory, its end."""
 
     calls: int
     answered: int

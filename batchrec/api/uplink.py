@@ -108,7 +108,7 @@ class Uplink:
         return self._carried / max(_LEAST_SECONDS, self._span)
 
     async def take(self, size: int, *, first: bool) -> tuple[int, int]:
-        """Wait for the room of a body; returns the bytes that are to be given back, on the way and without a reply."""
+        """Wait for the room of a body; returns the bytes to be given back: on the way, and without a reply."""
         if size > self._largest:
             self._largest = size
             self._least = max(FIRST_BYTES, _FEWEST * size)

@@ -146,7 +146,7 @@ class Counter:
 
 @dataclass(slots=True)
 class _Sent:
-    """Calls of a step, with the bytes of their bodies: as the job is, and with the side that is recommended.
+    """Calls of a step and bytes of their bodies: as the job is, and with the side that is recommended.
 
     `again` counts the contents whose image has a superseded result.
     """

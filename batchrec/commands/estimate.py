@@ -64,7 +64,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class UplinkPlan:
-    """Time to send the bodies of all calls. `mbit_per_s` was measured by an earlier run, at `measured_at` (ISO 8601).
+    """Time to send the bodies of all calls, by an earlier run's `mbit_per_s`, of `measured_at` (ISO 8601).
 
     `seconds_shrunk` is the time with `input.max_side` at the side that is recommended; None where that is no advice.
     """
@@ -127,7 +127,7 @@ class StepWork:
 
 @dataclass(frozen=True, slots=True)
 class UplinkRate:
-    """Bytes/s that an uplink carried, when that was measured (Unix seconds), and whether `max_side` is still unset."""
+    """Bytes/s that an uplink carried, the Unix time of the measurement, and whether `max_side` is unset."""
 
     rate: float
     at: float

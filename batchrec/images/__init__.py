@@ -194,7 +194,7 @@ def calls_of(variant: str) -> int:
 
 
 def shrunk_size(variant: str) -> Size | None:
-    """The size at which `max_side` has an image of this variant sent, as it lies in the file; None: as without it."""
+    """Size at which `max_side` has an image of this variant sent, as it lies; None: as without it."""
     words = (word.removeprefix(SHRUNK) for word in variant.split(BETWEEN) if word.startswith(SHRUNK))
     for word in words:
         width, _, height = word.partition("x")

@@ -72,11 +72,11 @@ def photograph_bytes(size: Size) -> int:
 
 
 def expected_bytes(weight: int, limits: ImageLimits, shrunk: Size | None = None) -> int:
-    """Bytes that are probably sent of a file of `weight` bytes; `shrunk`: the size at which `max_side` sends it."""
+    """Bytes that are probably sent of a file of `weight` bytes; `shrunk`: its size by `max_side`."""
     return photograph_bytes(shrunk) if shrunk else min(weight, limits.base64_bytes * 3 // 4)
 
 
 def expected_bytes_at(weight: int, side: int) -> int:
-    """The same with `max_side = side`, where no more than its weight is known of an image: of a shape of 4:3."""
+    """The same with `max_side = side`, from the weight alone: an image is taken to be 4:3."""
     smaller = photograph_bytes((side, side * 3 // 4))
     return smaller if weight >= _GAIN * smaller else weight

@@ -1,4 +1,4 @@
-"""What the uplink carried towards an endpoint when it was the limit of a run: `uplinks.json` of the state folder."""
+"""Measurements of the uplink by endpoint, of runs that it limited: `uplinks.json` of the state folder."""
 
 from pathlib import Path
 from typing import NamedTuple

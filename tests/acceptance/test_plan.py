@@ -157,8 +157,9 @@ def test_the_keys_of_a_plan(place: Place) -> None:
     place.job()
     said = plan(place)
     found = ("endpoint", "images", "ignored", "ignored_by_kind", "outside", "unreadable", "refused", "to_repair")
-    inputs = (*found, "duplicates", "known", "lying", "answered", "failed")
-    assert tuple(said) == (*inputs, "calls", "seconds", "days", "finish_at", "yuan", "steps")
+    inputs = (*found, "duplicates", "known", "superseded", "again", "lying", "answered", "failed")
+    estimate = ("calls", "bytes", "uplink", "limited_by", "seconds", "days", "finish_at", "yuan", "steps")
+    assert tuple(said) == (*inputs, *estimate)
 
 
 def test_a_second_plan_and_the_run_read_no_file_to_know_it(place: Place, emulator: Emulator) -> None:

@@ -28,7 +28,7 @@ def prepared(place: Place, count: int) -> list[str]:
 
 
 def limits_told(place: Place) -> str:
-    """What limits the same job once more, as `plan` says it with what the last run has measured."""
+    """The limit of the same job, as `plan` says it from the measurement of the last run."""
     place.put("家居/more.png", picture(99, "PNG", (SIDE, SIDE)))
     done = place.batchrec("plan", "furniture.toml", "--json")
     assert done.code == 0, done.err
@@ -44,7 +44,7 @@ def limits_told(place: Place) -> str:
 
 @pytest.mark.parametrize("qps", [10, 1000])
 def test_no_call_of_a_slow_link_is_paid_twice(place: Place, emulator: Emulator, qps: int) -> None:
-    """All bodies together take twice the timeout: each is sent once, whichever transport the rate asks for."""
+    """All bodies together take twice the timeout; each is sent once, by either transport."""
     keys = prepared(place, 20)
     with slow_link(emulator.url, RATE) as link:
         place.endpoint = link.url

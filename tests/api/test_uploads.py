@@ -1,4 +1,4 @@
-"""Uploads over real sockets, by both transports and both event loops: what their time is, and what they give back."""
+"""Uploads over real sockets, by both transports and event loops: their time and their room."""
 
 import asyncio
 import ssl
@@ -132,7 +132,7 @@ async def moving(uplink: Uplink) -> None:
 def test_time_begins_with_the_last_byte(
     run: Runner[None], rate: float, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An upload that takes longer than the timeout succeeds, over TLS as well, in one piece and in several."""
+    """Success of an upload that takes longer than the timeout, over TLS too, in one piece and in several."""
     authority, context = trustme.CA(), None
     if scheme == "https":
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -163,7 +163,7 @@ def test_a_late_reply_is_a_timeout(run: Runner[None], rate: float) -> None:
                 async with open_transport(link.url, 0.5, rate) as transport:
                     began = time.monotonic()
                     failure = await send(transport, Uplink(), link.url, bytes(1_000_000))
-                    assert 1.4 < time.monotonic() - began < 3
+                    assert 1.1 < time.monotonic() - began < 3
         assert isinstance(failure, Failure)
         assert (failure.kind, failure.code) == (Kind.TRANSIENT, "timeout")
         assert "limits.timeout" in failure.message

@@ -117,7 +117,7 @@ PHOTOGRAPHS = work(sure=60, sent=60 * 3_750_000, sent_shrunk=60 * 312_500)
 
 
 def test_the_uplink_limits():
-    """Sixty bodies at one a second, with ten calls a second allowed: a minute, or five seconds with `max_side`."""
+    """Sixty bodies at one a second, ten calls a second allowed: a minute, or 5 s with `max_side`."""
     found = estimate([PHOTOGRAPHS], LIMITS, NOON, UplinkRate(3_750_000.0, NOON, shrinkable=True))
     assert (found.bytes, found.seconds, found.limited_by) == (225_000_000, 6.0, "uplink")
     assert found.uplink == UplinkPlan(30.0, "2026-03-01T04:00:00.000+00:00", 60.0, 5.0)

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CHUNK = 16 * 1024
+_BURST = 0.1
+"""Seconds for which the rate is made up where the proxy itself had to wait for a processor."""
+
 _BUFFER = 32 * 1024  # less makes the system wait between its packets
 
 
@@ -73,7 +76,8 @@ class SlowLink:
         """Return the time at which so many bytes are through, after all that came before them."""
         now = asyncio.get_running_loop().time()
         self.first = self.first or now
-        self._free = self.last = max(now, self._free) + size / self._rate
+        self._free = max(now - _BURST, self._free) + size / self._rate
+        self.last = max(now, self._free)
         self.carried += size
         return self._free
 
