@@ -32,8 +32,7 @@ def on_terminal(
 ) -> tuple[int, str]:
     """Run a command on a terminal of 100 columns: its code, and all that it showed.
 
-    Each of `answers` is a prompt to wait for and what is typed there, where `hidden` once the terminal does not echo any
-    more.
+    Each of `answers` is a prompt to wait for and what is typed there; where `hidden`, once the terminal does not echo.
     `seconds` is how long it may show nothing; `at_end` is told whether the terminal echoes when the command has ended.
     """
     ours, theirs = pty.openpty()

@@ -418,9 +418,9 @@ class Kills(RuleBasedStateMachine):
     def drop_unasked(self) -> None:
         """Old rows of a follow-up that the new bytes do not ask for go with the next opening."""
         for (image, step), (_, content) in list(self.superseded.items()):
-            if step == "dish" and image not in self.food and (image, "advanced_general") in self.answers:
-                if content != self.contents[image]:
-                    del self.superseded[image, step]
+            settled = image not in self.food and (image, "advanced_general") in self.answers
+            if step == "dish" and settled and content != self.contents[image]:
+                del self.superseded[image, step]
 
     def write(self, name: str, content: str) -> None:
         """The same bytes again are no change; with other bytes the image is asked again, and its rows stay so long."""
@@ -581,7 +581,7 @@ def test_nothing_changed(done):
 
 
 def test_changed_file(done):
-    """Other bytes are asked again, at every step; the old rows stay until then, and are taken out by the next opening."""
+    """Other bytes are asked again, at every step; the old rows stay until then, and the next opening takes them out."""
     done.close()
     old = {row["response"]["log_id"] for row in done.rows() if row["image"] == "photos/b.jpg"}
     other_file(done)
