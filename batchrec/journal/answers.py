@@ -12,7 +12,7 @@ from ..state.bloom import BloomFilter
 from ..values import Failure, Kind, Row, Task
 from .calls import Calls
 from .database import WRITTEN, Database, translated
-from .schema import ANSWERED, FAILED, IS_UNCHECKED, PENDING, UNLESS_LISTED
+from .schema import ANSWERED, ASIDE, FAILED, IS_UNCHECKED, PENDING, UNLESS_LISTED
 
 Places = Mapping[str, tuple[int, int]]
 """Length in bytes and CRC-32 of each result file, by name."""
@@ -33,6 +33,14 @@ _ROWS = tuple(
 
 Given as they are returned: start and length; then the row's image, step, time and digest.
 """
+
+_DROP_UNASKED = (
+    "DELETE FROM superseded AS o WHERE o.step IN (SELECT id FROM steps WHERE active = 1) "
+    "AND EXISTS (SELECT 1 FROM images WHERE id = o.image AND position IS NOT NULL AND sha256 IS NOT o.sha256) "
+    f"AND EXISTS (SELECT 1 FROM items WHERE image = o.image AND state = {ANSWERED}) AND NOT EXISTS "
+    f"(SELECT 1 FROM items WHERE image = o.image AND (step = o.step OR state NOT IN ({ANSWERED}, {ASIDE})))"
+)
+"""Forget the superseded rows of images whose new bytes are answered at each step that asks for them."""
 
 _LEARNT_AT_ONCE = 20_000  # digests; some 20 ms, of a thread
 
@@ -169,14 +177,15 @@ class Answers:
             return self._db.execute(_ROWS[0], whose).fetchone() is not None
 
     def outlived(self) -> bool:
-        """Whether results.jsonl has superseded rows beside new ones."""
-        with self._db.guarded():
-            return bool(
-                self._db.one(
-                    "SELECT EXISTS (SELECT 1 FROM superseded o JOIN items i ON i.image = o.image AND i.step = o.step "
-                    f"WHERE i.state = {ANSWERED})"
-                )
-            )
+        """Whether results.jsonl has rows that a rewrite takes out.
+
+        Superseded ones beside new ones, and those of follow-up steps that the new bytes of an image do not ask for.
+        """
+        with self._db.transaction():
+            if self._db.execute(_DROP_UNASKED).rowcount > 0:
+                self._db.put_note("dirty", 1)
+            both = "SELECT 1 FROM superseded o JOIN items i ON i.image = o.image AND i.step = o.step"
+            return bool(self._db.note("dirty") or self._db.one(f"SELECT EXISTS ({both} WHERE i.state = {ANSWERED})"))
 
     def end_rewrite(self, outputs: Places, swap: str) -> int:
         """Commit the rows' new places, the new files' lengths and the note to swap them; then sync.
