@@ -1,4 +1,4 @@
-"""Concurrency primitives: micro-batching, event-loop turns, a byte budget, a lock with priorities, chunks of work."""
+"""Concurrency: micro-batching, event-loop turns, a byte budget, a lock with priorities, chunks."""
 
 import asyncio
 import heapq

@@ -1,4 +1,4 @@
-"""Micro-batching: items submitted in one turn of the event loop are handled at once; threads take several, too."""
+"""Micro-batching: items of one turn of the event loop are handled at once; threads take several."""
 
 import asyncio
 import itertools
