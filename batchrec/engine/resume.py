@@ -193,13 +193,14 @@ def take_inputs(
 def _fewer(job: Job, before: int, now: int, report: OpenReport) -> Iterator[str]:
     last = f"; the last run found {before:,}" if before else ""
     if not now and not job.input.allow_empty:
-        ignored = f", and {report.ignored.total():,} files are ignored" if report.ignored else ""
+        ignored = f" ({report.ignored.total():,} ignored)" if report.ignored else ""
         yield (
             f"there is no image at all in the inputs{ignored}{last}: is a folder not mounted? "
             "(input.allow_empty = true allows that)"
         )
     elif 0 < 2 * now < before:
-        yield f"there are only {now:,} images in the inputs{last}: is a folder gone or not mounted?"
+        only = "is only 1 image" if now == 1 else f"are only {now:,} images"
+        yield f"there {only} in the inputs{last}: is a folder gone or not mounted?"
 
 
 def _recall(job: Job, journal: Journal, inspections: InspectionCache) -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..api.credentials import Credentials, check_endpoint, load_credentials
-from ..api.endpoint import EMBEDDED, LIVE, comparable, earlier_spellings, normal_endpoint
-from ..api.pasted import pasted
+from ..api.endpoint import EMBEDDED, LIVE, comparable, earlier_spellings
 from ..errors import DirectoryBusy, JobError
 from ..images.heads import kind_of_other
 from ..interfaces import ImageStore
@@ -75,13 +74,6 @@ def check_services(job: Job) -> None:
     ]
     if complaints:
         raise JobError(*complaints)
-
-
-def _of_environment(environ: Mapping[str, str]) -> str | None:
-    """BATCHREC_ENDPOINT in normal form, None where it is no endpoint."""
-    with contextlib.suppress(ValueError):
-        return normal_endpoint(pasted(environ.get("BATCHREC_ENDPOINT", "")))
-    return None
 
 
 def destination(job: Job, credentials: Credentials) -> str:
