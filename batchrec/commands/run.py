@@ -61,7 +61,7 @@ def run_job_file(
 
 
 def _confirm(job: Job) -> None:
-    """Ask on a terminal before many results are asked for again, since service, model or options have changed.
+    """Ask on a terminal before changed options have many results asked for again.
 
     Raises JobError where that is declined.
     """

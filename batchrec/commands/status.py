@@ -93,7 +93,7 @@ def status(directory: Path, *, running: bool, now: Callable[[], float] = time.ti
 
 
 def _rate(journal: Reader, now: float) -> float:
-    """Results/s of the run under way over the last minute, or over its age where it is younger; 0 while it opens."""
+    """Results/s of the run under way over the last minute, or its age if less; 0 while it opens."""
     since = journal.note(CALLING_SINCE)
     if since is None:
         return 0.0

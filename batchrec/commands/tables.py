@@ -292,7 +292,7 @@ def _console() -> Console:
 
 
 def ended(summary: Summary, directory: Path) -> tuple[str, str]:
-    """Last lines of a run: counts of the job, calls, and the reason for which it stopped; the output directory."""
+    """Last lines of a run: counts of the job, calls, the reason for stopping; the output directory."""
     done = f"{summary.images:,} images: {summary.answered:,} answered, {summary.failed:,} failed"
     parts = [done + _ignored(summary.ignored_by_kind)]
     if summary.left:

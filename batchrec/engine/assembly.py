@@ -287,7 +287,7 @@ class Run:
                 note_uplink(self._state, job.account.endpoint, engine.uplink.measured, self._environment.now())
 
     async def take_out_superseded(self) -> None:
-        """Take the rows that have newer ones out of the result files, in a thread; the next run does where it fails."""
+        """Take rows that have newer ones out of the result files; the next run does where that fails."""
         try:
             notices = await asyncio.to_thread(take_out_superseded, self._journal, self._files)
         except OSError as exc:
