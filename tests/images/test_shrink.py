@@ -250,10 +250,14 @@ def test_memory_follows_the_decoders_scale() -> None:
     """24 megapixels for 1,024 px take a sixteenth of what they take in full."""
     picture = sniff(saved(Image.new("RGB", (6000, 4000)), "JPEG"))
     assert isinstance(picture, Picture)
-    assert picture.footprint(picture.wanted(replace(LIMITS, max_side=1024), "refuse")) * 16 == picture.footprint(picture.size)
+    assert picture.footprint(picture.wanted(replace(LIMITS, max_side=1024), "refuse")) * 16 == picture.footprint(
+        picture.size
+    )
     picture = sniff(saved(Image.new("RGB", (4032, 3024)), "JPEG"))
     assert isinstance(picture, Picture)
-    assert picture.footprint(picture.wanted(replace(LIMITS, max_side=1024), "refuse")) * 16 == picture.footprint(picture.size)
+    assert picture.footprint(picture.wanted(replace(LIMITS, max_side=1024), "refuse")) * 16 == picture.footprint(
+        picture.size
+    )
 
 
 # -- format and quality
