@@ -100,6 +100,9 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the job file.")
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask for results again without a question where options have changed.")
+    ] = False,
     log_level: Level = LogLevel.WARNING,
 ) -> None:
     """Run a job, or resume it where it stopped.
@@ -109,7 +112,7 @@ def run(
     with _told():
         from .commands.run import RunOptions, run_job_file
 
-        options = RunOptions(limit, not no_reuse, reuse_models, progress.value, log_level.value)
+        options = RunOptions(limit, not no_reuse, reuse_models, progress.value, log_level.value, yes)
         raise typer.Exit(run_job_file(job, set_ or [], options, retry_failed, retry_kind, rebuild=rebuild))
 
 
@@ -182,6 +185,9 @@ def status(
 @app.command()
 def verify(
     directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="A job's output directory.")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not read the input files again to see whether they have changed.")
+    ] = False,
 ) -> None:
     """Check that journal, results, inputs and counts agree. Exit code 0 or 1; nothing is sent or written.
 
@@ -190,7 +196,7 @@ def verify(
     with _told():
         from .commands.show import show_findings_of
 
-        raise typer.Exit(show_findings_of(directory))
+        raise typer.Exit(show_findings_of(directory, quick=quick))
 
 
 @app.command()

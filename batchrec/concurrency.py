@@ -1,14 +1,18 @@
-"""Concurrency primitives: micro-batching, event-loop turns, a byte budget, a lock with priorities."""
+"""Concurrency: micro-batching, event-loop turns, a byte budget, a lock with priorities, chunks."""
 
 import asyncio
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
 _MOST = 64
 """Items of a batch."""
+
+_CHUNK = 16
+"""Items that a thread takes at once: to hand over one alone takes as long (20 us) as to hash a small file."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -106,6 +110,11 @@ class MemoryBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
+    def size(self) -> int:
+        """Bytes in all, lent out or not."""
+        return self._size
+
+    @property
     def waited_for(self) -> bool:
         """Whether somebody waits for bytes."""
         return bool(self._waiting)
@@ -131,13 +140,15 @@ class MemoryBudget:
     def give(self, size: int) -> None:
         """These bytes are not needed any more."""
         self._left += size
-        self._serve()
+        if self._waiting:
+            self._serve()
 
     def resize(self, size: int) -> None:
         """Lend so many bytes from now on. What is lent beyond that stays lent until it is given back."""
         self._left += size - self._size
         self._size = size
-        self._serve()
+        if self._waiting:
+            self._serve()
 
     def _serve(self) -> None:
         while self._waiting:
@@ -177,3 +188,10 @@ class PriorityLock:
                 place.set_result(None)  # stays busy: the place is handed over
                 return
         self._busy = False
+
+
+def mapped(pool: Executor, work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+    """The results of short work on items, in order: as `pool.map`, where threads take several items at once."""
+    chunks = [items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK)]
+    for results in pool.map(lambda chunk: [work(item) for item in chunk], chunks):
+        yield from results

@@ -86,6 +86,11 @@ class Output(Protocol):
 class Upload(Protocol):
     """One body on its way through the uplink."""
 
+    @property
+    def stalled(self) -> bool:
+        """Whether it was given up, since nothing moved."""
+        ...
+
     async def admit(self, *, first: bool = False) -> None:
         """Wait until the body may be sent. `first` goes before all others that wait."""
         ...
@@ -99,8 +104,12 @@ class Upload(Protocol):
         """
         ...
 
+    def replied(self) -> None:
+        """A reply to the whole body has come, so that all of it has left."""
+        ...
+
     def end(self) -> None:
-        """The body has left, or never will: what it took is given back. May be called at any time."""
+        """The call is over: what the body took is given back. May be called at any time."""
         ...
 
 

@@ -305,6 +305,10 @@ class Prepared(NamedTuple):
         return scaled.moved(self.area.left, self.area.top).within(self.area)
 
 
+ADVISED_SIDE = 1024
+"""Pixels a side that are recommended for `input.max_side`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Treatment:
     """Treatment of a job's images before they are sent, as its `[input]` table says.
@@ -389,18 +393,27 @@ class Task(NamedTuple):
 class Summary:
     """Content of `summary.json`.
 
-    `answered` counts rows; all down to `ignored_by_kind` are of the job, the others of this run.
-
-    `seconds` and `rate` (answers per second) are of this run, `resume_at` is ISO 8601 with offset, or None.
-    `exit_code` is what the command line returns; it is not written to the file.
+    `base` is the folder that `image` is relative to. Times are ISO 8601 with offset. `answered` counts rows, `left`
+    images that remain. All from `images` to `failures_by_code` are of the job, the others of this run; `rate` is in
+    answers per second. `exit_code` is what the command line returns.
     """
 
-    images: int
-    answered: int
-    failed: int
-    duplicates: int
-    ignored: int
+    job: str = ""
+    version: str = ""
+    endpoint: str = ""
+    base: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+    exit_code: int = 0
+    images: int = 0
+    answered: int = 0
+    failed: int = 0
+    left: int = 0
+    duplicates: int = 0
+    ignored: int = 0
     ignored_by_kind: Mapping[str, int] = field(default_factory=dict)
+    failures_by_code: Mapping[str, int] = field(default_factory=dict)
+    new_failures: int = 0
     calls: int = 0
     throttled: int = 0
     retries: int = 0
@@ -410,7 +423,6 @@ class Summary:
     rate: float = 0.0
     stopped_by: str | None = None
     resume_at: str | None = None
-    exit_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,14 @@ BENCHMARKS = {
     "photographs": "large photographs and crawls prepared, beside a commit before and peers",
     "overhead": "what an image costs, stage by stage",
     "throughput": "images a second and CPU an image, beside peers and the bare loop",
+    "uplink": "photographs through a slow link: calls received, and how much of the link is used",
     "scale": "memory, start-up, resuming and bytes on the disk, by the number of images",
+    "plan": "what a file costs the commands that send nothing",
     "quota": "how much of a quota is used, and how much refused",
 }
 """By the name of their module, in the order in which they run; each has `tables(effort, cache)`."""
 
-AGAINST = "processor time beside another commit"
+AGAINST = "beside another commit"
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -38,7 +40,7 @@ def main() -> None:
     effort.add_argument("--quick", action="store_true", help="tiny, to see that they work; the figures mean little")
     effort.add_argument("--full", action="store_true", help="longer, and with a million images")
     parser.add_argument("--into", type=Path, default=RESULTS, metavar="DIR", help="where the tables are written")
-    parser.add_argument("--against", metavar="COMMIT", help=f"CPU beside a commit: {' and '.join(against.WORKLOADS)}")
+    parser.add_argument("--against", metavar="COMMIT", help=f"beside a commit: {', '.join(against.WORKLOADS)}")
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in BENCHMARKS]:
         parser.error(f"no such benchmark: {', '.join(unknown)}")
@@ -46,8 +48,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as cache:
         if given.against:
             if beyond := [name for name in given.names if name not in against.WORKLOADS]:
-                parser.error(f"--against measures {' and '.join(against.WORKLOADS)}, not {', '.join(beyond)}")
-            names = given.names or list(against.WORKLOADS)
+                parser.error(f"--against measures {', '.join(against.WORKLOADS)}, not {', '.join(beyond)}")
+            names = given.names or list(against.USUAL)
             try:
                 _print("against", AGAINST, against.tables(names, given.against, chosen, Path(cache)), given.into)
             except ValueError as error:

@@ -1,4 +1,4 @@
-"""Processor time beside another commit: `python -m benchmarks --against COMMIT [overhead] [startup]`.
+"""This tree beside another commit: `python -m benchmarks --against COMMIT [overhead] [plan] [startup] [uplink]`.
 
 The other commit's files are put into a temporary folder; both trees use the packages of this environment. The two take
 turns, and who goes first alternates. A ratio is of the two figures of one pair (user + system, all threads), this tree
@@ -12,11 +12,13 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from math import comb
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
+from . import plan, uplink
 from .fast_service import serving
 from .jobs import job
 from .pictures import made
@@ -31,6 +33,16 @@ _CONFIDENCE = 0.95
 
 Measured = Callable[[Path], Used]
 """A process that uses the batchrec of this tree, run to its end."""
+
+
+class Unit(NamedTuple):
+    """Unit of a table's figures: its name, and how many of it are a second of processor time."""
+
+    name: str
+    of_a_second: float
+
+
+MILLISECONDS = Unit("ms", 1e3)
 
 
 def tables(names: Sequence[str], commit: str, effort: Effort, cache: Path) -> Iterator[Table]:
@@ -63,19 +75,50 @@ def _startup(other: Path, effort: Effort, _cache: Path, commit: str) -> Table:
     return _table("Start-up", commands, other, effort, commit)
 
 
-WORKLOADS: dict[str, Callable[[Path, Effort, Path, str], Table]] = {"overhead": _overhead, "startup": _startup}
+def _uplink(other: Path, effort: Effort, cache: Path, commit: str) -> Table:
+    return uplink.beside(python(other, "-m", "batchrec"), commit, effort, cache)
+
+
+def _plan(other: Path, effort: Effort, cache: Path, commit: str) -> Table:
+    count = plan.COUNTS[effort]
+    with ExitStack() as opened:
+        commands = {
+            tree: opened.enter_context(plan.commands(cache, count, python(tree, "-m", "batchrec")))
+            for tree in (ROOT, other)
+        }
+        if not _knows(other, "verify", "--quick"):  # a full check is all that there is to compare with
+            commands[other] = {**commands[other], "verify --quick": commands[other]["verify"]}
+
+        def measured(name: str) -> Measured:
+            return lambda tree: commands[tree][name]()
+
+        title, each = f"{count:,} images of 20 KB", Unit("us/file", 1e6 / count)
+        return _table(title, {name: measured(name) for name in commands[ROOT]}, other, effort, commit, each)
+
+
+WORKLOADS: dict[str, Callable[[Path, Effort, Path, str], Table]] = {
+    "overhead": _overhead,
+    "plan": _plan,
+    "startup": _startup,
+    "uplink": _uplink,
+}
 """By the names of the benchmarks that measure the same in more detail."""
 
+USUAL = ("overhead", "startup")
+"""Those that are measured where none is named: processor time."""
 
-def _table(title: str, measured: dict[str, Measured], other: Path, effort: Effort, commit: str) -> Table:
-    columns = ("what", "CPU ms", f"CPU ms of {commit}", "median ratio", "interval", "pairs")
+
+def _table(
+    title: str, measured: dict[str, Measured], other: Path, effort: Effort, commit: str, unit: Unit = MILLISECONDS
+) -> Table:
+    columns = ("what", f"CPU {unit.name}", f"CPU {unit.name} of {commit}", "median ratio", "interval", "pairs")
     table = Table(f"{title}, beside {commit}", columns)
     for name, work in measured.items():
         ours, theirs = zip(*_pairs(work, other, _PAIRS[effort]), strict=True)
         ratios = sorted(our / their for our, their in zip(ours, theirs, strict=True))
         low, high, share = interval(ratios)
-        milliseconds = (spread((cpu * 1000 for cpu in side), 1) for side in (ours, theirs))
-        table.add(name, *milliseconds, f"{median(ratios):.3f}", f"{low:.3f}-{high:.3f} ({share:.0%})", str(len(ratios)))
+        figures = (spread((cpu * unit.of_a_second for cpu in side), 1) for side in (ours, theirs))
+        table.add(name, *figures, f"{median(ratios):.3f}", f"{low:.3f}-{high:.3f} ({share:.0%})", str(len(ratios)))
     table.notes = "The interval holds the median ratio with the confidence beside it (order statistics)."
     return table
 
@@ -104,6 +147,11 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 def _coverage(count: int, cut: int) -> float:
     """How probably the median lies between the values that remain when `cut` are cut off at either end."""
     return float(1 - 2 * sum(comb(count, below) for below in range(cut + 1)) / 2**count)
+
+
+def _knows(tree: Path, command: str, option: str) -> bool:
+    """Whether a command of that tree has an option."""
+    return option in run(python(tree, "-m", "batchrec", command, "--help")).output
 
 
 def python(tree: Path, *arguments: str) -> list[str]:

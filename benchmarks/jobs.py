@@ -46,8 +46,24 @@ class Job:
         told: dict[str, Any] = json.loads((self.results / "summary.json").read_text())
         return told
 
+    @property
+    def file(self) -> Path:
+        """The job file."""
+        return self.folder / "job.toml"
+
     def start(self, *options: str, program: Sequence[str] = BATCHREC) -> Running:
         """Begin to run it; `program` is what does."""
+        return self._started("run", str(self.file), "--progress", "none", *options, program=program)
+
+    def run(self, *options: str, program: Sequence[str] = BATCHREC) -> Used:
+        """Run it to its end. Raises RuntimeError unless every picture that was asked about has its answer."""
+        return _ended("run", self.start(*options, program=program))
+
+    def done(self, name: str, *arguments: str, program: Sequence[str] = BATCHREC) -> Used:
+        """What another command took, with this job's folders. Raises RuntimeError where it fails."""
+        return _ended(name, self._started(name, *arguments, program=program))
+
+    def _started(self, *arguments: str, program: Sequence[str]) -> Running:
         environ = {
             "BATCHREC_STATE_DIR": str(self.state),
             "BATCHREC_CONFIG_DIR": str(self.folder / "config"),
@@ -55,27 +71,26 @@ class Job:
             "BAIDU_SECRET_KEY": "secret",
             "BATCHREC_ENDPOINT": self.url,
         }
-        command = [*program, "run", str(self.folder / "job.toml"), "--progress", "none", *options]
-        return Running(command, environ)
+        return Running([*program, *arguments], environ)
 
-    def run(self, *options: str, program: Sequence[str] = BATCHREC) -> Used:
-        """Run it to its end. Raises RuntimeError unless every picture that was asked about has its answer."""
-        used = self.start(*options, program=program).wait()
-        if used.code:
-            raise RuntimeError(f"batchrec run ended with {used.code}:\n{used.complaints}")
-        return used
+
+def _ended(name: str, running: Running) -> Used:
+    used = running.wait()
+    if used.code:
+        raise RuntimeError(f"batchrec {name} ended with {used.code}:\n{used.complaints}{used.output}")
+    return used
 
 
 @contextmanager
-def job(url: str, pictures: Path, body: str, concurrency: int) -> Iterator[Job]:
+def job(url: str, pictures: Path, body: str, concurrency: int, *, qps: float = _ENDLESS_QPS) -> Iterator[Job]:
     """A new job over a folder of pictures, all result formats on; its folder is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="batchrec-bench-") as name:
         made = Job(Path(name), url)
-        (made.folder / "job.toml").write_text(_text(url, pictures, body, concurrency), encoding="utf-8")
+        (made.folder / "job.toml").write_text(_text(url, pictures, body, concurrency, qps), encoding="utf-8")
         yield made
 
 
-def _text(url: str, pictures: Path, body: str, concurrency: int) -> str:
+def _text(url: str, pictures: Path, body: str, concurrency: int, qps: float) -> str:
     return f"""name = "bench"
 
 [input]
@@ -88,7 +103,7 @@ paths = [{json.dumps(str(pictures))}]
 endpoint = "{url}"
 
 [limits]
-qps = {_ENDLESS_QPS}
+qps = {qps}
 concurrency = {concurrency}
 
 [output]

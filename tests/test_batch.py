@@ -1,12 +1,13 @@
-"""Micro-batching: items submitted in one turn of the event loop are handled at once."""
+"""Micro-batching: items of one turn of the event loop are handled at once; threads take several."""
 
 import asyncio
 import itertools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from batchrec.concurrency import Batcher, TurnLimiter
+from batchrec.concurrency import Batcher, TurnLimiter, mapped
 
 
 class Work:
@@ -106,3 +107,12 @@ async def test_who_is_cancelled_takes_nobody_elses_turn() -> None:
     tasks[1].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert [task.cancelled() for task in tasks] == [False, True, False]
+
+
+def test_work_of_threads_comes_in_order() -> None:
+    """Several items a thread; what one of them raises is raised when its turn comes."""
+    with ThreadPoolExecutor(3) as pool:
+        assert list(mapped(pool, str, range(100))) == [str(number) for number in range(100)]
+        assert list(mapped(pool, str, [])) == []
+        with pytest.raises(ZeroDivisionError):
+            list(mapped(pool, lambda number: 1 // number, range(100)))

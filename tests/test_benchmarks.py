@@ -85,13 +85,29 @@ def test_scale_counts_what_is_on_the_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "column"),
-    [("prepare", "CPU ms/image"), ("startup", "CPU ms"), ("quota", "us a call, alone"), ("photographs", "CPU ms")],
+    [
+        ("prepare", "CPU ms/image"),
+        ("plan", "CPU us/file"),
+        ("startup", "CPU ms"),
+        ("quota", "us a call, alone"),
+        ("photographs", "CPU ms"),
+    ],
 )
 def test_the_others_have_figures(tmp_path: Path, name: str, column: str) -> None:
     """At least one table with a row for everything that it measures."""
     found = [row for row in quick(name, tmp_path) if column in row]
     assert found
     assert all(numeric(row, column) for row in found)
+
+
+def test_uplink_counts_calls_and_the_link(tmp_path: Path) -> None:
+    """One call for each image, at both rates."""
+    seen = quick("uplink", tmp_path)
+    assert [row["qps"] for row in seen] == ["10", "1,000"]
+    for row in seen:
+        assert row["calls received"] == row["answered"] == row["images"]
+        assert numeric(row, "link used", "seconds", "peak MB")
+        assert row["ended by itself"] == "yes"
 
 
 def test_another_commit_is_measured_in_pairs(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_the_last_line_tells_why_it_stopped_and_when_to_go_on(tmp_path):
         images=1200,
         answered=1000,
         failed=0,
+        left=200,
         duplicates=0,
         ignored=0,
         calls=1000,
@@ -77,7 +78,7 @@ def test_the_last_line_tells_why_it_stopped_and_when_to_go_on(tmp_path):
         resume_at="2026-11-24T00:00:00+08:00",
     )
     assert tables.ended(summary, tmp_path) == (
-        "1,200 images: 1,000 answered, 0 failed; 1,000 calls in 60.0 s; stopped by daily_limit; "
+        "1,200 images: 1,000 answered, 0 failed; 200 images remain; 1,000 calls in 60.0 s; stopped by daily_limit; "
         "run again after 2026-11-24T00:00:00+08:00",
         str(tmp_path),
     )

@@ -174,7 +174,11 @@ WORDS: dict[str, Word] = {
         Word("too_small", Kind.IMAGE, "a side is under the service's minimum; batchrec never enlarges"),
         Word("too_long", Kind.IMAGE, "longer than 3:1; batchrec pads or splits it if `input.long` says so"),
         Word("too_large", Kind.IMAGE, "too many pixels or bytes to send, or to decode safely"),
-        Word("timeout", Kind.TRANSIENT, "no answer within limits.timeout seconds"),
+        Word(
+            "timeout",
+            Kind.TRANSIENT,
+            "no answer within limits.timeout, or an upload without progress",
+        ),
         Word("connection", Kind.TRANSIENT, "no connection could be made"),
         Word("tls", Kind.TRANSIENT, "the server's certificate was not accepted"),
         Word("disconnected", Kind.TRANSIENT, "the connection broke before the answer was whole"),

@@ -140,9 +140,14 @@ def no_connection(exc: BaseException | None, *, proxied: bool) -> Failure:
     return Failure(Kind.TRANSIENT, "connection", message, counted=False)
 
 
-def broken_call(exc: Exception) -> Failure:
-    """Failure of a call that may have left. Its message has no address: that holds the token."""
+def broken_call(exc: Exception, *, stalled: bool = False) -> Failure:
+    """Failure of a call that may have left. Its message has no address: that holds the token.
+
+    `stalled`: its time ended while the body was being sent.
+    """
     match exc:
+        case TimeoutError() if stalled:
+            return Failure(Kind.TRANSIENT, "timeout", "the upload made no progress and was given up")
         case TimeoutError():
             return Failure(Kind.TRANSIENT, "timeout", "no answer within limits.timeout")
         case _:

@@ -51,7 +51,7 @@ class DirectTransport:
         except Unconnected as exc:
             return no_connection(exc.__cause__, proxied=self._proxy is not None)
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError, ValueError) as exc:
-            return broken_call(exc)
+            return broken_call(exc, stalled=upload.stalled)
         finally:
             upload.end()
 
@@ -75,10 +75,10 @@ class DirectTransport:
                 message, content = await protocol.read()
             reply = await read_reply(message.code, content)
             # A reply that came before all of the body had left is the last one of its connection.
-            left = writer is None or writer.done()
-            reusable = (
-                isinstance(reply, Reply) and not message.upgrade and left and not transport.get_write_buffer_size()
-            )
+            left = (writer is None or writer.done()) and not transport.get_write_buffer_size()
+            if left and isinstance(reply, Reply):
+                upload.replied()
+                reusable = not message.upgrade
             return reply
         finally:
             if writer is not None:

@@ -75,7 +75,7 @@ class SessionTransport:
         except Unconnected as exc:
             return no_connection(exc.__cause__, proxied=self._proxy is not None)
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError, ValueError) as exc:
-            return broken_call(exc)
+            return broken_call(exc, stalled=upload.stalled)
         finally:
             upload.end()
 
@@ -87,7 +87,8 @@ class SessionTransport:
         try:
             reply = await read_reply(response.status, response.content)
             # A reply that came before all of the body had left is the last one of its connection.
-            reusable = isinstance(reply, Reply) and body.sent
+            if reusable := isinstance(reply, Reply) and body.sent:
+                body.upload.replied()
             return reply
         finally:
             if reusable:
@@ -105,7 +106,8 @@ class _Body(aiohttp.Payload):
     def __init__(self, body: bytes, upload: Upload, deadline: asyncio.Timeout, seconds: float) -> None:
         super().__init__(body, content_type="application/octet-stream")
         self._body = body
-        self._upload, self._deadline, self._seconds = upload, deadline, seconds
+        self.upload = upload
+        self._deadline, self._seconds = deadline, seconds
         self.sent = False
         """Whether all of it was handed to the connection."""
 
@@ -121,6 +123,6 @@ class _Body(aiohttp.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write the body, and wait while the connection takes no more."""
         transport = getattr(writer, "transport", None)  # of all writers but those of tests
-        for piece in self._upload.pieces(self._body, transport, self._deadline, self._seconds):
+        for piece in self.upload.pieces(self._body, transport, self._deadline, self._seconds):
             await writer.write(piece)
         self.sent = True

@@ -37,11 +37,11 @@ def read_labels(reading: Reading, reply: Mapping[str, Any]) -> tuple[Label, ...]
 
 
 def merge_labels(reading: Reading, tiles: Sequence[tuple[Box, Sequence[Label]]]) -> tuple[Label, ...]:
-    """The labels of an image from those of its tiles, in order, each with the part of the image it is. Best first.
+    """The labels of an image from those of its tiles, best first.
 
-    Boxes are in pixels of the image. Of labels of several tiles with the same name the best stays. Labels with boxes
-    are the same thing only where the tiles overlap and both see it there; it gets the box around them. Of main subjects
-    the largest stays.
+    Tiles are in order, each with the part of the image it is; boxes are in pixels of the image. Of labels of several
+    tiles with the same name the best stays. Labels with boxes are the same thing only where the tiles overlap and both
+    see it there; it gets the box around them. Of main subjects the largest stays.
     """
     merged: list[Label] = []
     before: Box | None = None

@@ -3,22 +3,26 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
+from .. import images
+from ..api.client import expected_body
 from ..api.credentials import Credentials
-from ..api.services import SERVICES
+from ..api.services import SERVICES, Service
 from ..engine.setup import by_service, caps_of, payer, result_cache
 from ..engine.treatments import alike_before, cached_row
 from ..images import calls_of
 from ..job.follow_ups import Conditions, follow_ups, labels_of, triggered
-from ..job.spec import Job, Step
+from ..job.spec import NO_LIMIT, Job, Step
 from ..journal import Journal
 from ..limits.quota import Quota
 from ..limits.shared_rate import SharedRates
 from ..state.answer_cache import AnswerCache
+from ..state.uplinks import measured
 from ..times import beijing_day
-from ..values import Caps, Label, QuotaKey
-from .estimate import LaneLimits, StepWork
+from ..values import ADVISED_SIDE, Caps, Label, QuotaKey
+from .estimate import LaneLimits, StepWork, UplinkRate
 from .inspection import Inspection, accepted, variant_of, way_of
 
 
@@ -49,7 +53,7 @@ class Counter:
             for step in self._job.recognize:
                 number = numbers[step.name]
                 way = inspection.ways.index(way_of(self._job, step))
-                sure, cached = self._count_step(journal, step, number, way, following.get(number, ()), reuse)
+                sent, cached = self._count_step(journal, step, number, way, following.get(number, ()), reuse)
                 known += cached
                 state = states[number]
                 works.append(
@@ -59,7 +63,10 @@ class Counter:
                         model=step.model,
                         lane=lanes[step.name],
                         after=None if step.when is None else step.when.step,
-                        sure=sure,
+                        sure=sent.calls,
+                        sent=sent.bytes,
+                        sent_shrunk=sent.shrunk,
+                        again=sent.again,
                         listed=state.answered + state.failed + state.open,
                         finished=state.answered,
                         price=self._job.account.prices.get(step.service),
@@ -76,6 +83,11 @@ class Counter:
             limits[lane] = LaneLimits(self._rate(lane, caps), caps.daily, left)
         return limits
 
+    def uplink(self) -> UplinkRate | None:
+        """Rate that the uplink carried in the last run that it limited; None where none is known."""
+        found = measured(self._state, self._job.account.endpoint)
+        return None if found is None else UplinkRate(*found, shrinkable=self._job.input.max_side is None)
+
     def _cache(self) -> AnswerCache | None:
         if not self._reuse or self._credentials is None:
             return None
@@ -87,30 +99,33 @@ class Counter:
 
     def _count_step(
         self, journal: Journal, step: Step, number: int, way: int, follow: Conditions, reuse: "_Reuse"
-    ) -> tuple[int, int]:
-        """Calls that are left, and images with a known result, which may put them on later steps' lists."""
-        calls = known = 0
-        find, boxes = reuse.finder(step), SERVICES[step.service].reading.boxes
-        for image, sha256, words in journal.survey.looked(number, self._extra.get(number, ())):
-            if not words or not accepted(words[way]):
+    ) -> tuple["_Sent", int]:
+        """Contents that need a call, and images with a known result, which may put them on later steps' lists."""
+        sent, known, service = _Sent(), 0, SERVICES[step.service]
+        superseded = journal.reader.superseded(number)
+        find, boxes = reuse.finder(step), service.reading.boxes
+        for each in journal.survey.contents(number, self._extra.get(number, ())):
+            if not each.words or not accepted(each.words[way]):
                 continue
-            variant = variant_of(words[way])
+            variant = variant_of(each.words[way])
             earlier = alike_before(variant, boxes=boxes)
-            if journal.answers.finished_content(number, sha256, variant, earlier=earlier) is not None:
-                known += 1
-            elif journal.survey.first_of_its_kind(number, sha256):
-                labels = find(sha256, variant)
+            if each.finished and journal.answers.finished_content(number, each.sha256, variant, earlier=earlier):
+                known += each.copies
+            else:
+                labels = find(each.sha256, variant)
                 known += labels is not None
                 if labels is None:
-                    calls += max(0, calls_of(variant) - journal.tiles.count(image, number))
+                    calls = max(0, calls_of(variant) - journal.tiles.count(each.image, number))
+                    sent.add(service, each.size, variant, calls)
+                    sent.again += each.image in superseded
                 for after in triggered(follow, labels) if labels is not None else ():
-                    self._extra.setdefault(after, []).append(image)
-        return calls, known
+                    self._extra.setdefault(after, []).append(each.image)
+        return sent, known
 
     def _rate(self, lane: str, caps: Caps) -> float | None:
-        """Calls/s: as set, or for "auto" the rate that earlier runs have found."""
+        """Calls/s: as set, or for "auto" the rate that earlier runs have found; None where there is no limit."""
         if caps.qps < math.inf:
-            return caps.qps
+            return None if caps.qps == NO_LIMIT else caps.qps
         if self._credentials is None:
             return None
         with (
@@ -127,6 +142,26 @@ class Counter:
             if quota.closure(account, lane) is not None:
                 return 0
             return max(0, daily - quota.counted(QuotaKey(account, lane, beijing_day(self.now()))))
+
+
+@dataclass(slots=True)
+class _Sent:
+    """Calls of a step and bytes of their bodies: as the job is, and with the side that is recommended.
+
+    `again` counts the contents whose image has a superseded result.
+    """
+
+    calls: int = 0
+    again: int = 0
+    bytes: int = 0
+    shrunk: int = 0
+
+    def add(self, service: Service, size: int, variant: str, calls: int) -> None:
+        """Count the calls for a file of `size` bytes; its tiles together are taken to weigh as much as it."""
+        sent = images.expected_bytes(size, service.limits, images.shrunk_size(variant))
+        self.calls += calls
+        self.bytes += expected_body(service, sent)
+        self.shrunk += expected_body(service, images.expected_bytes_at(sent, ADVISED_SIDE))
 
 
 class _Reuse:

@@ -1,13 +1,14 @@
 """Estimate of a job's remaining calls, time and money: arithmetic alone, without files or clocks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..times import iso_beijing, next_reset
+from ..times import iso_beijing, iso_utc, next_reset
 
 _DAY_SECONDS = 86_400
-_CALLS_PER_PRICE = 1000
+_MEGABITS = 8e-6  # in a byte
+CALLS_PER_PRICE = 1000
 """The service's price list is per 1,000 calls."""
 
 
@@ -15,6 +16,7 @@ _CALLS_PER_PRICE = 1000
 class StepPlan:
     """Remaining work of a step. `calls` is the expected number, between `calls_min` and `calls_max`.
 
+    `again` of the calls are for images that have a result already, which stays until there is a new one.
     `qps` is in calls/s, None where it has to be found first; `seconds` at that rate; `days` is the number of Beijing
     days on which calls are made; `yuan` None without a price.
     """
@@ -25,6 +27,7 @@ class StepPlan:
     calls: int
     calls_min: int
     calls_max: int
+    again: int
     qps: float | None
     seconds: float | None
     days: int
@@ -37,7 +40,8 @@ class Inputs:
 
     `outside` are inputs whose real path lies outside of the job file's folder, whatever `input.within` says.
     `unreadable`, `refused` and `to_repair` are images among those that need a call; `known` counts pairs of image and
-    step whose result is known already, `lying` results of images that an earlier version sent lying on their side. An
+    step whose result is known already, `superseded` results that are asked for again for the reasons `again`, which
+    stay until there are new ones, `lying` results of images that an earlier version sent lying on their side. An
     image that is damaged inside is found only by decoding it.
     """
 
@@ -51,16 +55,39 @@ class Inputs:
     to_repair: int
     duplicates: int
     known: int
+    superseded: int
+    again: list[str]
     lying: int
     answered: int
     failed: int
 
 
+@dataclass(frozen=True, slots=True)
+class UplinkPlan:
+    """Time to send the bodies of all calls, by an earlier run's `mbit_per_s`, of `measured_at` (ISO 8601).
+
+    `seconds_shrunk` is the time with `input.max_side` at the side that is recommended; None where that is no advice.
+    """
+
+    mbit_per_s: float
+    measured_at: str
+    seconds: float
+    seconds_shrunk: float | None
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """Calls, time and money of a job. Units as in `StepPlan`; `finish_at` is ISO 8601, None where unknown."""
+    """Calls, time and money of a job. Units as in `StepPlan`; `finish_at` is ISO 8601, None where unknown.
+
+    `bytes` are those of the calls' bodies, as expected from the sizes of the files. `seconds` are those at the rate and
+    `uplink` has those of the uplink, None where none was measured. `limited_by` says which are more: "rate" or
+    "uplink", None where that is not known.
+    """
 
     calls: int
+    bytes: int
+    uplink: UplinkPlan | None
+    limited_by: str | None
     seconds: float | None
     days: int
     finish_at: str | None
@@ -79,8 +106,9 @@ class StepWork:
 
     `lane` is what limits are counted for: a service, or one model of an EasyDL service. `after` is the step that this
     one follows upon, None for a step that every image goes through. `sure` counts the contents that need a call
-    already, `listed` the images that the step has been asked of so far, `finished` those that have a result at it.
-    `price` is in yuan per 1,000 calls.
+    already, `again` those of them whose image has a result, `listed` the images that the step has been asked of so far,
+    `finished` those that have a result at it. `price` is in yuan per 1,000 calls. `sent` are the bytes of the bodies of
+    the `sure` calls, `sent_shrunk` those with `input.max_side` at the side that is recommended.
     """
 
     step: str
@@ -89,9 +117,21 @@ class StepWork:
     lane: str
     after: str | None = None
     sure: int = 0
+    again: int = 0
     listed: int = 0
     finished: int = 0
     price: float | None = None
+    sent: int = 0
+    sent_shrunk: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkRate:
+    """Bytes/s that an uplink carried, the Unix time of the measurement, and whether `max_side` is unset."""
+
+    rate: float
+    at: float
+    shrinkable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +152,9 @@ class CallRange:
     most: int
 
 
-def estimate(works: Sequence[StepWork], limits: Mapping[str, LaneLimits], now: float) -> Estimate:
+def estimate(
+    works: Sequence[StepWork], limits: Mapping[str, LaneLimits], now: float, link: UplinkRate | None = None
+) -> Estimate:
     """Calls, time and money of the steps, in the order of the job file; `now` is in Unix seconds."""
     ranges = call_ranges(works)
     steps = {}
@@ -127,9 +169,18 @@ def estimate(works: Sequence[StepWork], limits: Mapping[str, LaneLimits], now: f
     plans = [steps[work.step] for work in works]
     seconds = [step.seconds for step in plans if step.calls]
     prices = [step.yuan for step in plans if step.yuan is not None]
+    calls = sum(step.calls for step in plans)
+    by_rate = None if None in seconds else max((s for s in seconds if s is not None), default=0.0)
+    sent, shrunk = (_in_all(works, calls, each) for each in ((w.sent for w in works), (w.sent_shrunk for w in works)))
+    uplink = None if link is None or not calls else _uplink_plan(link, sent, shrunk)
+    if uplink is not None:
+        ends.append(now + uplink.seconds)
     return Estimate(
-        calls=sum(step.calls for step in plans),
-        seconds=None if None in seconds else max((s for s in seconds if s is not None), default=0.0),
+        calls=calls,
+        bytes=sent,
+        uplink=uplink,
+        limited_by=None if uplink is None or by_rate is None else "uplink" if uplink.seconds > by_rate else "rate",
+        seconds=by_rate,
         days=max((step.days for step in plans), default=0),
         finish_at=None if None in ends else iso_beijing(max((end for end in ends if end is not None), default=0.0)),
         yuan=round(sum(prices), 2) if prices else None,
@@ -154,6 +205,21 @@ def call_ranges(works: Sequence[StepWork]) -> dict[str, CallRange]:
         expected = work.sure + math.ceil(share * before.expected)
         ranges[work.step] = CallRange(expected, work.sure, work.sure + before.most)
     return ranges
+
+
+def _in_all(works: Sequence[StepWork], calls: int, sent: Iterable[int]) -> int:
+    """Bytes of all expected calls: those that are not sure yet are like the others on average."""
+    sure = sum(work.sure for work in works)
+    return round(sum(sent) / sure * calls) if sure else 0
+
+
+def _uplink_plan(link: UplinkRate, sent: int, shrunk: int) -> UplinkPlan:
+    return UplinkPlan(
+        mbit_per_s=round(link.rate * _MEGABITS, 2),
+        measured_at=iso_utc(link.at),
+        seconds=round(sent / link.rate, 1),
+        seconds_shrunk=round(shrunk / link.rate, 1) if link.shrinkable and shrunk < sent else None,
+    )
 
 
 def busy_lanes(works: Sequence[StepWork]) -> set[str]:
@@ -194,8 +260,9 @@ def _step_plan(work: StepWork, calls: CallRange, lane_calls: int, days: int, rat
         calls=calls.expected,
         calls_min=calls.least,
         calls_max=calls.most,
+        again=work.again,
         qps=rate,
         seconds=round(lane_calls / rate, 1) if rate else None,
         days=days,
-        yuan=None if work.price is None else round(calls.expected * work.price / _CALLS_PER_PRICE, 2),
+        yuan=None if work.price is None else round(calls.expected * work.price / CALLS_PER_PRICE, 2),
     )

@@ -6,11 +6,12 @@ from itertools import islice
 
 from .. import images
 from ..api.services import SERVICES
+from ..concurrency import mapped
 from ..engine.treatments import lies
 from ..interfaces import ImageStore
 from ..job.spec import Job, Step
 from ..journal import Journal, Pending
-from ..state.inspection_cache import InspectionCache, Key, Way, of_content, of_file
+from ..state.inspection_cache import Inspected, InspectionCache, Key, Way, mark_of, of_file
 from ..values import Failure
 
 _BATCH = 500
@@ -26,6 +27,7 @@ class Inspection:
     def __init__(self, job: Job, store: ImageStore, cache: InspectionCache) -> None:
         self._store, self._cache = store, cache
         self.ways = list(dict.fromkeys(way_of(job, step) for step in job.recognize))
+        self._marks = [mark_of(way) for way in self.ways]
         self.unreadable = self.refused = self.to_repair = 0
 
     def run(self, journal: Journal) -> Iterator[int]:
@@ -53,39 +55,38 @@ class Inspection:
     def _inspect(
         self, batch: Sequence[Pending], pool: ThreadPoolExecutor
     ) -> Iterator[tuple[int, bytes | None, list[str]]]:
-        verdicts: dict[int, Verdicts] = {}
-        missing = []
-        for image in batch:
-            if (cached := self._cached(image)) is None:
+        keys = [of_file(self._store.locate(image.key), image.size, image.mtime_ns) for image in batch]
+        known = self._cache.get(keys)
+        missing: list[Pending] = []
+        unknown: list[Key] = []
+        for image, key in zip(batch, keys, strict=True):
+            if (recalled := self._recalled(image, known.get(key))) is None:
                 missing.append(image)
+                unknown.append(key)
             else:
-                verdicts[image.number] = cached
-        fresh: dict[Key, bytes] = {}
-        for image, (sha256, words) in zip(missing, pool.map(self._read, missing), strict=True):
-            verdicts[image.number] = sha256, words
+                yield image.number, *recalled
+        fresh: dict[Key, Inspected] = {}
+        read = mapped(pool, self._read, missing)
+        for image, key, (sha256, words) in zip(missing, unknown, read, strict=True):
             if sha256 is not None:
-                fresh[self._file_key(image)] = sha256
-                for way, word in zip(self.ways, words, strict=True):
-                    fresh[of_content(sha256, way)] = word.encode()
+                before = known.get(key)
+                others = before.verdicts if before is not None and before.sha256 == sha256 else {}
+                fresh[key] = Inspected(sha256, {**others, **dict(zip(self._marks, words, strict=True))})
+            yield image.number, sha256, words
         self._cache.put(fresh)
-        for image in batch:
-            yield image.number, *verdicts[image.number]
 
-    def _cached(self, image: Pending) -> Verdicts | None:
-        sha256 = image.sha256 or self._cache.get(self._file_key(image))
-        if sha256 is None or image.problem:
+    def _recalled(self, image: Pending, entry: Inspected | None) -> Verdicts | None:
+        """Verdicts that need no look into the file; None where it is to be read."""
+        if entry is None or image.problem or entry.sha256 != (image.sha256 or entry.sha256):
             return None
-        words = [self._cache.get(of_content(sha256, way)) for way in self.ways]
-        return None if None in words else (sha256, [word.decode() for word in words if word is not None])
+        words = [entry.verdicts[mark] for mark in self._marks if mark in entry.verdicts]
+        return (entry.sha256, words) if len(words) == len(self._marks) else None
 
     def _read(self, image: Pending) -> Verdicts:
         data = image.problem or self._store.read(image.key)
         if isinstance(data, Failure | str):
             return None, []
         return images.digest(data), [verdict(data, way) for way in self.ways]
-
-    def _file_key(self, image: Pending) -> Key:
-        return of_file(self._store.locate(image.key), image.size, image.mtime_ns)
 
 
 def way_of(job: Job, step: Step) -> Way:

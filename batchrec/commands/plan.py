@@ -17,7 +17,7 @@ from pathlib import Path
 from ..api.credentials import Credentials
 from ..api.endpoint import EMBEDDED, comparable
 from ..console.progress import Snapshot, Style, shown
-from ..engine.resume import OpenReport, RunRequest, evaluate_conditions, listed, take_inputs, take_steps
+from ..engine.resume import OpenReport, RunRequest, evaluate_conditions, listed, take_inputs, take_steps, tell_changes
 from ..engine.setup import (
     check_services,
     credentials_of,
@@ -104,7 +104,8 @@ class _Survey:
                 journal.opening.recover()
                 take_inputs(job, journal, self._located(listed(inputs_of(job), opened, _never)), opened, _never)
                 numbers = take_steps(job, journal, opened, RunRequest())
-                take_treatments(job, journal, numbers, lambda: None)
+                changes = take_treatments(job, journal, numbers, lambda: None)
+                tell_changes(opened, changes)
                 journal.queue.fill(numbers[step.name] for step in job.recognize if step.when is None)
                 evaluate_conditions(job, journal, ResultFiles(job.directory, [OUTPUTS["jsonl"]], {}), numbers)
                 journal.queue.retry_reads(numbers.values(), may_pass)
@@ -114,7 +115,7 @@ class _Survey:
                     self._done += size
                 for line in opened.notices:
                     _log.warning("%s", line)
-                return self._plan(journal, numbers, inspection)
+                return self._plan(journal, numbers, inspection, opened.again)
 
     def _claim(self, journal: Journal, folder: Path) -> None:
         identity = {"name": self._job.name}
@@ -133,9 +134,9 @@ class _Survey:
             self._outside += boundary.excludes(store.locate(each.key))
             yield each
 
-    def _plan(self, journal: Journal, numbers: Mapping[str, int], inspection: Inspection) -> Plan:
+    def _plan(self, journal: Journal, numbers: Mapping[str, int], inspection: Inspection, again: list[str]) -> Plan:
         works, known = self._counter.count(journal, numbers, inspection)
-        found = estimate(works, self._counter.limits(busy_lanes(works)), self._counter.now())
+        found = estimate(works, self._counter.limits(busy_lanes(works)), self._counter.now(), self._counter.uplink())
         counts, ignored = journal.reader.counts(), journal.reader.ignored()
         return Plan(
             endpoint=self._job.account.endpoint,
@@ -146,10 +147,12 @@ class _Survey:
             unreadable=inspection.unreadable,
             refused=inspection.refused,
             to_repair=inspection.to_repair,
-            duplicates=counts.duplicates,
+            duplicates=journal.survey.duplicates(),
             known=known,
             lying=self._lying(journal, numbers, inspection),
-            answered=counts.answered,
+            superseded=counts.superseded,
+            again=again,
+            answered=counts.answered - counts.superseded,
             failed=counts.failed,
             **vars(found),
         )

@@ -1,5 +1,6 @@
 """`batchrec run`: a job from its file to its exit code."""
 
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,18 @@ from ..console.progress import Style
 from ..console.text import say
 from ..engine.assembly import Options, run
 from ..engine.process import run_loop
-from ..engine.resume import RunRequest
-from ..errors import JobError
+from ..engine.resume import RunRequest, step_records
+from ..errors import JobError, OutputFailed
 from ..job.loading import load_job
 from ..job.spec import Job
+from ..journal import reading
+from ..outputs.directory import JOURNAL
 from ..values import LYING, Kind
+from .estimate import CALLS_PER_PRICE
 from .tables import ended, show_answers
+
+_UNASKED = 100
+"""Results that are asked for again without a question on a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,7 @@ class RunOptions:
     reuse_models: bool
     progress: Style
     log_level: str
+    yes: bool = False
 
 
 def run_job_file(
@@ -45,9 +53,34 @@ def run_job_file(
     kinds = _kinds(retry_kinds)
     request = RunRequest(retry_failed or kinds is not None, None if retry_failed else kinds, rebuild)
     job = load_job(path, changes)
+    if not options.yes:
+        _confirm(job)
     return run_to_its_end(
         job, Options(request, options.limit, options.reuse, options.reuse_models, options.progress, True)
     )
+
+
+def _confirm(job: Job) -> None:
+    """Ask on a terminal before many results are asked for again, since service, model or options have changed.
+
+    Raises JobError where that is declined.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty() and (job.directory / JOURNAL).exists()):
+        return
+    try:
+        with reading(job.directory) as journal:
+            changed = {name: count for name, count in journal.outdated(step_records(job)).items() if count}
+    except (JobError, OutputFailed):  # the run says so
+        return
+    if (most := sum(changed.values())) <= _UNASKED:
+        return
+    prices = {step.name: job.account.prices.get(step.service) for step in job.recognize}
+    for name, count in changed.items():
+        price = prices[name]
+        cost = "" if price is None else f", {count * price / CALLS_PER_PRICE:.2f} yuan"
+        say(f"step {name!r} has another service, model or options now: {count:,} results, up to {count:,} calls{cost}")
+    if not typer.confirm(f"Ask for {most:,} results again? The old ones stay until there are new ones", err=True):
+        raise JobError("nothing was sent; undo the change of the job file, or give the job another output.directory")
 
 
 def run_to_its_end(job: Job, options: Options) -> int:

@@ -50,14 +50,17 @@ def show_status_of(directory: Path, *, json: bool) -> None:
         (tables.show_json if json else tables.show_status)(found)
 
 
-def show_findings_of(directory: Path) -> int:
-    """Check an output directory and print the findings; returns the exit code, 1 where there are problems."""
+def show_findings_of(directory: Path, *, quick: bool) -> int:
+    """Check an output directory and print the findings; returns the exit code, 1 where there are problems.
+
+    `quick`: the inputs are not read.
+    """
     from ..engine.setup import is_held
     from .quota import open_counts
     from .verify import verify
 
     with open_counts() as counts:
-        findings = verify(directory, counts.counted, running=is_held(directory))
+        findings = verify(directory, counts.counted, running=is_held(directory), quick=quick)
     with printing():
         tables.show_findings(findings)
     return 1 if findings.problems else 0

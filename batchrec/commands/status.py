@@ -6,17 +6,21 @@ Reads, and writes nothing.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import orjson
 
 from ..errors import JobError
-from ..journal import reading
+from ..journal import CALLING_SINCE, Reader, reading
 from ..outputs.directory import SUMMARY
 from ..times import iso_utc
 
 _LATELY = 60.0
 """Seconds over which the rate is measured."""
+
+_BRIEFLY = 1.0
+"""Seconds of the shortest measurement: results are committed in groups, of which a shorter time holds few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class StepStatus:
 class Status:
     """Progress of a job.
 
-    `rate` is in results/s over the last minute; `seconds_left` at that rate, None if unknown.
+    `rate` is in results/s over the last minute, or over the age of a younger run; `seconds_left` at that rate, None if
+    unknown.
 
     `stopped_by` and `resume_at` are what the last run that came to its end said, None while one runs.
     """
@@ -64,11 +69,11 @@ def status(directory: Path, *, running: bool, now: Callable[[], float] = time.ti
                 for step in journal.active_steps()
                 for state in (states[step.number],)
             ]
-            rate = journal.finished_since(iso_utc(now() - _LATELY)) / _LATELY if running else 0.0
+            rate = _rate(journal, now()) if running else 0.0
         last = {} if running else _last(directory)
     except OSError as exc:
         raise JobError(f"{directory}: cannot be read: {exc.strerror}") from exc
-    done = counts.answered + counts.failed
+    done = counts.done
     return Status(
         running=running,
         images=counts.images,
@@ -85,6 +90,15 @@ def status(directory: Path, *, running: bool, now: Callable[[], float] = time.ti
         resume_at=last.get("resume_at"),
         steps=steps,
     )
+
+
+def _rate(journal: Reader, now: float) -> float:
+    """Results/s of the run under way over the last minute, or over its age where it is younger; 0 while it opens."""
+    since = journal.note(CALLING_SINCE)
+    if since is None:
+        return 0.0
+    seconds = min(_LATELY, max(_BRIEFLY, now - datetime.fromisoformat(since).timestamp()))
+    return journal.finished_since(max(since, iso_utc(now - _LATELY))) / seconds
 
 
 def _last(directory: Path) -> dict[str, str | None]:

@@ -4,13 +4,13 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from pathlib import Path
-from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
 from ..api.codes import CODES, WORDS, kind_of
+from ..api.endpoint import EMBEDDED
 from ..api.retry import ACTIONS, decide
 from ..api.services import SERVICES, Service
 from ..console.text import duration
@@ -20,8 +20,8 @@ from ..outputs.csv import CsvOutput
 from ..outputs.jsonl import JsonlOutput
 from ..redact import visible
 from ..times import iso_beijing
-from ..values import LYING, Failure, Row
-from .estimate import Plan
+from ..values import ADVISED_SIDE, LYING, Failure, Row, Summary
+from .estimate import Plan, StepPlan
 from .status import Status
 from .verify import Findings
 
@@ -121,9 +121,10 @@ def show_findings(findings: Findings) -> None:
         console.print(visible(problem), markup=False)
     if (more := findings.problems - len(findings.told)) > 0:
         console.print(f"... and {more:,} more", markup=False)
+    files = "files not read" if findings.quick else f"{findings.hashed:,} files as they were, {findings.gone:,} gone"
     console.print(
         f"{counts.images:,} images: {counts.answered:,} answers, {counts.failed:,} failed, "
-        f"{counts.open:,} to be asked; {findings.hashed:,} files as they were, {findings.gone:,} gone; "
+        f"{counts.open:,} to be asked; {files}; "
         + (f"{findings.problems:,} problems" if findings.problems else "all agrees"),
         markup=False,
     )
@@ -147,6 +148,19 @@ def show_plan(plan: Plan, path: Path) -> None:
     )
     if plan.outside:
         console.print(f"{plan.outside:,} inputs lie outside the job's folder", markup=False)
+    for line in plan.again:
+        console.print(visible(line), markup=False, soft_wrap=True)
+    if plan.superseded:
+        cost = ", ".join(
+            f"{step.again:,} calls at step {step.step}" + ("" if not step.yuan else f" ({_share(step):.2f} yuan)")
+            for step in plan.steps
+            if step.again
+        )
+        console.print(
+            f"{plan.superseded:,} results stay until there are new ones; asking again costs {cost or 'nothing'}",
+            markup=False,
+            soft_wrap=True,
+        )
     if plan.lying:
         again = visible(f"batchrec run {shlex.quote(str(path))} --retry-kind {LYING}")
         console.print(
@@ -159,7 +173,7 @@ def show_plan(plan: Plan, path: Path) -> None:
         (
             step.step,
             _between(step.calls, step.calls_min, step.calls_max),
-            "auto" if step.qps is None else f"{step.qps:g}",
+            ("no limit" if plan.endpoint == EMBEDDED else "auto") if step.qps is None else f"{step.qps:g}",
             "unknown" if step.seconds is None else duration(step.seconds),
             f"{step.days:,}",
             "" if step.yuan is None else f"{step.yuan:.2f}",
@@ -167,10 +181,17 @@ def show_plan(plan: Plan, path: Path) -> None:
         for step in plan.steps
     )
     _show(("step", "calls", "calls/s", "time", "days", "yuan"), rows)
+    if plan.calls:
+        console.print(_sending(plan), markup=False)
     console.print(
         f"{plan.calls:,} calls; " + (f"done at {plan.finish_at}" if plan.finish_at else "the rate is not known yet"),
         markup=False,
     )
+
+
+def _share(step: StepPlan) -> float:
+    """Yuan for the calls of a step that ask again."""
+    return (step.yuan or 0.0) * step.again / step.calls
 
 
 def _ignored(by_kind: Mapping[str, int]) -> str:
@@ -178,6 +199,21 @@ def _ignored(by_kind: Mapping[str, int]) -> str:
     kinds = sorted(by_kind.items(), key=lambda each: (-each[1], each[0]))
     listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
     return f"; {sum(by_kind.values()):,} ignored ({listed})" if kinds else ""
+
+
+def _sending(plan: Plan) -> str:
+    """The bytes to send, and the time by the uplink beside that by the rate."""
+    said = f"about {plan.bytes / 1e6:,.1f} MB to send"
+    if (uplink := plan.uplink) is None:
+        return f"{said}; the uplink is not known: no run to this endpoint was limited by it"
+    by_rate = "" if plan.seconds is None else f"{duration(plan.seconds)} by the rate, "
+    measured = f"{uplink.mbit_per_s:.1f} Mbit/s, measured in the last run that it limited, on {uplink.measured_at[:10]}"
+    said = f"{said}: {by_rate}{duration(uplink.seconds)} by the uplink ({measured})"
+    if plan.limited_by:
+        said += f"; limited by the {plan.limited_by}"
+    if plan.limited_by == "uplink" and uplink.seconds_shrunk is not None:
+        said += f"; about {duration(uplink.seconds_shrunk)} by the uplink with input.max_side = {ADVISED_SIDE}"
+    return said
 
 
 def _between(expected: int, least: int, most: int) -> str:
@@ -255,9 +291,14 @@ def _console() -> Console:
     return Console(highlight=False, emoji=False, width=width)
 
 
-def ended(summary: Any, directory: Path) -> tuple[str, str]:
+def ended(summary: Summary, directory: Path) -> tuple[str, str]:
+    """Last lines of a run: counts of the job, calls, and the reason for which it stopped; the output directory."""
     done = f"{summary.images:,} images: {summary.answered:,} answered, {summary.failed:,} failed"
     parts = [done + _ignored(summary.ignored_by_kind)]
+    if summary.left:
+        parts.append(f"{summary.left:,} images remain")
+    if earlier := summary.failed - summary.new_failures:
+        parts.append(f"{earlier:,} of the failures are of earlier runs (--retry-failed sends them again)")
     parts.append(f"{summary.calls:,} calls in {summary.seconds:.1f} s")
     if summary.stopped_by:
         parts.append(f"stopped by {summary.stopped_by}")

@@ -9,12 +9,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from ..values import ADVISED_SIDE
 from .text import duration, say
 
 Style = Literal["auto", "rich", "plain", "none"]
 
 PLAIN_SECONDS = 10.0
 """Between two plain lines; the contract asks for one every 30 s at least."""
+
+ANSWERS = "answers"
+"""Word for what a run counts a second."""
 
 _RICH_SECONDS = 0.2
 _WINDOW_SECONDS = 15.0
@@ -25,8 +29,9 @@ _MEGABITS = 8e-6  # in a byte
 class Snapshot:
     """State of a run: images and steps `done` of `total`, those failed, and the allowed calls/s.
 
-    `allowed` is None where nothing is called, `until` when it goes on, where it waits for the service's next day, and
-    `what` what is counted a second. `uplink` is what the uplink carries, in bytes/s, where it is the limit, else 0.
+    `allowed` is None where there is no limit, `until` when it goes on, where it waits for the service's next day, and
+    `what` what is counted a second. `uplink` is what the uplink carries, in bytes/s, where it is the limit, else 0;
+    `shrunk` the images/s that it would carry with `input.max_side`, 0 where that is no advice.
     """
 
     done: int
@@ -35,8 +40,9 @@ class Snapshot:
     answered: int
     allowed: float | None
     until: str | None = None
-    what: str = "answers"
+    what: str = ANSWERS
     uplink: float = 0.0
+    shrunk: float = 0.0
 
 
 class Meter:
@@ -62,10 +68,13 @@ def line(snapshot: Snapshot, rate: float) -> str:
     waits = f", waits until {snapshot.until}" if snapshot.until else ""
     if snapshot.uplink:
         waits += f", limited by the uplink ({snapshot.uplink * _MEGABITS:.1f} Mbit/s)"
+    if snapshot.uplink and snapshot.shrunk:
+        waits += f", about {snapshot.shrunk:.1f} images/s with input.max_side = {ADVISED_SIDE}"
     done = f"{snapshot.done:,} of {snapshot.total:,} done, {rate:.1f} {snapshot.what}/s"
-    if snapshot.allowed is None:
+    if snapshot.what != ANSWERS:
         return f"{done}, {left} left"
-    return f"{done} (allowed {snapshot.allowed:.1f}), {snapshot.failed:,} failed, {left} left{waits}"
+    allowed = "" if snapshot.allowed is None else f" (allowed {snapshot.allowed:.1f})"
+    return f"{done}{allowed}, {snapshot.failed:,} failed, {left} left{waits}"
 
 
 def chosen(style: Style) -> Style:

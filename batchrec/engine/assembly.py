@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import __version__
 from ..api.account import BearerAccount, TokenAccount
 from ..api.client import Client, make_request
 from ..api.credentials import Credentials
@@ -21,11 +22,12 @@ from ..api.signature import SignatureAccount
 from ..console.progress import Snapshot, Style, shown
 from ..console.text import say
 from ..errors import DirectoryBusy, InputsGone, NoImages, OutputFailed
+from ..images import expected_bytes_at
 from ..interfaces import Account, Transport
 from ..job.follow_ups import Conditions, follow_ups
-from ..job.spec import Job
+from ..job.spec import NO_LIMIT, Job
 from ..job.spec import Step as JobStep
-from ..journal import Counts, Journal
+from ..journal import CALLING_SINCE, Counts, Journal
 from ..limits.availability import Policy
 from ..limits.gate import Gate, open_gate
 from ..limits.keeper import LocalKeeper
@@ -34,11 +36,13 @@ from ..limits.shared_rate import SharedRates
 from ..outputs import OUTPUTS
 from ..outputs.files import ResultFiles, writing
 from ..outputs.summary import write_failures, write_summary
+from ..sources.keys import escaped
 from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
-from ..times import Clock, iso_beijing
-from ..values import Caps, Ignored, InputEntry, Kind, Notice, Summary, Target
+from ..state.uplinks import note as note_uplink
+from ..times import Clock, iso_beijing, iso_utc
+from ..values import ADVISED_SIDE, Caps, Ignored, InputEntry, Kind, Notice, Summary, Target
 from .attempts import Tally
 from .duplicates import Duplicates
 from .engine import Engine
@@ -47,7 +51,7 @@ from .lane import MOST_WORKERS, PREPARING, Backlog, Lane, Step
 from .preparation import Preparation
 from .process import Stopper, connections_at_most, rare_collections
 from .recorder import Recorder
-from .resume import OpenReport, RunRequest, open_directory
+from .resume import OpenReport, RunRequest, open_directory, take_out_superseded
 from .rows import Asked
 from .setup import (
     Provider,
@@ -70,6 +74,10 @@ _log = logging.getLogger(__name__)
 
 _FEWEST_WORKERS = 16
 """Workers of a lane at the start, at any rate."""
+
+_EMBEDDED_CALLS = 32
+"""Calls to the embedded endpoint in flight, unless the job says otherwise: enough for each core, and few enough that a
+slow model answers all of them within `limits.timeout`."""
 
 _SECONDS_OF_CALLS = 4
 """Seconds that a slow call takes: at the start there are workers enough for calls that all are so slow."""
@@ -140,6 +148,7 @@ async def run(
             horizon = this.horizon(report)
             if this.unfinished(report, horizon):
                 await this.recognize(report, horizon)
+                await this.take_out_superseded()
             return this.conclude(report, horizon, started)
 
 
@@ -236,6 +245,7 @@ class Run:
     async def recognize(self, report: OpenReport, horizon: int) -> None:
         """Connect to the service, or to an emulator in this process, and run the engine to its end."""
         job = self._job
+        self._journal.put_note(CALLING_SINCE, iso_utc(self._environment.now()))
         async with AsyncExitStack() as stack:
             endpoint = await stack.enter_async_context(self._parts.provider.reached())
             transport = await stack.enter_async_context(
@@ -267,9 +277,23 @@ class Run:
             self._stopper.ask = engine.stop
             if self._stopper.came():
                 engine.stop()
-            async with shown(self._options.progress, _watch(engine, self._journal.reader.counts())):
+            async with shown(
+                self._options.progress,
+                _watch(job, engine, self._journal.reader.counts(), limitless=rate_of(job) >= NO_LIMIT),
+            ):
                 await engine.run()
             self._refreshes = account.refreshes
+            if engine.uplink.measured and job.account.endpoint != EMBEDDED:
+                note_uplink(self._state, job.account.endpoint, engine.uplink.measured, self._environment.now())
+
+    async def take_out_superseded(self) -> None:
+        """Take the rows that have newer ones out of the result files, in a thread; the next run does where it fails."""
+        try:
+            notices = await asyncio.to_thread(take_out_superseded, self._journal, self._files)
+        except OSError as exc:
+            notices = [f"rows that have newer ones stay until the next run: {writing(self._job.directory, exc)}"]
+        for line in notices:
+            _log.warning("%s", line)
 
     def conclude(self, report: OpenReport, horizon: int, started: float) -> Summary:
         """Write the views of the journal, and return the summary. `started` is in monotonic seconds."""
@@ -280,14 +304,24 @@ class Run:
         counts = journal.reader.counts()
         tally = self._engine.tally if self._engine else Tally()
         end = exit_status(self._facts(horizon))
-        seconds = time.monotonic() - started
+        seconds, now = time.monotonic() - started, self._environment.now()
         summary = Summary(
+            job=escaped(self._job.name),
+            version=__version__,
+            endpoint=self._job.account.endpoint,
+            base=escaped(str(self._job.base)),
+            started_at=iso_utc(now - seconds),
+            finished_at=iso_utc(now),
+            exit_code=end.exit_code,
             images=counts.images,
             answered=counts.answered,
             failed=counts.failed,
+            left=journal.reader.remaining(),
             duplicates=counts.duplicates,
             ignored=report.ignored.total(),
             ignored_by_kind=dict(sorted(report.ignored.items())),
+            failures_by_code=journal.reader.failures_by_code(),
+            new_failures=tally.new_failures,
             calls=tally.calls,
             throttled=tally.throttled,
             retries=tally.retries,
@@ -297,7 +331,6 @@ class Run:
             rate=round(tally.answered / seconds, 3) if seconds > 0 else 0.0,
             stopped_by=end.stopped_by,
             resume_at=end.resume_at,
-            exit_code=end.exit_code,
         )
         write_summary(directory, summary)
         journal.conclude(self._files.stamps())
@@ -398,9 +431,10 @@ def _log_report(report: OpenReport) -> None:
 
 def _in_flight(job: Job) -> int:
     """Calls in flight at most: the job's number, where there are descriptors for so many connections."""
-    wanted = job.limits.concurrency or MOST_WORKERS
+    embedded = job.account.endpoint == EMBEDDED
+    wanted = job.limits.concurrency or (_EMBEDDED_CALLS if embedded else MOST_WORKERS)
     # An emulator in this process has the other end of each connection.
-    allowed = connections_at_most(2 if job.account.endpoint == EMBEDDED else 1)
+    allowed = connections_at_most(2 if embedded else 1)
     if wanted <= allowed:
         return wanted
     _log.warning("at most %d calls in flight, since this process may open so few files: see `ulimit -n`", allowed)
@@ -414,23 +448,35 @@ def _workers(caps: Caps) -> int:
     return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_WORKERS))
 
 
-def _watch(engine: Engine, before: Counts) -> Callable[[], Snapshot]:
+def _watch(job: Job, engine: Engine, before: Counts, *, limitless: bool) -> Callable[[], Snapshot]:
     """Function that takes a snapshot of the job's progress; `before`: the counts at the start."""
 
     def snapshot() -> Snapshot:
         tally = engine.tally
-        done = before.answered + before.failed + tally.answered + tally.failed
+        done = before.done + tally.answered + tally.failed
         return Snapshot(
             done=done,
-            total=before.answered + before.failed + before.open + tally.added,
+            total=before.done + before.open + tally.added,
             failed=before.failed + tally.failed,
             answered=tally.answered,
-            allowed=sum(lane.gate.limiter.rate for lane in engine.lanes),
+            allowed=None if limitless else sum(lane.gate.limiter.rate for lane in engine.lanes),
             until=_waits_until(engine),
             uplink=engine.uplink.rate if engine.uplink.limiting else 0.0,
+            shrunk=_images_shrunk(job, engine),
         )
 
     return snapshot
+
+
+def _images_shrunk(job: Job, engine: Engine) -> float:
+    """Images/s that the uplink would carry with `input.max_side`; 0 where that is set or changes little."""
+    uplink, calls = engine.uplink, engine.tally.calls
+    if job.input.max_side is not None or not uplink.limiting or not calls:
+        return 0.0
+    body = uplink.replied / calls
+    image = round(body * 3 / 4)
+    smaller = expected_bytes_at(image, ADVISED_SIDE)
+    return uplink.rate / body * image / smaller if smaller < image else 0.0
 
 
 def _waits_until(engine: Engine) -> str | None:

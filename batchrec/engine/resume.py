@@ -17,7 +17,7 @@ from ..exact_json import dumps
 from ..interfaces import ImageStore
 from ..job.follow_ups import follow_ups, labels_of, triggered
 from ..job.spec import Job
-from ..journal import Changed, Journal, StepRecord
+from ..journal import CALLING_SINCE, Changed, Journal, StepRecord
 from ..outputs.directory import check_unaccounted
 from ..outputs.files import ResultFiles, dialect_note, is_current
 from ..sources import may_pass
@@ -27,7 +27,7 @@ from ..state.inspection_cache import InspectionCache, of_file
 from ..values import LYING, Failure, Ignored, InputEntry, Notice, Row
 from .recorder import GROUP_MOST
 from .setup import image_store
-from .treatments import take_treatments
+from .treatments import Changes, take_treatments
 
 
 @dataclass(slots=True)
@@ -84,17 +84,17 @@ def open_directory(
     report = OpenReport()
     journal.opening.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint}, comparable)
     journal.put_note("base", _way(job.directory, job.base))
+    journal.put_note(CALLING_SINCE, None)
     _recover(journal, files, report, request, cache)
     take_inputs(job, journal, listed(entries, report, stopped), report, stopped)
     if inspections is not None:
         _recall(job, journal, inspections)
-    # Not before the inputs are listed: a step that changed drops answers, and a wrong manifest must not cost them.
+    # Not before the inputs are listed: a step that changed costs calls, and a wrong manifest must not.
     steps = report.steps = take_steps(job, journal, report, request)
     changes = take_treatments(job, journal, steps, lambda: _heed(stopped), lying=request.lying)
-    _tell(report, changes.dropped, "dropped and asked again, since [input] has them sent in another way now")
-    _tell(report, changes.lying, "dropped and asked again, since an earlier version sent them lying on their side")
+    tell_changes(report, changes)
     if request.rebuild or journal.note("dirty"):
-        lost = _rewrite(journal, files, report)
+        lost = _rewrite(journal, files, report.notices)
         _tell(report, lost, "asked again, since their rows are missing in results.jsonl")
     _catch_up(journal, files, report)
     journal.queue.fill(steps[step.name] for step in job.recognize if step.when is None)
@@ -133,6 +133,8 @@ def _recover(
         files.check()
         if killed and cache is not None:
             _hand_on(journal, files, cache, report)
+        # Before anything else is superseded: an image has one such row at a step.
+        report.notices.extend(take_out_superseded(journal, files))
 
 
 def _hand_on(journal: Journal, files: ResultFiles, cache: AnswerCache, report: OpenReport) -> None:
@@ -174,7 +176,7 @@ def _begin_run(journal: Journal, files: ResultFiles, cache: AnswerCache) -> None
 def take_inputs(
     job: Job, journal: Journal, found: Iterable[InputEntry], report: OpenReport, stopped: Callable[[], bool]
 ) -> None:
-    """Make these the journal's inputs; results of files whose bytes have changed are dropped.
+    """Make these the journal's inputs; images whose bytes have changed are sent again.
 
     Far fewer inputs than before, or none, are noticed: a folder may be gone, or a share not mounted.
     """
@@ -183,7 +185,7 @@ def take_inputs(
         _heed(stopped)
         if (same := _same(store, change)) is not None:
             dropped += journal.opening.touch(change, same=same)
-    _tell(report, dropped, "dropped and asked again, since their files have changed")
+    _tell(report, dropped, "asked again, since their files have changed")
     journal.opening.note_ignored(report.ignored)
     report.notices.extend(_fewer(job, before, journal.reader.images(), report))
 
@@ -206,18 +208,23 @@ def _recall(job: Job, journal: Journal, inspections: InspectionCache) -> None:
         return
     store = image_store(job)
     for batch in journal.opening.undigested():
-        seen = {image: inspections.get(of_file(store.locate(key), size, time)) for image, key, size, time in batch}
-        journal.opening.note_digests({image: sha256 for image, sha256 in seen.items() if sha256 is not None})
+        keys = {of_file(store.locate(key), size, time): image for image, key, size, time in batch}
+        seen = inspections.get(list(keys))
+        journal.opening.note_digests({keys[key]: entry.sha256 for key, entry in seen.items()})
 
 
 def take_steps(job: Job, journal: Journal, report: OpenReport, request: RunRequest) -> dict[str, int]:
-    """Make the job's steps the journal's; results of steps with other requests now are dropped."""
+    """Make the job's steps the journal's; images of steps with other requests now are sent again."""
     records = step_records(job)
-    for name, dropped in journal.opening.outdated(records).items():
-        _tell(
-            report, dropped, f"dropped and asked again, since step {name!r} has another service, model or options now"
-        )
+    for name, dropped in journal.reader.outdated(records).items():
+        _tell(report, dropped, f"asked again, since step {name!r} has another service, model or options now")
     return journal.opening.take_steps(records, evaluate_all=request.rebuild)
+
+
+def tell_changes(report: OpenReport, changes: Changes) -> None:
+    """Add a line for each change of the treatment that has images sent again."""
+    _tell(report, changes.dropped, "asked again, since [input] has them sent in another way now")
+    _tell(report, changes.lying, "asked again, since an earlier version sent them lying on their side")
 
 
 def _tell(report: OpenReport, count: int, what: str) -> None:
@@ -293,7 +300,18 @@ def _swap(journal: Journal, files: ResultFiles, names: Sequence[str]) -> None:
     journal.sync()
 
 
-def _rewrite(journal: Journal, files: ResultFiles, report: OpenReport) -> int:
+def take_out_superseded(journal: Journal, files: ResultFiles) -> list[str]:
+    """Take superseded rows that have new ones out of the result files; returns notices about edited files.
+
+    Blocks: call it in a thread. Raises OSError where there is no room: the rows then stay until the next opening.
+    """
+    notices: list[str] = []
+    if journal.answers.outlived():
+        _rewrite(journal, files, notices)
+    return notices
+
+
+def _rewrite(journal: Journal, files: ResultFiles, notices: list[str]) -> int:
     """Drop rows that the journal lacks, and results whose rows are gone; returns the number of these."""
     journal.answers.begin_rewrite()
 
@@ -301,7 +319,7 @@ def _rewrite(journal: Journal, files: ResultFiles, report: OpenReport) -> int:
         return journal.answers.keep(row, start, length)
 
     places = files.rewrite(files.outputs, keep)
-    report.notices.extend(files.keep_edited())
+    notices.extend(files.keep_edited())
     files.places = places
     names = list(files.places)
     lost = journal.answers.end_rewrite(files.places, " ".join(names))
@@ -335,6 +353,6 @@ def evaluate_conditions(job: Job, journal: Journal, files: ResultFiles, steps: d
     }
     for _, row in files.rows() if any(fresh.values()) else ():
         conditions = fresh.get(steps.get(row["step"], 0), ())
-        if conditions and (numbers := triggered(conditions, labels_of(row))):
+        if conditions and (numbers := triggered(conditions, labels_of(row))) and journal.answers.current(row):
             journal.queue.follow_up(row["image"], numbers)
     journal.opening.evaluated()

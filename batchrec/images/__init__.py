@@ -40,30 +40,34 @@ from .long import PAD, REFUSE, SPLIT, count_tiles, is_long
 from .memory import decoding
 from .png import IEND
 from .repair import TURNED, repair_here, repair_picture
-from .shrink import lowered
+from .shrink import expected_bytes, expected_bytes_at, lowered
 from .strip import stripped
 
 __all__ = [
     "BETWEEN",
     "MAX_DECODED_BYTES",
     "REPAIR",
+    "SHRUNK",
     "TURNED",
     "TURNED_BACK",
     "UPRIGHT",
     "as_it_is",
     "calls_of",
     "digest",
+    "expected_bytes",
+    "expected_bytes_at",
     "extras",
     "fits_bytes",
     "foresee",
     "prepare",
     "repaired_here",
+    "shrunk_size",
     "variant",
 ]
 
 _T = TypeVar("_T")
 
-UPRIGHT, TURNED_BACK = "upright", "turned-back"
+UPRIGHT, TURNED_BACK, SHRUNK = "upright", "turned-back", "shrunk-"
 """Words of a variant, which has several of them with BETWEEN."""
 
 BETWEEN = ","
@@ -183,6 +187,21 @@ def variant(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
     return BETWEEN.join(word for word, changed in changes if changed)
 
 
+def calls_of(variant: str) -> int:
+    """Calls that an image of this variant takes: one, or one a tile."""
+    last = variant.rpartition(BETWEEN)[2]
+    return int(last.removeprefix(_TILES)) if last.startswith(_TILES) else 1
+
+
+def shrunk_size(variant: str) -> Size | None:
+    """Size at which `max_side` has an image of this variant sent, as it lies; None: as without it."""
+    words = (word.removeprefix(SHRUNK) for word in variant.split(BETWEEN) if word.startswith(SHRUNK))
+    for word in words:
+        width, _, height = word.partition("x")
+        return int(width), int(height)
+    return None
+
+
 def _glanced(data: bytes) -> tuple[Size, int] | None:
     """Size and orientation of a usual JPEG; None for all else."""
     return plain_jpeg(data) if data.startswith(_JPEG) else None
@@ -191,13 +210,7 @@ def _glanced(data: bytes) -> tuple[Size, int] | None:
 def _shrunk(picture: Picture, limits: ImageLimits, treatment: Treatment) -> str:
     """Word of the variant for a picture that `max_side` has sent at another size; empty for others."""
     size = picture.wanted(picture.allowed(limits, treatment), treatment.long)
-    return "" if size == picture.wanted(limits, treatment.long) else "shrunk-{}x{}".format(*size)
-
-
-def calls_of(variant: str) -> int:
-    """Calls that an image of this variant takes: one, or one a tile."""
-    last = variant.rpartition(BETWEEN)[2]
-    return int(last.removeprefix(_TILES)) if last.startswith(_TILES) else 1
+    return "" if size == picture.wanted(limits, treatment.long) else SHRUNK + "{}x{}".format(*size)
 
 
 def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:

@@ -69,3 +69,14 @@ def lowered(limits: ImageLimits, treatment: Treatment, size: Size, weight: int) 
 def photograph_bytes(size: Size) -> int:
     """Bytes that a photograph of this size usually has as JPEG of quality 90."""
     return round(_BYTES_A_PIXEL * size[0] * size[1])
+
+
+def expected_bytes(weight: int, limits: ImageLimits, shrunk: Size | None = None) -> int:
+    """Bytes that are probably sent of a file of `weight` bytes; `shrunk`: its size by `max_side`."""
+    return photograph_bytes(shrunk) if shrunk else min(weight, limits.base64_bytes * 3 // 4)
+
+
+def expected_bytes_at(weight: int, side: int) -> int:
+    """The same with `max_side = side`, from the weight alone: an image is taken to be 4:3."""
+    smaller = photograph_bytes((side, side * 3 // 4))
+    return smaller if weight >= _GAIN * smaller else weight

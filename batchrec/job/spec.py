@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from ..api.endpoint import LIVE, normal_endpoint
+from ..api.endpoint import EMBEDDED, LIVE, normal_endpoint
 from ..api.services import SERVICES, Option
 from ..outputs import OUTPUTS
 from ..sources import at_home
@@ -279,7 +279,16 @@ class When(Table):
         return not self.label or any(patterns.found(self.label, text) for text in texts)
 
 
-QPS = 'Calls per second and service; a new account has 2. "auto" finds what the account has. A step\'s own wins.'
+NEW_ACCOUNT_QPS = 2.0
+"""Calls per second and service that a new account has: the limit of a job that sets none."""
+
+NO_LIMIT = 1e6
+"""Calls per second that stand for no limit: more than any machine makes."""
+
+QPS = (
+    "Calls per second and service; 2 if left out, what a new account has; no limit for the embedded endpoint. "
+    '"auto" finds what the account has. A step\'s own wins.'
+)
 
 
 class ServiceLimits(Table):
@@ -376,9 +385,13 @@ class Account(Table):
 class Limits(ServiceLimits):
     """Rate, quota and patience. Rates and counts are per service."""
 
-    qps: Rate = Field(default=2.0, description=QPS, examples=[10])
     attempts: int = Field(default=5, ge=1, description="Per image and step, where an error may pass.", examples=[5])
-    timeout: float = Field(default=30.0, gt=0, description="Seconds per call.", examples=[30])
+    timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds from the last byte sent to the reply; an upload may take longer.",
+        examples=[30],
+    )
     patience: float = Field(
         default=60.0,
         ge=0,
@@ -476,8 +489,10 @@ class Job(Table):
         return None if self.input.within is None else at_home(self.base, self.input.within)
 
     def limits_for(self, step: Step) -> Limits:
-        """The limits as `step` has them: its own win."""
+        """The limits as `step` has them: its own win. There is always a `qps`."""
         own = {name: value for name in LIMITS if (value := getattr(step, name)) is not None}
+        if own.get("qps", self.limits.qps) is None:
+            own["qps"] = NO_LIMIT if self.account.endpoint == EMBEDDED else NEW_ACCOUNT_QPS
         return self.limits.model_copy(update=own)
 
     @property

@@ -12,10 +12,35 @@ from ..state.bloom import BloomFilter
 from ..values import Failure, Kind, Row, Task
 from .calls import Calls
 from .database import WRITTEN, Database, translated
-from .schema import ANSWERED, FAILED, IS_UNCHECKED, PENDING, UNLESS_LISTED
+from .schema import ANSWERED, ASIDE, FAILED, IS_UNCHECKED, PENDING, UNLESS_LISTED
 
 Places = Mapping[str, tuple[int, int]]
 """Length in bytes and CRC-32 of each result file, by name."""
+
+_ROWS = tuple(
+    f"SELECT i.image, i.step, ?, ? FROM {table} i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
+    f"WHERE m.key = ? AND s.name = ? AND i.at = ? AND lower(hex({digest})) = ? AND {condition}"
+    for table, digest, condition in (
+        ("items", "m.sha256", f"i.state = {ANSWERED}"),
+        (
+            "superseded",
+            "i.sha256",
+            f"NOT EXISTS (SELECT 1 FROM items n WHERE n.image = i.image AND n.step = i.step AND n.state = {ANSWERED})",
+        ),
+    )
+)
+"""Queries for image and step of a row that counts now, and of a superseded one without a new answer.
+
+Given as they are returned: start and length; then the row's image, step, time and digest.
+"""
+
+_DROP_UNASKED = (
+    "DELETE FROM superseded AS o WHERE o.step IN (SELECT id FROM steps WHERE active = 1) "
+    "AND EXISTS (SELECT 1 FROM images WHERE id = o.image AND position IS NOT NULL AND sha256 IS NOT o.sha256) "
+    f"AND EXISTS (SELECT 1 FROM items WHERE image = o.image AND state = {ANSWERED}) AND NOT EXISTS "
+    f"(SELECT 1 FROM items WHERE image = o.image AND (step = o.step OR state NOT IN ({ANSWERED}, {ASIDE})))"
+)
+"""Forget the superseded rows of images whose new bytes are answered at each step that asks for them."""
 
 _LEARNT_AT_ONCE = 20_000  # digests; some 20 ms, of a thread
 
@@ -137,15 +162,30 @@ class Answers:
             )
 
     def keep(self, row: Row, start: int, length: int) -> bool:
-        """Keep a row if it is an answer of the journal's and the first with that: then note its new place."""
+        """Keep a row if it is an answer of the journal's and the first with that: then note its new place.
+
+        A superseded one is kept while there is no new answer.
+        """
+        whose = (start, length, row["image"], row["step"], row["answered_at"], row["sha256"])
         with self._db.guarded():
-            cursor = self._db.execute(
-                "INSERT OR IGNORE INTO kept SELECT i.image, i.step, ?, ? FROM items i "
-                "JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
-                f"WHERE m.key = ? AND s.name = ? AND i.state = {ANSWERED} AND i.at = ? AND lower(hex(m.sha256)) = ?",
-                (start, length, row["image"], row["step"], row["answered_at"], row["sha256"]),
-            )
-        return cursor.rowcount > 0
+            return any(self._db.execute(f"INSERT OR IGNORE INTO kept {rows}", whose).rowcount > 0 for rows in _ROWS)
+
+    def current(self, row: Row) -> bool:
+        """Whether a row is an answer that counts now, not a superseded one."""
+        whose = (0, 0, row["image"], row["step"], row["answered_at"], row["sha256"])
+        with self._db.guarded():
+            return self._db.execute(_ROWS[0], whose).fetchone() is not None
+
+    def outlived(self) -> bool:
+        """Whether results.jsonl has rows that a rewrite takes out.
+
+        Superseded ones beside new ones, and those of follow-up steps that the new bytes of an image do not ask for.
+        """
+        with self._db.transaction():
+            if self._db.execute(_DROP_UNASKED).rowcount > 0:
+                self._db.put_note("dirty", 1)
+            both = "SELECT 1 FROM superseded o JOIN items i ON i.image = o.image AND i.step = o.step"
+            return bool(self._db.note("dirty") or self._db.one(f"SELECT EXISTS ({both} WHERE i.state = {ANSWERED})"))
 
     def end_rewrite(self, outputs: Places, swap: str) -> int:
         """Commit the rows' new places, the new files' lengths and the note to swap them; then sync.
@@ -155,7 +195,16 @@ class Answers:
         with self._db.transaction():
             self._db.execute(
                 "UPDATE items SET start = kept.start, length = kept.length FROM kept "
-                "WHERE kept.image = items.image AND kept.step = items.step"
+                f"WHERE kept.image = items.image AND kept.step = items.step AND state = {ANSWERED}"
+            )
+            self._db.execute(
+                "DELETE FROM superseded AS o WHERE NOT EXISTS "
+                "(SELECT 1 FROM kept WHERE kept.image = o.image AND kept.step = o.step) OR EXISTS "
+                f"(SELECT 1 FROM items i WHERE i.image = o.image AND i.step = o.step AND i.state = {ANSWERED})"
+            )
+            self._db.execute(
+                "UPDATE superseded SET start = kept.start, length = kept.length FROM kept "
+                "WHERE kept.image = superseded.image AND kept.step = superseded.step"
             )
             lost = self._db.execute(
                 f"DELETE FROM items WHERE state = {ANSWERED} AND NOT EXISTS "

@@ -37,10 +37,13 @@ class Changed:
 def forget(db: Database, where: str, *numbers: int) -> int:
     """Forget what is known, of a step or an image. Returns how many answers and failures those were.
 
-    Within a transaction.
+    The rows of the answers stay, as superseded, until there are new ones. Within a transaction.
     """
-    if db.one(f"SELECT count(*) FROM items WHERE {where} AND state = {ANSWERED}", *numbers):
-        db.put_note("dirty", 1)
+    db.execute(
+        "INSERT OR REPLACE INTO superseded SELECT image, step, at, sha256, start, length "
+        f"FROM items JOIN images ON id = image WHERE {where} AND state = {ANSWERED}",
+        numbers,
+    )
     done = db.one(f"SELECT count(*) FROM items WHERE {where} AND state {FINISHED}", *numbers)
     for table in ("items", "tiles"):
         db.execute(f"DELETE FROM {table} WHERE {where}", numbers)
@@ -97,19 +100,6 @@ class Opening:
             by_name = dict(self._db.execute("SELECT name, id FROM steps WHERE active = 1").fetchall())
             self._db.put_note("judge", numbers(sorted(anew | set(by_name.values()) if evaluate_all else anew)) or None)
         return by_name
-
-    def outdated(self, steps: Sequence[StepRecord]) -> dict[str, int]:
-        """Count by step the answers and failures of another fingerprint, which `take_steps` will drop."""
-        dropped = {}
-        for step in steps:
-            with self._db.guarded():
-                row = self._db.execute(
-                    "SELECT id FROM steps WHERE name = ? AND fingerprint != ?", (step.name, step.fingerprint)
-                ).fetchone()
-                if row is not None:
-                    done = f"SELECT count(*) FROM items WHERE step = ? AND state {FINISHED}"
-                    dropped[step.name] = self._db.one(done, *row)
-        return dropped
 
     def to_evaluate(self) -> set[int]:
         """The numbers of the steps whose condition is to be evaluated on the stored answers."""
@@ -169,11 +159,12 @@ class Opening:
         """
         found = change.found
         with self._db.transaction():
+            dropped = 0 if same else forget(self._db, "image = ?", change.image)  # while the digest is known
             self._db.execute(
                 "UPDATE images SET size = ?, mtime_ns = ?, problem = ?, sha256 = ? WHERE id = ?",
                 (found.size, found.mtime_ns, found.problem, change.sha256 if same else None, change.image),
             )
-            return 0 if same else forget(self._db, "image = ?", change.image)
+            return dropped
 
     def note_ignored(self, kinds: Mapping[str, int]) -> None:
         """Note the files in the input folders that are left out, counted by kind."""

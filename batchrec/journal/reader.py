@@ -5,7 +5,7 @@ Writes nothing, also where a run is writing.
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ from ..errors import JobError
 from ..outputs.directory import JOURNAL, check_directory, check_unclaimed
 from ..values import QuotaKey
 from .database import Database, translated
-from .schema import ANSWERED, ASIDE, FAILED, FINISHED, IGNORED, UNFINISHED, current_copy
+from .opening import StepRecord
+from .schema import ANSWERED, ASIDE, FAILED, FINISHED, IGNORED, SUPERSEDED_NOW, UNFINISHED, current_copy
 
 _FAILED_NOW = (
     "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
@@ -32,6 +33,7 @@ class AnswerPlace:
     sha256: bytes | None
     start: int
     length: int
+    superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class StepCounts:
 class Counts:
     """Counts of a job.
 
-    `images` are inputs now, `duplicates` their copies; the others count images and steps.
+    `images` are inputs now, `duplicates` their copies; the others count images and steps. `answered` are those with a
+    row, of which `superseded` ones are called for again.
     """
 
     images: int
@@ -64,6 +67,12 @@ class Counts:
     answered: int
     failed: int
     open: int
+    superseded: int = 0
+
+    @property
+    def done(self) -> int:
+        """Images and steps with a result or a failure that counts now."""
+        return self.answered - self.superseded + self.failed
 
 
 class Reader:
@@ -105,7 +114,24 @@ class Reader:
                 "SELECT count(*) FROM items JOIN steps ON steps.id = step AND active = 1 "
                 f"WHERE state {UNFINISHED} AND position IS NOT NULL"
             )
-        return Counts(images, duplicates, answered, failed, remaining)
+            superseded = self._db.one(f"SELECT count(*) FROM {SUPERSEDED_NOW}")
+        return Counts(images, duplicates, answered + superseded, failed, remaining, superseded)
+
+    def remaining(self) -> int:
+        """Number of images that remain at any step."""
+        with self._db.guarded():
+            return self._db.one(
+                "SELECT count(DISTINCT image) FROM items JOIN steps ON steps.id = step AND active = 1 "
+                f"WHERE state {UNFINISHED} AND position IS NOT NULL"
+            )
+
+    def failures_by_code(self) -> dict[str, int]:
+        """By code: what is failed now."""
+        with self._db.guarded():
+            rows = self._db.execute(
+                f"SELECT CAST(code AS TEXT), count(*) FROM {_FAILED_NOW} GROUP BY 1 ORDER BY 1"
+            ).fetchall()
+        return dict(rows)
 
     def by_step(self) -> dict[int, StepCounts]:
         """By a step's number: where its images stand."""
@@ -133,12 +159,20 @@ class Reader:
             yield dict(zip(columns, row, strict=True))
 
     def answers(self) -> Iterator[AnswerPlace]:
-        """Every answer, in the order of results.jsonl."""
+        """Every row of an answer, also those that are superseded, in the order of results.jsonl."""
         for row in self._db.streamed(
-            "SELECT m.key, s.name, m.sha256, i.start, i.length FROM items i "
-            f"JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step WHERE i.state = {ANSWERED} ORDER BY i.start"
+            "SELECT m.key, s.name, m.sha256, i.start, i.length, 0 FROM items i "
+            f"JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step WHERE i.state = {ANSWERED} "
+            "UNION ALL SELECT m.key, s.name, o.sha256, o.start, o.length, 1 FROM superseded o "
+            "JOIN images m ON m.id = o.image JOIN steps s ON s.id = o.step ORDER BY 4"
         ):
             yield AnswerPlace(*row)
+
+    def superseded(self, step: int) -> set[int]:
+        """The numbers of the images at a step whose answer is superseded, and that have no new one."""
+        with self._db.guarded():
+            rows = self._db.execute(f"SELECT image FROM {SUPERSEDED_NOW} AND step = ?", (step,)).fetchall()
+        return {image for (image,) in rows}
 
     def latest(self, count: int) -> list[tuple[str, str, int, int]]:
         """The answers committed last: their step's fingerprint, their variant, start and length of their row."""
@@ -181,6 +215,19 @@ class Reader:
                 (step, image),
             ).fetchone()
         return row is not None
+
+    def outdated(self, steps: Sequence[StepRecord]) -> dict[str, int]:
+        """Count by step the answers and failures of another fingerprint, which `take_steps` will drop."""
+        dropped = {}
+        for step in steps:
+            with self._db.guarded():
+                row = self._db.execute(
+                    "SELECT id FROM steps WHERE name = ? AND fingerprint != ?", (step.name, step.fingerprint)
+                ).fetchone()
+                if row is not None:
+                    done = f"SELECT count(*) FROM items WHERE step = ? AND state {FINISHED}"
+                    dropped[step.name] = self._db.one(done, *row)
+        return dropped
 
     def calls(self) -> list[tuple[QuotaKey, int]]:
         """By what they were counted on: calls of this job that the service may have counted."""

@@ -25,6 +25,15 @@ An image that is no input any more has the position NULL. It keeps its answers, 
 IGNORED = "ignored"
 """Name of the note with the counts of ignored files: a JSON object, kind to count."""
 
+SUPERSEDED_NOW = (
+    "superseded o WHERE NOT EXISTS "
+    f"(SELECT 1 FROM items i WHERE i.image = o.image AND i.step = o.step AND i.state = {ANSWERED})"
+)
+"""Superseded rows without a new answer, as tables and condition of a query."""
+
+CALLING_SINCE = "calling_since"
+"""Name of the note with the time from which the run under way calls (ISO 8601, UTC); absent while it opens."""
+
 UNFINISHED = f"< {ANSWERED}"
 """Condition on a state: PENDING, CLAIMED or PARKED."""
 
@@ -55,6 +64,9 @@ CREATE TABLE tiles (
     image INTEGER, step INTEGER, tile INTEGER, digest BLOB NOT NULL, attempts INTEGER NOT NULL,
     latency_ms REAL NOT NULL, reply BLOB NOT NULL, PRIMARY KEY (image, step, tile)) WITHOUT ROWID;
 CREATE INDEX tiles_by_content ON tiles (digest);
+CREATE TABLE superseded (
+    image INTEGER, step INTEGER, at TEXT, sha256 BLOB, start INTEGER NOT NULL, length INTEGER NOT NULL,
+    PRIMARY KEY (image, step)) WITHOUT ROWID;
 INSERT INTO meta VALUES ('ended', 0);
 """
 """`calls.made` are calls that left, `counted` those of them that the service may have counted.
@@ -67,6 +79,9 @@ earlier versions, and before the file was read. It begins with UNCHECKED where t
 newer. `steps.treatment` is NULL where the last run was one of an earlier version.
 
 `tiles` has the answers of the tiles of images without a row, by number from 0; `digest` is that of what was sent.
+
+`superseded` has the rows of results.jsonl whose images are called for again, since file, options or treatment changed.
+Each stays until a new answer is committed; a rewrite of the file then takes it out. `sha256` is of the bytes of then.
 """
 
 UNCHECKED = "?"
@@ -95,12 +110,15 @@ CREATE TABLE tiles (
     image INTEGER, step INTEGER, tile INTEGER, digest BLOB NOT NULL, attempts INTEGER NOT NULL,
     latency_ms REAL NOT NULL, reply BLOB NOT NULL, PRIMARY KEY (image, step, tile)) WITHOUT ROWID;
 CREATE INDEX tiles_by_content ON tiles (digest);
+CREATE TABLE superseded (
+    image INTEGER, step INTEGER, at TEXT, sha256 BLOB, start INTEGER NOT NULL, length INTEGER NOT NULL,
+    PRIMARY KEY (image, step)) WITHOUT ROWID;
 """,
 }
 """By version: the script that makes the next one of it.
 
-Calls had no table in 1; 2 marked them at their images too; 3 did not know how an image had been treated; 4 had
-no tiles.
+Calls had no table in 1; 2 marked them at their images too; 3 did not know how an image had been treated; 4 had no
+tiles, and dropped rows before their images were called for again.
 """
 
 NOTE_DIGEST = "UPDATE images SET sha256 = ? WHERE id = ? AND sha256 IS NULL"

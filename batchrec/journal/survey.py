@@ -1,13 +1,14 @@
 """Survey of the remaining images for `plan`: verdicts of the preparation, repeated contents.
 
-It is made in a copy of the journal and kept in temporary tables: nothing of it is stored.
+It is made in a copy of the journal and kept in a temporary table: nothing of it is stored. Contents are put together
+by SQLite, since a statement for each image costs more than all else about it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .database import Database
-from .schema import NOTE_DIGEST, UNFINISHED, numbers
+from .schema import FINISHED, UNFINISHED, numbers
 
 _REMAINING = (
     f"FROM items JOIN steps ON steps.id = step AND active = 1 WHERE state {UNFINISHED} AND position IS NOT NULL"
@@ -26,6 +27,21 @@ class Pending:
     problem: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A content that remains at a step: its first image, the number of images with it, verdicts, bytes.
+
+    `finished`: it may have a result or a failure at this step already, of another image.
+    """
+
+    image: int
+    copies: int
+    sha256: bytes
+    words: list[str]
+    size: int
+    finished: bool
+
+
 class Survey:
     """Verdicts on the remaining images, by number. `begin_looking` comes first."""
 
@@ -36,9 +52,6 @@ class Survey:
         """Make room for the verdicts. Returns how many images remain."""
         with self._db.transaction():
             self._db.execute("CREATE TEMP TABLE looked (image INTEGER PRIMARY KEY, sha256 BLOB, words TEXT)")
-            self._db.execute(
-                "CREATE TEMP TABLE kinds (step INTEGER, sha256 BLOB, PRIMARY KEY (step, sha256)) WITHOUT ROWID"
-            )
             return self._db.one(f"SELECT count(DISTINCT image) {_REMAINING}")
 
     def pending(self) -> Iterator[Pending]:
@@ -50,25 +63,31 @@ class Survey:
 
     def looked_at(self, seen: Iterable[tuple[int, bytes | None, Sequence[str]]]) -> None:
         """Note digest and verdicts (words without spaces) of images, by number."""
-        rows = list(seen)
         with self._db.transaction():
             self._db.executemany(
                 "INSERT INTO looked VALUES (?, ?, ?)",
-                ((image, sha256, " ".join(words)) for image, sha256, words in rows),
+                ((image, sha256, " ".join(words)) for image, sha256, words in seen),
             )
-            self._db.executemany(NOTE_DIGEST, ((sha256, image) for image, sha256, _ in rows if sha256 is not None))
 
-    def looked(self, step: int, also: Sequence[int] = ()) -> Iterator[tuple[int, bytes, list[str]]]:
-        """Number, digest and verdicts of the readable images that remain at a step, and of some others."""
+    def contents(self, step: int, also: Sequence[int] = ()) -> Iterator[Content]:
+        """The contents of the readable images that remain at a step, and of some others."""
         with self._db.guarded():
-            for image, sha256, words in self._db.execute(
-                "SELECT image, sha256, words FROM looked WHERE sha256 IS NOT NULL AND (image IN "
-                f"(SELECT image FROM items WHERE step = ? AND state {UNFINISHED}) OR image IN ({numbers(also)}))",
+            # Of a group SQLite takes words and size from the row with the least image.
+            for image, copies, sha256, words, size, finished in self._db.execute(
+                "SELECT min(image), count(*), sha256, words, "
+                "(SELECT size FROM images WHERE id = looked.image), EXISTS (SELECT 1 FROM images m JOIN items i "
+                f"ON i.image = m.id AND i.step = ?1 WHERE m.sha256 = looked.sha256 AND i.state {FINISHED}) "
+                "FROM looked WHERE sha256 IS NOT NULL AND (image IN "
+                f"(SELECT image FROM items WHERE step = ?1 AND state {UNFINISHED}) OR image IN ({numbers(also)})) "
+                "GROUP BY sha256",
                 (step,),
             ):
-                yield image, sha256, words.split(" ")
+                yield Content(image, copies, sha256, words.split(" "), size, bool(finished))
 
-    def first_of_its_kind(self, step: int, sha256: bytes) -> bool:
-        """Whether this content is met at this step for the first time."""
+    def duplicates(self) -> int:
+        """Number of inputs with the same content as another one: by the journal, else as it was looked at."""
         with self._db.guarded():
-            return self._db.execute("INSERT OR IGNORE INTO kinds VALUES (?, ?)", (step, sha256)).rowcount > 0
+            return self._db.one(
+                "SELECT count(sha256) - count(DISTINCT sha256) FROM (SELECT coalesce(m.sha256, l.sha256) AS sha256 "
+                "FROM images m LEFT JOIN looked l ON l.image = m.id WHERE m.position IS NOT NULL)"
+            )

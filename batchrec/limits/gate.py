@@ -142,17 +142,17 @@ class Gate:
             if not isinstance(permit, Closure):
                 # After the permit, or a slow service would keep places from the others while it waits for its turn.
                 permit = await self._place(permit)
-            if isinstance(permit, Closure):
-                if upload is not None:
-                    upload.end()
-                self._no_room(permit)
-                continue
             # Calls in flight have ended while this one waited for its turn: what they were told holds for it too.
-            if self._availability.admits(self.in_flight):
+            if not isinstance(permit, Closure) and self._availability.admits(self.in_flight):
                 self.in_flight += 1
                 return authorization, permit
-            self._slots.release()
-            self.limiter.forgo(permit)
+            if upload is not None:
+                upload.end()
+            if isinstance(permit, Closure):
+                self._no_room(permit)
+            else:
+                self._slots.release()
+                self.limiter.forgo(permit)
 
     async def _place(self, permit: Permit) -> Permit | Closure:
         """Take a place in flight.

@@ -46,7 +46,8 @@ def used_up(code: int, day: str) -> Closure:
 class Usage:
     """A line of `batchrec quota`: calls of the Beijing day and in all, and the closure if there is one.
 
-    `left_today` and `left` are what the limits of the last run leave, None where it had none.
+    `left_today` and `left` are what the limits of the last run leave, None where it had none, and where the service has
+    said that nothing is left.
     """
 
     account: str
@@ -174,6 +175,9 @@ class Quota:
             "SELECT daily, total FROM caps WHERE account = ? AND service = ?", (account, service)
         ).fetchone()
         daily, pack = caps or (None, None)
+        closure = self.closure(account, service)
+        if closure is not None:  # the service knows better than the limits that were set
+            daily, pack = None, None if closure.code == TOTAL else pack
         return Usage(
             account,
             service,
@@ -181,7 +185,7 @@ class Quota:
             total,
             None if daily is None else max(0, daily - today),
             None if pack is None else max(0, pack - total),
-            self.closure(account, service),
+            closure,
         )
 
     def _recover(self, boot: str) -> None:

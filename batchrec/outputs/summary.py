@@ -25,10 +25,8 @@ def write_failures(directory: Path, failures: Iterable[Row]) -> None:
 
 def write_summary(directory: Path, summary: Summary) -> None:
     """Write the state of the job and the figures of this run. Raises OutputFailed."""
-    content = asdict(summary)
-    del content["exit_code"]
     with _replacing(directory / SUMMARY) as file:
-        file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        file.write(orjson.dumps(asdict(summary), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def printable(key: str) -> tuple[str, str | None]:
         try:
             key.encode()
         except UnicodeEncodeError:
-            return _escaped(key), NOT_UTF8
+            return escaped(key), NOT_UTF8
     return key, None
 
 
@@ -219,7 +219,8 @@ def translated(pattern: str, hidden: bool) -> str:
     return "".join(parts)
 
 
-def _escaped(key: str) -> str:
+def escaped(key: str) -> str:
+    """Text of a path with the bytes that are not UTF-8 escaped, as in `\\xff`."""
     try:
         return os.fsencode(key).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # half of a surrogate pair, which only a JSON manifest can hold

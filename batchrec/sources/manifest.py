@@ -12,9 +12,10 @@ from ..errors import JobError
 from ..values import InputEntry, Notice
 from .encoding import ERRORS, NAMES, choose, read_head
 from .keys import normal, printable, quoted
-from .recovery import Recovery, Told, bare, expanded, is_windows
+from .recovery import Recovery, Told, bare, is_windows
 from .rows import READERS, Lines, kind, wrong
 from .scope import OUTSIDE, Scope, reason
+from .spelling import expanded
 
 MAX_PATH = 4096
 """The longest path, in bytes: Linux takes no more, and to look at each of a longer one's folders takes seconds."""

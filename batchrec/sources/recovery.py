@@ -18,6 +18,7 @@ from ..errors import OutputFailed
 from ..values import Notice
 from .keys import normal, prefix, printable, quoted
 from .scope import Scope
+from .spelling import expanded
 
 KINDS = {
     "blanks": "with blanks or invisible characters around them",
@@ -74,14 +75,6 @@ def bare(path: str) -> Form:
 def is_windows(path: str) -> bool:
     """Whether a path is written as on Windows."""
     return "\\" in path or _DRIVE.match(path) is not None
-
-
-def expanded(path: str) -> str:
-    """The path with the home folder for a leading `~`, as a shell writes it."""
-    try:
-        return os.path.expanduser(path) if path.startswith("~") else path
-    except ValueError:  # no user can have such a name
-        return path
 
 
 def forms(path: str) -> Iterator[Form]:

@@ -10,7 +10,15 @@ from .keys import quoted
 def spellings(given: str) -> list[str]:
     """The paths that may be meant, the likeliest first."""
     slashed = [given, given.replace("\\", "/")] if os.sep == "/" and "\\" in given else [given]
-    return list(dict.fromkeys(spelling for text in slashed for spelling in (text, os.path.expanduser(text))))
+    return list(dict.fromkeys(spelling for text in slashed for spelling in (text, expanded(text))))
+
+
+def expanded(path: str) -> str:
+    """The path with the home folder for a leading `~`, as a shell writes it."""
+    try:
+        return os.path.expanduser(path)
+    except ValueError:  # no user can have such a name
+        return path
 
 
 def notices(key: str, given: str, spelling: str) -> list[Notice]:
@@ -22,13 +30,12 @@ def notices(key: str, given: str, spelling: str) -> list[Notice]:
 
 def advice(given: str) -> str:
     """Advice about a path that does not exist, to be put behind that; empty where there is none."""
-    expanded = os.path.expanduser(given)
-    if expanded != given:
-        return f" ({quoted(expanded)})"
+    if (home := expanded(given)) != given:
+        return f" ({quoted(home)})"
     return ", nor with / for its backslashes, which Windows alone takes" if os.sep == "/" and "\\" in given else ""
 
 
 def at_home(base: Path, given: str) -> Path:
     """A path of the job file, absolute: `~` is the home folder, unless there is something of that name."""
     place = base / given
-    return base / os.path.expanduser(given) if given.startswith("~") and not place.exists() else place
+    return base / expanded(given) if given.startswith("~") and not place.exists() else place

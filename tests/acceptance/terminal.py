@@ -27,10 +27,12 @@ def on_terminal(
     answers: Sequence[tuple[str, str]] = (),
     seconds: float = 60,
     at_end: Callable[[bool], object] = lambda echoes: None,
+    *,
+    hidden: bool = True,
 ) -> tuple[int, str]:
     """Run a command on a terminal of 100 columns: its code, and all that it showed.
 
-    Each of `answers` is a prompt to wait for and what is typed there, once the terminal does not echo any more.
+    Each of `answers` is a prompt to wait for and what is typed there; where `hidden`, once the terminal does not echo.
     `seconds` is how long it may show nothing; `at_end` is told whether the terminal echoes when the command has ended.
     """
     ours, theirs = pty.openpty()
@@ -49,7 +51,7 @@ def on_terminal(
             if more:
                 deadline = time.monotonic() + seconds
             shown += more
-            if waiting and waiting[0][0].encode() in shown and not _echoes(theirs):
+            if waiting and waiting[0][0].encode() in shown and not (hidden and _echoes(theirs)):
                 os.write(ours, waiting.pop(0)[1].encode())
         at_end(_echoes(theirs))
         return process.returncode, shown.decode()

@@ -82,6 +82,21 @@ def test_a_job_that_was_changed_is_planned_to_the_call(place: Place, emulator: E
     assert said["calls"] == calls[SERVICE] + calls["animal"] - sent == place.summary()["calls"]
 
 
+def test_copies_of_a_half_done_job_are_planned_to_the_call(place: Place, emulator: Emulator) -> None:
+    """Copies of what is answered are known, also many of them; copies of something new are one call."""
+    keys = place.pictures(8)
+    place.job(steps=[{"service": SERVICE}, {"service": "animal"}])
+    assert place.run("--limit", "5").code == 0
+    for number in range(3):
+        place.put(f"家居/old-{number}.png", (place.root / keys[0]).read_bytes())
+        place.put(f"家居/new-{number}.png", (place.root / keys[7]).read_bytes())
+    said = plan(place)
+    assert [said[key] for key in ("images", "duplicates", "known", "calls")] == [14, 6, 6, 6]
+    assert place.run().code == 0
+    assert place.summary()["calls"] == 6
+    assert [plan(place)[key] for key in ("duplicates", "known", "calls")] == [6, 0, 0]
+
+
 def test_known_answers_are_planned_for(place: Place, emulator: Emulator) -> None:
     """What an earlier job was answered needs no call, unless it is not to be taken."""
     place.pictures(8)
@@ -142,8 +157,9 @@ def test_the_keys_of_a_plan(place: Place) -> None:
     place.job()
     said = plan(place)
     found = ("endpoint", "images", "ignored", "ignored_by_kind", "outside", "unreadable", "refused", "to_repair")
-    inputs = (*found, "duplicates", "known", "lying", "answered", "failed")
-    assert tuple(said) == (*inputs, "calls", "seconds", "days", "finish_at", "yuan", "steps")
+    inputs = (*found, "duplicates", "known", "superseded", "again", "lying", "answered", "failed")
+    estimate = ("calls", "bytes", "uplink", "limited_by", "seconds", "days", "finish_at", "yuan", "steps")
+    assert tuple(said) == (*inputs, *estimate)
 
 
 def test_a_second_plan_and_the_run_read_no_file_to_know_it(place: Place, emulator: Emulator) -> None:

@@ -5,8 +5,9 @@ import json
 import re
 from datetime import datetime
 
-from harness import Place, calls_of, images_of, picture, until
+from harness import JOB, Place, calls_of, images_of, now, picture, until
 
+from batchrec import __version__
 from batchrec.emulator import Emulator
 
 ROW_KEYS = (
@@ -15,8 +16,9 @@ ROW_KEYS = (
 )
 CSV_HEADER = b"image,step,service,rank,name,score,root,calorie,year,left,top,width,height,log_id,answered_at\r\n"
 SUMMARY_KEYS = {
-    *("images", "answered", "failed", "duplicates", "ignored", "ignored_by_kind"),
-    *("calls", "throttled", "retries", "token_refreshes", "outcome_unknown", "seconds", "rate"),
+    *("job", "version", "endpoint", "base", "started_at", "finished_at", "exit_code"),
+    *("images", "answered", "failed", "left", "duplicates", "ignored", "ignored_by_kind", "failures_by_code"),
+    *("new_failures", "calls", "throttled", "retries", "token_refreshes", "outcome_unknown", "seconds", "rate"),
     *("stopped_by", "resume_at"),
 }
 LABEL_KEYS = {
@@ -71,6 +73,13 @@ def test_summary_and_failures_of_a_job_without_faults(place: Place, emulator: Em
     assert summary["calls"] == emulator.counters.calls["advanced_general"] == 5
     assert [summary[key] for key in ("throttled", "retries", "token_refreshes", "outcome_unknown")] == [0, 0, 0, 0]
     assert (summary["stopped_by"], summary["resume_at"]) == (None, None)
+    assert [summary[key] for key in ("job", "version", "exit_code")] == [JOB, __version__, 0]
+    assert (summary["endpoint"], summary["base"]) == (place.endpoint, str(place.root))
+    begun, ended = (datetime.fromisoformat(summary[key]) for key in ("started_at", "finished_at"))
+    assert begun.utcoffset() is not None
+    assert abs((ended - begun).total_seconds() - summary["seconds"]) < 0.01
+    assert abs(ended.timestamp() - now()) < 60
+    assert [summary[key] for key in ("left", "failures_by_code", "new_failures")] == [0, {}, 0]
     assert summary["seconds"] > 0
     assert summary["rate"] > 0
     assert (place.output / "failures.jsonl").read_bytes() == b""

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 import pytest
-from harness import Place, calls_of, images_of, picture, until
+from harness import JOB, Place, calls_of, images_of, picture, until
 
 from batchrec.emulator import Emulator, FaultPlan
 
@@ -41,6 +41,73 @@ def test_changed_options_ask_the_step_again(place: Place) -> None:
     assert max(len(row["response"]["result"]) for row in rows if row["step"] == "animal") <= 1
 
 
+TOP_1 = ("--set", "recognize[0].options.baike_num=1")
+"""Another option for the first step."""
+
+
+def test_old_rows_stay_until_the_new_ones_are_there(place: Place) -> None:
+    """A run that is stopped half way: each image has one row, of the old options or the new; nothing is lost."""
+    keys = place.pictures(6)
+    place.job()
+    assert place.run().code == 0
+    old = {row["image"]: row for row in place.rows()}
+    assert place.run(*TOP_1, "--limit", "2").code == 0
+    rows = {row["image"]: row for row in place.rows()}
+    assert (images_of(place.rows()), len(place.csv())) == (keys, sum(len(row["labels"]) for row in rows.values()))
+    assert [key for key in keys if rows[key] == old[key]] == keys[2:]
+    assert [place.summary()[key] for key in ("answered", "left", "calls")] == [6, 4, 2]
+    assert place.batchrec("verify", str(place.output)).code == 0
+    plan = json.loads(place.batchrec("plan", f"{JOB}.toml", *TOP_1, "--json").out)
+    assert [plan[key] for key in ("answered", "superseded", "calls")] == [2, 4, 4]
+    assert place.run(*TOP_1).code == 0
+    rows = {row["image"]: row for row in place.rows()}
+    assert (images_of(place.rows()), [key for key in keys if rows[key] == old[key]]) == (keys, [])
+    assert [place.summary()[key] for key in ("answered", "left", "calls")] == [6, 0, 4]
+    assert place.batchrec("verify", str(place.output)).code == 0
+
+
+def test_a_failure_replaces_no_row(place: Place, emulator: Emulator) -> None:
+    """What cannot be asked again is failed, and keeps the row that it has."""
+    place.pictures(3)
+    place.job()
+    assert place.run().code == 0
+    old = place.rows()
+    emulator.plan = failing(1, 216201)
+    assert place.run(*TOP_1).code == 1
+    assert (place.rows(), len(place.failures())) == (old, 3)
+    assert [place.summary()[key] for key in ("answered", "failed", "new_failures", "left")] == [3, 3, 3, 0]
+    assert place.summary()["failures_by_code"] == {"216201": 3}
+    assert place.batchrec("verify", str(place.output)).code == 0
+    done = place.run(*TOP_1, "--progress", "plain")
+    assert (done.code, place.summary()["new_failures"]) == (0, 0)
+    assert "3 of the failures are of earlier runs" in done.err
+
+
+def test_plan_says_what_a_changed_option_costs(place: Place) -> None:
+    """Which results, how many, calls and yuan; nothing is changed by that."""
+    place.pictures(4)
+    place.job(account={"endpoint": place.endpoint, "prices": {"advanced_general": 500.0}})
+    assert place.run().code == 0
+    said = place.batchrec("plan", f"{JOB}.toml", *TOP_1).out
+    assert "asked again, since step 'advanced_general' has another service, model or options now: 4" in said
+    assert "4 results stay until there are new ones; asking again costs 4 calls at step advanced_general (2.00" in said
+    assert place.run().code == 0
+    assert place.summary()["calls"] == 0
+
+
+def test_a_killed_run_leaves_rows_that_agree(place: Place, emulator: Emulator) -> None:
+    """Rows with newer ones beside them are taken out by the next opening."""
+    keys = place.pictures(12)
+    place.job(limits={"qps": 20})
+    assert place.run().code == 0
+    running = place.start_run(*TOP_1)
+    until(lambda: place.row_count() > len(keys) + 3)
+    running.kill()
+    assert place.run(*TOP_1).code == 0
+    assert images_of(place.rows()) == keys
+    assert place.batchrec("verify", str(place.output)).code == 0
+
+
 def test_what_is_asked_again_is_said_before_anything_is_sent(place: Place, emulator: Emulator) -> None:
     """Changed files, changed options and retries: a line each with the number, though no call gets through."""
     keys = place.pictures(5)
@@ -54,11 +121,11 @@ def test_what_is_asked_again_is_said_before_anything_is_sent(place: Place, emula
     done = place.run(*options)
     said = done.err.splitlines()
     assert done.code == 69
-    assert "WARNING dropped and asked again, since their files have changed: 2" in said
+    assert "WARNING asked again, since their files have changed: 2" in said
     changed = "since step 'animal' has another service, model or options now"
-    assert f"WARNING dropped and asked again, {changed}: 5" in said
+    assert f"WARNING asked again, {changed}: 5" in said
     assert "WARNING asked again, since they have failed: 1" in said
-    assert len(place.rows()) == 4
+    assert len(place.rows()) == 10
 
 
 def test_rows_of_inputs_that_are_gone_stay(place: Place) -> None:

@@ -51,6 +51,21 @@ def test_on_a_terminal_the_display_is_live(place: Place) -> None:
     assert "10 images: 10 answered, 0 failed" in shown
 
 
+def test_many_results_are_asked_for_again_only_after_a_question(place: Place) -> None:
+    """Other options for 101 results, on a terminal: no ends with 2, and nothing is sent; yes and --yes go on."""
+    place.pictures(101)
+    place.job()
+    assert place.run().code == 0
+    old, changed = place.rows(), (*RUN, "--set", "recognize[0].options.baike_num=1")
+    code, shown = on_terminal(changed, place.root, place.env, [("[y/N]", "n\n")], hidden=False)
+    assert (code, place.rows()) == (2, old)
+    assert "101 results, up to 101 calls" in shown
+    assert "nothing was sent" in shown
+    code, shown = on_terminal((*changed, "--limit", "1", "--yes"), place.root, place.env)
+    assert (code, "[y/N]" in shown) == (0, False)
+    assert "100 images remain" in shown
+
+
 def test_no_color_is_heeded(place: Place) -> None:
     """NO_COLOR: no colours, on a terminal too."""
     place.pictures(4)

@@ -60,8 +60,8 @@ def make_earlier(place: Place) -> None:
     """Give the journal the format of the version that noted no variant."""
     with closing(sqlite3.connect(place.output / "journal.db")) as db:
         db.executescript(
-            "DROP TABLE tiles; ALTER TABLE items DROP COLUMN variant; ALTER TABLE steps DROP COLUMN treatment; "
-            "PRAGMA user_version = 3"
+            "ALTER TABLE items DROP COLUMN variant; ALTER TABLE steps DROP COLUMN treatment; "
+            "DROP TABLE superseded; DROP TABLE tiles; PRAGMA user_version = 3"
         )
 
 

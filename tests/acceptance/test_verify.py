@@ -57,6 +57,18 @@ def test_files_that_are_gone_are_no_problem(finished: Place) -> None:
     assert (done.code, "1 gone" in done.out) == (0, True)
 
 
+def test_quick_reads_no_input_and_checks_all_else(finished: Place) -> None:
+    """A changed and a missing input go unnoticed, and it says so; a damaged result does not."""
+    first, second = sorted((finished.root / "家居").glob("家居_*"))[:2]
+    first.write_bytes(picture(99))
+    second.unlink()
+    assert finished.batchrec("verify", str(finished.output)).code == 1
+    done = finished.batchrec("verify", str(finished.output), "--quick")
+    assert (done.code, "files not read; all agrees" in done.out) == (0, True)
+    without_a_line(finished)
+    assert finished.batchrec("verify", str(finished.output), "--quick").code == 1
+
+
 def results(place: Place) -> Path:
     """results.jsonl."""
     return place.output / "results.jsonl"

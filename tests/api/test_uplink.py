@@ -7,7 +7,7 @@ import pytest
 from batchrec.api.uplink import BUSY_SECONDS, FIRST_BYTES, STALLED_SECONDS, Uplink
 from tests.support.virtual_time import virtual
 
-REPLY = 1.0
+REPLY = 20.0
 """Seconds that a call may take after its body has left."""
 
 
@@ -44,6 +44,7 @@ class Link:
                     self.most = max(self.most, sum(self.holds.values()))
                 while self.unsent(number):  # noqa: ASYNC110 - a socket tells nobody
                     await asyncio.sleep(0.01)
+                upload.replied()
                 return asyncio.get_running_loop().time()
         finally:
             upload.end()
@@ -119,8 +120,9 @@ async def test_a_cancelled_body_gives_its_room_back() -> None:
 async def test_a_repeated_call_goes_first() -> None:
     """A throttled call waits for room before all others."""
     link = Link(0)
-    for _ in range(2):
-        await link.uplink.upload(FIRST_BYTES).admit()
+    on_their_way = [link.uplink.upload(FIRST_BYTES) for _ in range(2)]
+    for upload in on_their_way:
+        await upload.admit()
     order: list[str] = []
 
     async def admitted(name: str, *, first: bool) -> None:
@@ -130,7 +132,8 @@ async def test_a_repeated_call_goes_first() -> None:
     waiting = [asyncio.ensure_future(admitted(name, first=name == "again")) for name in ("one", "two", "again")]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    link.uplink.give(FIRST_BYTES)
+    on_their_way[0].end()
+    await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert order == ["again"]
     for task in waiting:

@@ -4,7 +4,17 @@ from datetime import datetime
 
 import pytest
 
-from batchrec.commands.estimate import CallRange, LaneLimits, StepWork, call_ranges, days_of, end_of, estimate
+from batchrec.commands.estimate import (
+    CallRange,
+    LaneLimits,
+    StepWork,
+    UplinkPlan,
+    UplinkRate,
+    call_ranges,
+    days_of,
+    end_of,
+    estimate,
+)
 
 DAY = 86_400
 NOON = datetime.fromisoformat("2026-03-01T12:00:00+08:00").timestamp()
@@ -100,3 +110,31 @@ def test_unknown_rate_leaves_the_time_open():
     idle = estimate([work()], {"dish": LaneLimits(None)}, NOON)
     assert (idle.calls, idle.seconds, idle.days) == (0, 0.0, 0)
     assert idle.finish_at is not None
+
+
+LIMITS = {"dish": LaneLimits(10.0)}
+PHOTOGRAPHS = work(sure=60, sent=60 * 3_750_000, sent_shrunk=60 * 312_500)
+
+
+def test_the_uplink_limits():
+    """Sixty bodies at one a second, ten calls a second allowed: a minute, or 5 s with `max_side`."""
+    found = estimate([PHOTOGRAPHS], LIMITS, NOON, UplinkRate(3_750_000.0, NOON, shrinkable=True))
+    assert (found.bytes, found.seconds, found.limited_by) == (225_000_000, 6.0, "uplink")
+    assert found.uplink == UplinkPlan(30.0, "2026-03-01T04:00:00.000+00:00", 60.0, 5.0)
+    assert found.finish_at == "2026-03-01T12:01:00+08:00"
+
+
+@pytest.mark.parametrize(
+    ("link", "limited_by"), [(None, None), (UplinkRate(1e9, NOON), "rate"), (UplinkRate(1e6, NOON), "uplink")]
+)
+def test_the_limit_is_told_as_far_as_it_is_known(link, limited_by):
+    """Nothing is said without a measurement, and `max_side` is no advice where it is set."""
+    found = estimate([PHOTOGRAPHS], LIMITS, NOON, link)
+    assert found.limited_by == limited_by
+    assert found.uplink is None or found.uplink.seconds_shrunk is None
+
+
+def test_bytes_of_calls_that_are_expected():
+    """A following step sends what the sure calls send on average."""
+    works = [work("first", sure=10, sent=1000, finished=10), work("after", after="first", listed=5)]
+    assert estimate(works, LIMITS, NOON).bytes == 1500

@@ -54,7 +54,7 @@ def inspect(job, tmp_path, name):
         journal.survey.begin_looking()
         inspection = Inspection(job, store, cache)
         sizes = list(inspection.run(journal))
-        looked = list(journal.survey.looked(next(iter(numbers.values())), ()))
+        looked = list(journal.survey.contents(next(iter(numbers.values())), ()))
     return inspection, store.keys, sizes, looked
 
 
@@ -64,7 +64,7 @@ def test_counts_and_verdicts(job, tmp_path):
     assert (inspection.unreadable, inspection.refused, inspection.to_repair) == (2, 1, 0)
     assert sorted(keys) == ["gone.jpg", "good.jpg", "page.jpg"]
     assert sum(sizes) == 4
-    assert sorted(words[0] for _, _, words in looked if words) == ["", "not_an_image"]
+    assert sorted(each.words[0] for each in looked if each.words) == ["", "not_an_image"]
 
 
 def test_second_inspection_reads_nothing_that_is_known(job, tmp_path):
@@ -73,3 +73,14 @@ def test_second_inspection_reads_nothing_that_is_known(job, tmp_path):
     inspection, keys, _, _ = inspect(job, tmp_path, "two")
     assert keys == ["gone.jpg"]
     assert (inspection.unreadable, inspection.refused) == (2, 1)
+
+
+def test_another_treatment_is_inspected_once(job, tmp_path):
+    """Files are read again for a job with other settings, and both jobs are known then."""
+    other = build_job(
+        {"input": {"paths": ["."], "upright": False}, "recognize": [{"service": "dish"}]}, tmp_path / "job.toml"
+    )
+    inspect(job, tmp_path, "one")
+    assert sorted(inspect(other, tmp_path, "two")[1]) == ["gone.jpg", "good.jpg", "page.jpg"]
+    assert inspect(other, tmp_path, "three")[1] == ["gone.jpg"]
+    assert inspect(job, tmp_path, "four")[1] == ["gone.jpg"]

@@ -10,7 +10,7 @@ import pytest
 
 from batchrec.commands.status import StepStatus, status
 from batchrec.errors import JobError
-from batchrec.journal import Finished, Journal, StepRecord
+from batchrec.journal import CALLING_SINCE, Finished, Journal, StepRecord
 from batchrec.times import iso_utc
 from batchrec.values import Failure, InputEntry, Kind
 
@@ -32,6 +32,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
         late = [Finished(task, sha256(task.key), 1, iso_utc(NOW - 30), start=at) for at, task in enumerate((a, b))]
         failed = Finished(d, sha256(d.key), 1, iso_utc(NOW - 30), failure=Failure(Kind.IMAGE, "torn", "ends early"))
         journal.answers.commit([*late, Finished(c, sha256(a.key), 1, iso_utc(NOW - 120), leader=a.image), failed], {})
+        journal.put_note(CALLING_SINCE, iso_utc(NOW - 3600))
         yield tmp_path
 
 
@@ -43,6 +44,17 @@ def test_while_a_run_goes_on(directory: Path) -> None:
     assert (seen.rate, seen.seconds_left, seen.done_share) == (0.05, 40.0, 0.6667)
     assert (seen.stopped_by, seen.resume_at) == (None, None)
     assert seen.steps == [StepStatus("things", 3, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("age", "rate", "seconds_left"), [(50.0, 0.06, 33.3), (20.0, 0.0, None), (-60.0, 0.0, None), (None, 0.0, None)]
+)
+def test_first_minute_of_a_run(directory: Path, age: float | None, rate: float, seconds_left: float | None) -> None:
+    """Three were finished 30 s ago: the rate is over the age of the run, without results of the run before."""
+    with closing(Journal(directory)) as journal:
+        journal.put_note(CALLING_SINCE, None if age is None else iso_utc(NOW - age))
+    seen = status(directory, running=True, now=lambda: NOW)
+    assert (seen.rate, seen.seconds_left) == (rate, seconds_left)
 
 
 def test_between_runs(directory: Path) -> None:

@@ -40,6 +40,9 @@ def test_the_uplink_as_the_limit() -> None:
     """If bodies wait for the uplink, the line says so, with the link's rate in bits."""
     limited = replace(HALF, uplink=3_750_000.0)
     assert line(limited, 9.8).endswith(", 3 min left, limited by the uplink (30.0 Mbit/s)")
+    advised = line(replace(limited, shrunk=11.94), 9.8)
+    assert advised.endswith("(30.0 Mbit/s), about 11.9 images/s with input.max_side = 1024")
+    assert "max_side" not in line(replace(HALF, shrunk=11.94), 9.8)
 
 
 def test_without_a_rate_the_time_left_is_unknown():

@@ -184,6 +184,25 @@ def test_a_usual_picture_is_sent_as_it_is(form: str, mode: str) -> None:
         assert prepared.data is data
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("size", [(64, 48), (4200, 64), (10, 48)])
+@pytest.mark.parametrize("tail", [b"", b"\0" * 40, b"\r\n"])
+@pytest.mark.parametrize("treatment", [Treatment(), Treatment(repair=False), Treatment(upright=False)])
+def test_a_jpeg_is_foreseen_as_it_is_prepared(
+    mode: str, turned: bool, size: tuple[int, int], tail: bytes, treatment: Treatment
+) -> None:
+    """Seen at a glance or judged in full: `foresee` has the outcome of `prepare`."""
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    data = saved(photo(size, mode), "JPEG", exif=exif) + tail
+    outcome = images.prepare(data, LIMITS_2024, treatment)
+    failed = isinstance(outcome, Failure)
+    assert images.foresee(data, LIMITS_2024, treatment) == (
+        outcome.code if failed else images.REPAIR if outcome.repaired else ""
+    )
+
+
 def test_a_progressive_jpeg_is_sent_as_it_is() -> None:
     """Progressive is usual enough."""
     data = saved(photo(), "JPEG", progressive=True)
@@ -934,25 +953,28 @@ def assert_acceptable(prepared: Prepared, limits: ImageLimits) -> Image.Image:
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(picture=pictures(), limits=bounds, upright=st.booleans())
+@given(picture=pictures(), limits=bounds, upright=st.booleans(), long=st.sampled_from(["refuse", "pad", "split"]))
 def test_what_is_prepared_is_within_every_limit(
-    picture: tuple[tuple[int, int], bytes], limits: ImageLimits, upright: bool
+    picture: tuple[tuple[int, int], bytes], limits: ImageLimits, upright: bool, long: str
 ) -> None:
-    """A failure with a known word, or a plain picture within all limits, never larger, and stable."""
+    """A failure with a known word, or plain pictures within all limits, never larger, and stable."""
     displayed, data = picture
-    outcome = images.prepare(data, limits, Treatment(repair=True, upright=upright))
+    treatment = Treatment(repair=True, upright=upright, long=long)
+    outcome = images.prepare(data, limits, treatment)
     if isinstance(outcome, Failure):
         assert outcome.code in {"too_small", "too_long", "too_large"}
         return
-    result = assert_acceptable(outcome, limits)
-    assert outcome.scale_x >= 1
-    assert outcome.scale_y >= 1
-    assert result.width * result.height <= displayed[0] * displayed[1]
-    if upright:
-        mapped = (result.width * outcome.scale_x, result.height * outcome.scale_y)
-        assert mapped == pytest.approx(displayed)
-    again = images.prepare(outcome.data, limits, Treatment(repair=True, upright=upright))
-    assert again == Prepared(outcome.data)
+    for sent in outcome.tiles or (outcome,):
+        result = assert_acceptable(sent, limits)
+        assert sent.scale_x >= 1
+        assert sent.scale_y >= 1
+        if sent.area is None:
+            assert result.width * result.height <= displayed[0] * displayed[1]
+            if upright:
+                mapped = (result.width * sent.scale_x, result.height * sent.scale_y)
+                assert mapped == pytest.approx(displayed)
+        again = images.prepare(sent.data, limits, treatment)
+        assert again == Prepared(sent.data)
 
 
 SAMPLES = [saved(photo((40, 30), mode), form) for form, modes in MODES.items() for mode in modes]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from batchrec.api.services import SERVICES
 from batchrec.job.diagnostics import TABLES
 from batchrec.job.loading import load_job
-from batchrec.job.spec import SCHEMA_FILE, Account, Job, Limits, Step, When, job_schema, template
+from batchrec.job.spec import NO_LIMIT, SCHEMA_FILE, Account, Job, Limits, Step, When, job_schema, template
 from batchrec.values import Label
 
 LEAST = {"input": {"paths": ["a"]}, "recognize": [{"service": "dish"}]}
@@ -33,7 +33,7 @@ def test_defaults():
     job = Job.model_validate(LEAST)
     assert job.account == Account(endpoint="https://aip.baidubce.com", profile="default", prices={})
     assert job.limits == Limits(
-        qps=2,
+        qps=None,
         daily=None,
         total=None,
         attempts=5,
@@ -110,6 +110,16 @@ def test_limits_for_a_step():
     first, second = (job.limits_for(each) for each in job.recognize)
     assert (first.qps, first.daily, first.total) == (1, 7, None)
     assert (second.qps, second.daily, second.total) == (5, 7, 9)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "written", "qps"),
+    [("https://aip.baidubce.com", {}, 2), ("embedded", {}, NO_LIMIT), ("embedded", {"qps": 3}, 3)],
+)
+def test_rate_of_a_job_that_sets_none(endpoint, written, qps):
+    """What a new account has; no limit where the emulator is in the process. What is written holds everywhere."""
+    job = Job.model_validate(merged(limits=written, account={"endpoint": endpoint}, recognize=[step()]))
+    assert [job.limits_for(each).qps for each in job.recognize] == [qps]
 
 
 @pytest.mark.parametrize(

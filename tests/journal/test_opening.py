@@ -72,14 +72,23 @@ def test_steps_whose_condition_is_to_be_evaluated(journal):
 
 
 def test_another_fingerprint_drops_what_is_finished(journal):
-    """The results to be dropped are told before, and dropped with a mark to take out their rows."""
+    """The results to be dropped are told before; failures go, and the rows of answers stay until there are new ones."""
     a, b, *_ = journal.queue.claim([1], EVERYTHING, 4)
     journal.answers.commit([finished(a), finished(b, failure=Failure(Kind.IMAGE, "torn", ""))], {})
-    assert journal.opening.outdated([FIRST, SECOND]) == {}
-    assert journal.opening.outdated([OTHERWISE, SECOND]) == {"first": 2}
+    assert journal.reader.outdated([FIRST, SECOND]) == {}
+    assert journal.reader.outdated([OTHERWISE, SECOND]) == {"first": 2}
     assert journal.reader.counts().answered == 1
     journal.opening.take_steps([OTHERWISE, SECOND])
-    assert (journal.reader.counts().answered, journal.reader.counts().failed, journal.note("dirty")) == (0, 0, 1)
+    counts = journal.reader.counts()
+    assert (counts.answered, counts.superseded, counts.failed) == (1, 1, 0)
+    assert [(place.image, place.superseded) for place in journal.reader.answers()] == [("a", True)]
+    assert not journal.answers.outlived()
+    journal.queue.fill([1])
+    again, *_ = journal.queue.claim([1], EVERYTHING, 1)
+    journal.answers.commit([finished(again)._replace(at="later", start=20, length=9)], {})
+    assert journal.answers.outlived()
+    counts = journal.reader.counts()
+    assert (counts.answered, counts.superseded) == (1, 0)
 
 
 def test_another_condition_sets_failures_aside(journal):
@@ -104,7 +113,7 @@ def test_another_content_forgets(journal):
     }
     assert journal.opening.touch(changes["a"], same=True) == 0
     assert journal.opening.touch(changes["b"], same=False) == 1
-    assert [place.image for place in journal.reader.answers()] == ["a"]
+    assert [(place.image, place.superseded) for place in journal.reader.answers()] == [("a", False), ("b", True)]
 
 
 def test_digests_that_are_not_known(journal):

@@ -22,18 +22,35 @@ def test_verdicts_by_step(journal):
     numbers = {pending.key: pending.number for pending in journal.survey.pending()}
     seen = [(numbers[key], digest(key), [key, "ok"]) for key in "abc"]
     journal.survey.looked_at([*seen, (numbers["d"], None, [])])
-    assert {words[0] for _, _, words in journal.survey.looked(1)} == {"b", "c"}
-    assert {words[0] for _, _, words in journal.survey.looked(1, [numbers["a"]])} == {"a", "b", "c"}
-    assert {words[0] for _, _, words in journal.survey.looked(2)} == {"a", "b", "c"}
-    assert dict(journal.reader.inputs()) == {key: digest(key) for key in "abc"}
+    assert {each.words[0] for each in journal.survey.contents(1)} == {"b", "c"}
+    assert {each.words[0] for each in journal.survey.contents(1, [numbers["a"]])} == {"a", "b", "c"}
+    assert {each.words[0] for each in journal.survey.contents(2)} == {"a", "b", "c"}
 
 
 def test_contents_that_repeat(journal):
-    """A content is the first of its kind once a step."""
+    """Copies are one content with the number of its images, finished at a step if another image of it is."""
+    (a,) = journal.queue.claim([1], 1, 9)
+    journal.answers.commit([finished(a, "x")], {})
     journal.survey.begin_looking()
-    asked = [(1, "x"), (1, "y"), (1, "x"), (2, "x"), (2, "x")]
-    firsts = [journal.survey.first_of_its_kind(step, digest(content)) for step, content in asked]
-    assert firsts == [True, True, False, True, False]
+    numbers = {pending.key: pending.number for pending in journal.survey.pending()}
+    seen = {"a": "x", "b": "x", "c": "y", "d": "x"}
+    journal.survey.looked_at([(numbers[key], digest(content), [""]) for key, content in seen.items()])
+    x, y = digest("x"), digest("y")
+    first = {each.sha256: (each.image, each.copies, each.finished) for each in journal.survey.contents(1)}
+    assert first == {x: (min(numbers["b"], numbers["d"]), 2, True), y: (numbers["c"], 1, False)}
+    second = {each.sha256: (each.copies, each.finished) for each in journal.survey.contents(2)}
+    assert second == {x: (3, False), y: (1, False)}
+
+
+def test_duplicates_are_counted_by_journal_and_survey(journal):
+    """A digest of the journal counts, even if it was not looked at; one that was not readable does not."""
+    (a,) = journal.queue.claim([1], 1, 9)
+    journal.answers.commit([finished(a, "x")], {})
+    journal.survey.begin_looking()
+    numbers = {pending.key: pending.number for pending in journal.survey.pending()}
+    journal.survey.looked_at([(numbers["b"], digest("x"), [""]), (numbers["c"], None, []), (numbers["d"], None, [])])
+    assert journal.survey.duplicates() == 1
+    assert dict(journal.reader.inputs()) == {"a": digest("x")}
 
 
 def test_nothing_of_it_is_stored(journal, tmp_path):
@@ -42,4 +59,4 @@ def test_nothing_of_it_is_stored(journal, tmp_path):
     journal.survey.looked_at([(1, None, ["word"])])
     with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert tables.isdisjoint({"looked", "kinds"})
+    assert "looked" not in tables

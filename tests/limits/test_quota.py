@@ -199,14 +199,18 @@ def test_used_up_pack_is_remembered_till_opened(quota: Quota, clock: Clock) -> N
 
 
 def test_usage_names_every_account_and_service(quota: Quota) -> None:
-    """In order, with what is closed though nothing was counted."""
+    """In order, with what is closed though nothing was counted; nothing is left where the service said so."""
     reserve(quota, "you", "dish", None, None)
     reserve(quota, "me", "plant", None, None)
     quota.close_service("me", "car", 17, "2026-11-23")
+    quota.close_service("me", "logo", 19, "2026-11-23")
+    quota.record_limits(Target("me", "car", Caps(1, daily=5, total=9)))
+    quota.record_limits(Target("me", "logo", Caps(1, daily=5, total=9)))
     quota.record_limits(Target("me", "plant", Caps(1, daily=5)))
     quota.record_limits(Target("you", "dish", Caps(1, total=1)))
     assert quota.usage() == [
-        Usage("me", "car", 0, 0, None, None, Closure(17, MIDNIGHT)),
+        Usage("me", "car", 0, 0, None, 9, Closure(17, MIDNIGHT)),
+        Usage("me", "logo", 0, 0, None, None, Closure(19, None)),
         Usage("me", "plant", 1, 1, 4, None, None),
         Usage("you", "dish", 1, 1, None, 0, None),
     ]

@@ -11,9 +11,10 @@ from batchrec.outputs.summary import write_failures, write_summary
 from batchrec.values import Summary
 
 SUMMARY = (
-    *("images", "answered", "failed", "duplicates", "ignored", "ignored_by_kind"),
-    *("calls", "throttled", "retries", "token_refreshes", "outcome_unknown", "seconds", "rate", "stopped_by"),
-    "resume_at",
+    *("job", "version", "endpoint", "base", "started_at", "finished_at", "exit_code"),
+    *("images", "answered", "failed", "left", "duplicates", "ignored", "ignored_by_kind", "failures_by_code"),
+    *("new_failures", "calls", "throttled", "retries", "token_refreshes", "outcome_unknown", "seconds", "rate"),
+    *("stopped_by", "resume_at"),
 )
 
 
@@ -27,12 +28,12 @@ def test_failures(tmp_path):
 
 
 def test_summary(tmp_path):
-    """The contract's keys in its order; the exit code is not one of them."""
-    write_summary(tmp_path, Summary(3, 2, 1, 0, 4, stopped_by="daily_limit", exit_code=75))
+    """The contract's keys in its order."""
+    write_summary(tmp_path, Summary(images=3, answered=2, failed=1, ignored=4, stopped_by="daily_limit", exit_code=75))
     summary = json.loads((tmp_path / "summary.json").read_bytes())
     assert tuple(summary) == SUMMARY
-    assert [summary[key] for key in ("images", "ignored", "stopped_by", "resume_at")] == [3, 4, "daily_limit", None]
-    assert set(SUMMARY) | {"exit_code"} == {field.name for field in fields(Summary)}
+    assert [summary[key] for key in ("images", "ignored", "stopped_by", "exit_code")] == [3, 4, "daily_limit", 75]
+    assert set(SUMMARY) == {field.name for field in fields(Summary)}
 
 
 def test_the_old_view_stays_until_the_new_one_is_whole(tmp_path):

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from batchrec.api.services import LIMITS_2024
-from batchrec.state.inspection_cache import InspectionCache, Way, of_content, of_file
+from batchrec.state.inspection_cache import Inspected, InspectionCache, Way, mark_of, of_file
 from batchrec.values import Treatment
 
 WAY = Way(LIMITS_2024, Treatment())
 PHOTO = of_file("photos/a.jpg", 1000, 7)
+SEEN = Inspected(b"s" * 32, {mark_of(WAY): "repair:upright"})
 
 
 @pytest.fixture
@@ -25,13 +26,14 @@ def looks(tmp_path: Path) -> Iterator[InspectionCache]:
 
 
 def test_another_process_finds_what_was_put(looks: InspectionCache, tmp_path: Path) -> None:
-    """Also what was put anew, and an empty word; nobody but the owner may read it."""
+    """Also what was put anew, and an empty verdict; nobody but the owner may read it."""
     assert looks.empty
-    looks.put({PHOTO: b"digest", of_content(b"digest", WAY): b""})
+    plain, anew = of_file("b.jpg", 1, 1), Inspected(b"t" * 32, {mark_of(WAY): ""})
+    looks.put({PHOTO: SEEN, plain: anew})
     with closing(InspectionCache(tmp_path)) as other:
-        assert (other.empty, other.get(PHOTO), other.get(of_content(b"digest", WAY))) == (False, b"digest", b"")
-        other.put({PHOTO: b"other"})
-    assert looks.get(PHOTO) == b"other"
+        assert (other.empty, other.get([PHOTO, plain, of_file("c.jpg", 1, 1)])) == (False, {PHOTO: SEEN, plain: anew})
+        other.put({PHOTO: anew})
+    assert looks.get([PHOTO]) == {PHOTO: anew}
     assert stat.S_IMODE((tmp_path / "looks.db").stat().st_mode) == 0o600
 
 
@@ -41,14 +43,14 @@ def test_another_process_finds_what_was_put(looks: InspectionCache, tmp_path: Pa
         of_file("photos/b.jpg", 1000, 7),
         of_file("photos/a.jpg", 1001, 7),
         of_file("photos/a.jpg", 1000, 8),
-        of_content(b"photos/a.jpg", WAY),
+        of_file("others/a.jpg", 1000, 7),
     ],
-    ids=["path", "size", "time", "content"],
+    ids=["name", "size", "time", "folder"],
 )
 def test_another_file(looks: InspectionCache, other: bytes) -> None:
-    """One with another name, size or time was not seen."""
-    looks.put({PHOTO: b"digest"})
-    assert looks.get(other) is None
+    """One with another name, size, time or folder was not seen."""
+    looks.put({PHOTO: SEEN})
+    assert looks.get([other]) == {}
 
 
 def test_one_path_by_whatever_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -66,19 +68,28 @@ def test_one_path_by_whatever_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     ],
     ids=["repair", "upright", "limits"],
 )
-def test_another_way(looks: InspectionCache, way: Way) -> None:
-    """The treatment of a content depends on the way of preparing pictures."""
-    looks.put({of_content(b"digest", WAY): b"repair"})
-    assert looks.get(of_content(b"digest", way)) is None
+def test_another_way(way: Way) -> None:
+    """A verdict depends on the way of preparing pictures."""
+    assert mark_of(way) != mark_of(WAY)
+
+
+def test_the_ways_used_last_are_kept(looks: InspectionCache) -> None:
+    """A row stays small however often a job file is edited."""
+    verdicts = {f"{number:016x}": f"word{number}" for number in range(100)}
+    looks.put({PHOTO: Inspected(b"s" * 32, verdicts)})
+    kept = looks.get([PHOTO])[PHOTO].verdicts
+    assert list(kept.items()) == list(verdicts.items())[-len(kept) :]
+    assert 2 <= len(kept) < 20
 
 
 def test_the_oldest_make_way(tmp_path: Path) -> None:
     """The file stays near its bound, and what was put last is there."""
-    most = 400_000
+    most = 1_000_000
     with closing(InspectionCache(tmp_path, most)) as store:
-        for start in range(0, 20_000, 1000):
-            store.put({number.to_bytes(16, "big"): b"d" * 32 for number in range(start, start + 1000)})
-        held = [store.get(number.to_bytes(16, "big")) is not None for number in range(20_000)]
+        for start in range(0, 20_000, 250):
+            store.put({number.to_bytes(24, "big"): SEEN for number in range(start, start + 250)})
+        found = store.get([number.to_bytes(24, "big") for number in range(20_000)])
+    held = [number.to_bytes(24, "big") in found for number in range(20_000)]
     assert held == sorted(held)
     assert held[-1000:] == [True] * 1000
     assert not held[0]
@@ -89,7 +100,7 @@ def test_broken_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It is said once, and nothing is kept: no reason to end a run."""
     (tmp_path / "looks.db").write_bytes(b"this is no database" * 100)
     with caplog.at_level(logging.WARNING), closing(InspectionCache(tmp_path)) as store:
-        store.put({PHOTO: b"digest"})
-        assert (store.get(PHOTO), store.empty) == (None, True)
+        store.put({PHOTO: SEEN})
+        assert (store.get([PHOTO]), store.empty) == ({}, True)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "looks.db: cannot be used, so files are read again" in caplog.text

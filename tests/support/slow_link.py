@@ -1,6 +1,7 @@
 """A slow uplink: a TCP proxy on loopback whose connections share one rate towards the server.
 
-It takes little into its own buffers, as a router does, so that the sender's system sees what has not gone through.
+It takes little into its own buffers, as a router does, so that the sender's system sees what has not gone through; or,
+`greedy`, all that comes, as a proxy on the sender's side of the link does.
 """
 
 import asyncio
@@ -11,15 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CHUNK = 16 * 1024
+_BURST = 0.1
+"""Seconds for which the rate is made up where the proxy itself had to wait for a processor."""
+
 _BUFFER = 32 * 1024  # less makes the system wait between its packets
 
 
 class SlowLink:
     """Proxy for `target` (`http://host:port`): `rate` in bytes per second, `delay` in seconds each way."""
 
-    def __init__(self, target: str, rate: float, delay: float) -> None:
+    def __init__(self, target: str, rate: float, delay: float, *, greedy: bool) -> None:
         self._host, _, self._port = target.removeprefix("http://").partition(":")
-        self._rate, self._delay = rate, delay
+        self._rate, self._delay, self._greedy = rate, delay, greedy
         self._free = 0.0
         self.url = ""
         """The address in place of the target's."""
@@ -45,39 +49,43 @@ class SlowLink:
         except OSError:
             writer.close()
             return
-        with contextlib.suppress(asyncio.CancelledError):  # at the end of the test
+        try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._carry(reader, forth, slowly=True))
                 group.create_task(self._carry(back, writer, slowly=False))
+        except asyncio.CancelledError:  # at the end of the test
+            for each in (writer, forth):
+                each.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slowly: bool) -> None:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
             while chunk := await reader.read(_CHUNK):
-                if slowly:
-                    await self._pass(len(chunk))
-                loop.call_later(self._delay, self._deliver, writer, chunk)
-        loop.call_later(self._delay, writer.close)
+                through = self._pass(len(chunk)) if slowly else loop.time()
+                if not self._greedy:
+                    await asyncio.sleep(through - loop.time())
+                loop.call_at(through + self._delay, self._deliver, writer, chunk)
+        loop.call_at(max(self._free, loop.time()) + self._delay, writer.close)
 
     @staticmethod
     def _deliver(writer: asyncio.StreamWriter, chunk: bytes) -> None:
         if not writer.is_closing():
             writer.write(chunk)
 
-    async def _pass(self, size: int) -> None:
-        """Wait until so many bytes are through, after all that came before them."""
+    def _pass(self, size: int) -> float:
+        """Return the time at which so many bytes are through, after all that came before them."""
         now = asyncio.get_running_loop().time()
         self.first = self.first or now
-        self._free = max(now, self._free) + size / self._rate
-        await asyncio.sleep(self._free - now)
+        self._free = max(now - _BURST, self._free) + size / self._rate
+        self.last = max(now, self._free)
         self.carried += size
-        self.last = self._free
+        return self._free
 
 
 @contextmanager
-def slow_link(target: str, rate: float, delay: float = 0.02) -> Iterator[SlowLink]:
+def slow_link(target: str, rate: float, delay: float = 0.02, *, greedy: bool = False) -> Iterator[SlowLink]:
     """A slow link in a thread of its own, for as long as the block lasts."""
-    link = SlowLink(target, rate, delay)
+    link = SlowLink(target, rate, delay, greedy=greedy)
     ready = threading.Event()
     ended: list[asyncio.Event] = []
     loops: list[asyncio.AbstractEventLoop] = []
