@@ -19,12 +19,13 @@ def photograph(source: Path, size: tuple[int, int], weight: float) -> Image.Imag
     with Image.open(source) as small:
         portrait = small.height > small.width
         large = small.convert("RGB").resize(size[::-1] if portrait else size, Image.Resampling.LANCZOS)
-    left, top = (large.width - _CROP) // 2, (large.height - _CROP) // 2
-    crop = large.crop((left, top, left + _CROP, top + _CROP))
+    side = min(_CROP, *large.size)
+    left, top = (large.width - side) // 2, (large.height - side) // 2
+    crop = large.crop((left, top, left + side, top + side))
     least, most = 0.0, _MOST_GRAIN
     for _ in range(_STEPS):
         middle = (least + most) / 2
-        heavy = len(camera(_grained(crop, middle))) > weight * _CROP * _CROP
+        heavy = len(camera(_grained(crop, middle))) > weight * side * side
         least, most = (least, middle) if heavy else (middle, most)
     return _grained(large, least)
 
