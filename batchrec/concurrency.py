@@ -191,7 +191,7 @@ class PriorityLock:
 
 
 def mapped(pool: Executor, work: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-    """The results of short work on items, in order: as `pool.map`, where threads take several items at once."""
+    """Results of short work on items, in order: `pool.map` whose threads take several items at once."""
     chunks = [items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK)]
     for results in pool.map(lambda chunk: [work(item) for item in chunk], chunks):
         yield from results

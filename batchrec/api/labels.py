@@ -63,7 +63,7 @@ def merge_labels(reading: Reading, tiles: Sequence[tuple[Box, Sequence[Label]]])
 
 
 def _same_thing(one: Label, other: Label, area: Box, before: Box | None) -> bool:
-    """Whether labels of one name are the same thing: one of the tile `area`, the other of those up to `before`.
+    """True for two labels of one thing: one of the tile `area`, the other of the tiles up to `before`.
 
     Either box may be cut by the border of its tile, so only what lies in both tiles is compared.
     """

@@ -26,7 +26,7 @@ class TileCaller:
         self._tiles = tiles
 
     async def ask(self, gate: Gate, step: Step, task: Task, ready: Ready) -> tuple[Answer | Failure, int] | Postponed:
-        """Call for one tile after the other; returns the merged answer, or the first failure, and all attempts.
+        """Call for each tile in turn; returns the merged answer, or the first failure, and all attempts.
 
         As `Caller.ask`. Where that postpones a tile, so is the image, and what is answered is kept.
         """
@@ -52,7 +52,7 @@ class TileCaller:
 
 
 def merged(reading: Reading, tiles: Sequence[Prepared], answers: Sequence[TileAnswer]) -> Answer:
-    """The answers of all tiles as that of their image, with boxes in its pixels and the replies beside the tiles'."""
+    """The answers of all tiles as one of their image, with boxes in its pixels and the tiles' replies."""
     replies, labels = [], []
     for tile, answer in zip(tiles, answers, strict=True):
         assert tile.area is not None

@@ -477,7 +477,7 @@ def unrepairable(picture: Picture, limits: ImageLimits, long: str) -> Failure | 
 
 
 def misshapen(size: Size, limits: ImageLimits, long: str) -> Failure | None:
-    """Failure of a picture by its sides: batchrec never enlarges, and pads or splits only if `long` says so."""
+    """Failure of a picture by its sides. Nothing is enlarged; bars and tiles are made if `long` says so."""
     shape = "{}x{} px".format(*size)
     if min(size) < limits.min_side:
         return refuse("too_small", f"{shape}: every side must have at least {limits.min_side} px")

@@ -1,4 +1,4 @@
-"""Long pictures: bars that make up for their shape, or tiles that are sent one by one. Geometry alone, in pixels."""
+"""Geometry of long pictures, in pixels: bars around them, or tiles that are sent one by one."""
 
 import math
 from typing import NamedTuple

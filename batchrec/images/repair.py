@@ -127,7 +127,7 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
 def _lighten(
     picture: Picture, limits: ImageLimits, orientation: int, image: Image.Image, size: Size
 ) -> Prepared | Failure:
-    """Encode a decoded picture, or a part of one, with bars where it is long; `size` is its full one in pixels."""
+    """Encode a decoded picture or a part of one, with bars if it is long; `size`: its full size in pixels."""
     profile = picture.image.info.get("icc_profile")
     for form, quality, smaller in _attempts(image, size, limits, lossless=picture.lossless):
         sent, bar = padded(smaller, limits)

@@ -13,7 +13,7 @@ from .database import Database
 
 
 class TileAnswer(NamedTuple):
-    """What the service returned for a tile (its JSON), and what that took."""
+    """The service's reply for a tile (its JSON), the attempts and the milliseconds."""
 
     reply: dict[str, Any]
     attempts: int
@@ -43,7 +43,7 @@ class Tiles:
             self._calls.end(1)
 
     def answer(self, task: Task, number: int, digest: bytes) -> TileAnswer | None:
-        """The answer of a tile with these bytes, None where it has not been answered: of this image, or of a copy."""
+        """The answer of a tile with these bytes, of this image or of a copy; None if there is none yet."""
         with self._db.guarded():
             row = self._db.execute(
                 "SELECT reply, attempts, latency_ms FROM tiles WHERE digest = ? AND step = ? AND tile = ? LIMIT 1",

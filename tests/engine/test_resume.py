@@ -423,7 +423,7 @@ class Kills(RuleBasedStateMachine):
                 del self.superseded[image, step]
 
     def write(self, name: str, content: str) -> None:
-        """The same bytes again are no change; with other bytes the image is asked again, and its rows stay so long."""
+        """The same bytes are no change; other bytes are sent again, and the old rows stay until then."""
         image = f"photos/{name}"
         if self.contents.get(image) != content:
             for key in [key for key in self.answers if key[0] == image]:
@@ -581,7 +581,7 @@ def test_nothing_changed(done):
 
 
 def test_changed_file(done):
-    """Other bytes are asked again, at every step; the old rows stay until then, and the next opening takes them out."""
+    """Other bytes are sent again at every step; the old rows stay until then, and then are taken out."""
     done.close()
     old = {row["response"]["log_id"] for row in done.rows() if row["image"] == "photos/b.jpg"}
     other_file(done)
@@ -720,7 +720,7 @@ def test_signal_while_changed_files_are_hashed(done):
 
 
 def test_other_options(done):
-    """A step asked in another way is asked anew; its old rows stay until then, those of its follow-up for good."""
+    """A changed step is called anew; its old rows stay until then, those of its follow-up for good."""
     done.close()
     other_options(done)
     done.open()

@@ -72,7 +72,7 @@ def test_steps_whose_condition_is_to_be_evaluated(journal):
 
 
 def test_another_fingerprint_drops_what_is_finished(journal):
-    """The results to be dropped are told before; failures go, and the rows of answers stay until there are new ones."""
+    """Results to be replaced are named before; failures go, and rows stay until there are new ones."""
     a, b, *_ = journal.queue.claim([1], EVERYTHING, 4)
     journal.answers.commit([finished(a), finished(b, failure=Failure(Kind.IMAGE, "torn", ""))], {})
     assert journal.reader.outdated([FIRST, SECOND]) == {}
