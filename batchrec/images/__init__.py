@@ -203,8 +203,20 @@ def shrunk_size(variant: str) -> Size | None:
 
 
 def _glanced(data: bytes) -> tuple[Size, int] | None:
-    """Size and orientation of a usual JPEG; None for all else."""
-    return plain_jpeg(data) if data.startswith(_JPEG) else None
+    """Size and orientation of a usual JPEG; None for all else.
+
+    The last small image is remembered: its variant and its shape are asked for one after the other.
+    """
+    global _last_glance
+    known, seen = _last_glance
+    if known is not data:
+        seen = plain_jpeg(data) if data.startswith(_JPEG) else None
+        if len(data) <= FOLLOWED_BYTES:
+            _last_glance = data, seen
+    return seen
+
+
+_last_glance: tuple[bytes, tuple[Size, int] | None] = (b"", None)
 
 
 def _shrunk(picture: Picture, limits: ImageLimits, treatment: Treatment) -> str:
