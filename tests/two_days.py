@@ -48,7 +48,7 @@ class Service:
             what, day, *_ = line.split()
             self._used[day] = self._used.get(day, 0) + (what == "call")
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply | Failure:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], upload: object = None) -> Reply | Failure:
         """As the transport does it."""
         hour = (self._now() - NOON) / HOUR
         if urlsplit(url).path == "/oauth/2.0/token":

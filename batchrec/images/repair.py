@@ -129,7 +129,7 @@ def _lighten(
 ) -> Prepared | Failure:
     """Encode a decoded picture or a part of one, with bars if it is long; `size`: its full size in pixels."""
     profile = picture.image.info.get("icc_profile")
-    for form, quality, smaller in _attempts(image, size, limits, lossless=picture.lossless):
+    for form, quality, smaller in _attempts(image, size, limits, lossless=picture.lossless, again=picture.scaled):
         sent, bar = padded(smaller, limits)
         data = _encode(sent, quality, most_bytes(limits), form=form, profile=profile, orientation=orientation)
         if data is not None:
@@ -232,12 +232,16 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _attempts(
-    image: Image.Image, full: Size, limits: ImageLimits, *, lossless: bool
+    image: Image.Image, full: Size, limits: ImageLimits, *, lossless: bool, again: bool
 ) -> Iterator[tuple[str, int, Image.Image]]:
-    """Attempts, gentlest first: format, JPEG quality (100: lossless) and the picture at its size."""
+    """Attempts, gentlest first: format, JPEG quality (100: lossless) and the picture at its size.
+
+    `again`: it was a JPEG before, whose blocks do not lie as they did; at less than the finest quality a label may
+    change (one of 27 demo images, turned).
+    """
     side = side_to_send(image.size, min(max(full), limits.max_side))
     drawn = lossless and "PNG" in limits.formats and not photographic(image)
-    finest = lossless and side == max(full) and fine(full[0] * full[1])
+    finest = (lossless or again) and side == max(full) and fine(full[0] * full[1])
     encode = partial(_encode, form="JPEG", profile=None, orientation=NORMAL)
     while side and min(size := fitted(full, side)) >= limits.min_side:
         smaller = image if side == max(image.size) else _resized(image, size)

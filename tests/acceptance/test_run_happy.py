@@ -12,7 +12,7 @@ from batchrec.emulator import Emulator
 
 ROW_KEYS = (
     *("image", "sha256", "step", "service", "model", "labels", "response", "attempts", "latency_ms"),
-    *("repaired", "same_as", "reused", "answered_at"),
+    *("repaired", "same_as", "reused", "answered_at", "tiles"),
 )
 CSV_HEADER = b"image,step,service,rank,name,score,root,calorie,year,left,top,width,height,log_id,answered_at\r\n"
 SUMMARY_KEYS = {

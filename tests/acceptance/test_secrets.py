@@ -21,13 +21,13 @@ LOUD = ("--log-level", "debug")
 CRASHING = """
 import sys
 from batchrec.__main__ import main
-async def post(self, url, body, headers):
+async def post(self, url, body, headers, upload=None):
     raise RuntimeError(f"cannot post to {url} with {headers}")
 from batchrec.api.direct import DirectTransport
 from batchrec.api.http import SessionTransport
 def first_the_token(real):
-    async def either(self, url, body, headers):
-        return await (real if "/oauth/" in url else post)(self, url, body, headers)
+    async def either(self, url, body, headers, upload=None):
+        return await (real if "/oauth/" in url else post)(self, url, body, headers, upload)
     return either
 for transport in (DirectTransport, SessionTransport):
     transport.post = first_the_token(transport.post)

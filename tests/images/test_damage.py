@@ -250,7 +250,7 @@ def test_a_jpeg_in_a_rare_coding_is_encoded_again() -> None:
     assert prepared.repaired == ("lossless jpeg", "jpeg to png")
     assert opened(prepared.data).tobytes() == grey.tobytes()
     prepared = sent(ARITHMETIC)
-    assert prepared.repaired == ("arithmetic-coded jpeg", "jpeg quality 90")
+    assert prepared.repaired == ("arithmetic-coded jpeg", "jpeg quality 95")
     assert opened(prepared.data).size == (48, 40)
     for data in (ARITHMETIC, lossless(grey)):
         assert images.as_it_is(data, LIMITS, Treatment()) is None

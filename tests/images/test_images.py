@@ -295,7 +295,7 @@ def test_what_hangs_on_after_the_end_is_cut_off(form: str, tail: bytes) -> None:
         ("TIFF", "YCbCr", {}, ("ycbcr to rgb", "tiff to png"), ("PNG", "RGB")),
         ("TIFF", "I;16", {}, ("16 bit to 8 bit", "tiff to png"), ("PNG", "L")),
         ("TIFF", "F", {}, ("32 bit to 8 bit", "tiff to png"), ("PNG", "L")),
-        ("JPEG", "CMYK", {}, ("cmyk to rgb", "jpeg quality 90"), ("JPEG", "RGB")),
+        ("JPEG", "CMYK", {}, ("cmyk to rgb", "jpeg quality 95"), ("JPEG", "RGB")),
         ("PNG", "RGBA", {}, ("alpha flattened",), ("PNG", "RGB")),
         ("PNG", "LA", {}, ("alpha flattened",), ("PNG", "L")),
         ("PNG", "P", {"transparency": 0}, ("alpha flattened",), ("PNG", "RGB")),
@@ -471,7 +471,7 @@ def test_a_heavy_colour_profile_does_not_cost_the_picture() -> None:
     """A profile that outweighs the picture is left behind."""
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(200_000)
     prepared = mended(saved(photo(), "JPEG", icc_profile=srgb), ImageLimits(base64_bytes=20_000))
-    assert prepared.repaired == ("jpeg quality 90",)
+    assert prepared.repaired == ("jpeg quality 95",)
 
 
 # --- orientation and boxes
@@ -511,7 +511,7 @@ def test_orientation_is_left_alone_where_no_boxes_come_back() -> None:
 def test_without_repair_a_turned_picture_is_turned_all_the_same() -> None:
     """`upright` is a key of its own: `repair` is about what the service would refuse."""
     data = saved(photo(), "JPEG", exif=turned_tag(6))
-    assert mended(data, repair=False, upright=True).repaired == ("turned upright", "jpeg quality 90")
+    assert mended(data, repair=False, upright=True).repaired == ("turned upright", "jpeg quality 95")
     assert mended(data, repair=False, upright=False) == Prepared(data)
 
 
