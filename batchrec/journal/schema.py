@@ -40,6 +40,22 @@ UNFINISHED = f"< {ANSWERED}"
 FINISHED = f"IN ({ANSWERED}, {FAILED})"
 """Condition on a state: ANSWERED or FAILED."""
 
+_CALLS = """
+CREATE TABLE calls (
+    account TEXT, service TEXT, day TEXT, made INTEGER NOT NULL, counted INTEGER NOT NULL,
+    PRIMARY KEY (account, service, day)) WITHOUT ROWID;
+"""
+
+_TILES_AND_SUPERSEDED = """
+CREATE TABLE tiles (
+    image INTEGER, step INTEGER, tile INTEGER, digest BLOB NOT NULL, attempts INTEGER NOT NULL,
+    latency_ms REAL NOT NULL, reply BLOB NOT NULL, PRIMARY KEY (image, step, tile)) WITHOUT ROWID;
+CREATE INDEX tiles_by_content ON tiles (digest);
+CREATE TABLE superseded (
+    image INTEGER, step INTEGER, at TEXT, sha256 BLOB, start INTEGER NOT NULL, length INTEGER NOT NULL,
+    PRIMARY KEY (image, step)) WITHOUT ROWID;
+"""
+
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE outputs (filename TEXT PRIMARY KEY, length INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
@@ -57,17 +73,7 @@ CREATE TABLE items (
 CREATE INDEX items_pending ON items (step, position) WHERE state = {PENDING};
 CREATE INDEX items_parked ON items (step, leader) WHERE state = {PARKED};
 CREATE INDEX items_failed ON items (step) WHERE state = {FAILED};
-CREATE TABLE calls (
-    account TEXT, service TEXT, day TEXT, made INTEGER NOT NULL, counted INTEGER NOT NULL,
-    PRIMARY KEY (account, service, day)) WITHOUT ROWID;
-CREATE TABLE tiles (
-    image INTEGER, step INTEGER, tile INTEGER, digest BLOB NOT NULL, attempts INTEGER NOT NULL,
-    latency_ms REAL NOT NULL, reply BLOB NOT NULL, PRIMARY KEY (image, step, tile)) WITHOUT ROWID;
-CREATE INDEX tiles_by_content ON tiles (digest);
-CREATE TABLE superseded (
-    image INTEGER, step INTEGER, at TEXT, sha256 BLOB, start INTEGER NOT NULL, length INTEGER NOT NULL,
-    PRIMARY KEY (image, step)) WITHOUT ROWID;
-INSERT INTO meta VALUES ('ended', 0);
+{_CALLS}{_TILES_AND_SUPERSEDED}INSERT INTO meta VALUES ('ended', 0);
 """
 """`calls.made` are calls that left, `counted` those of them that the service may have counted.
 
@@ -91,11 +97,7 @@ IS_UNCHECKED = f"substr(i.variant, 1, 1) = '{UNCHECKED}'"
 """Condition on an item `i`: its variant is unchecked."""
 
 SINCE = {
-    1: """
-CREATE TABLE calls (
-    account TEXT, service TEXT, day TEXT, made INTEGER NOT NULL, counted INTEGER NOT NULL,
-    PRIMARY KEY (account, service, day)) WITHOUT ROWID;
-""",
+    1: _CALLS,
     2: """
 INSERT INTO meta SELECT 'ended', (SELECT coalesce(sum(made), 0) FROM calls) - coalesce(sum(sent), 0) FROM items;
 DROP INDEX items_sent;
@@ -105,15 +107,7 @@ ALTER TABLE items DROP COLUMN sent;
 ALTER TABLE items ADD COLUMN variant TEXT;
 ALTER TABLE steps ADD COLUMN treatment TEXT;
 """,
-    4: """
-CREATE TABLE tiles (
-    image INTEGER, step INTEGER, tile INTEGER, digest BLOB NOT NULL, attempts INTEGER NOT NULL,
-    latency_ms REAL NOT NULL, reply BLOB NOT NULL, PRIMARY KEY (image, step, tile)) WITHOUT ROWID;
-CREATE INDEX tiles_by_content ON tiles (digest);
-CREATE TABLE superseded (
-    image INTEGER, step INTEGER, at TEXT, sha256 BLOB, start INTEGER NOT NULL, length INTEGER NOT NULL,
-    PRIMARY KEY (image, step)) WITHOUT ROWID;
-""",
+    4: _TILES_AND_SUPERSEDED,
 }
 """By version: the script that makes the next one of it.
 
