@@ -78,7 +78,8 @@ def cached_row(cache: AnswerCache, key: CacheKey, sha256: bytes, variant: str, *
     """
     row = cache.get(key, content_key(sha256, variant))
     if boxes and alike_before(variant, boxes=boxes):
-        row = row or cache.get(key, sha256)
+        if row is None and variant:  # without one, it was the same look-up
+            row = cache.get(key, sha256)
         if row is not None and (images.TURNED in (row["repaired"] or ())) != (variant == images.UPRIGHT):
             return None
     return row
