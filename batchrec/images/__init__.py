@@ -125,7 +125,8 @@ def prepare(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared 
     Without `treatment.repair`, what the service is known to refuse is refused here, and what it may take (CMYK, alpha,
     16 bit) is sent as it is, but upright. Without `treatment.upright`, pixels stay as they lie, and a re-encoded
     picture keeps its orientation tag, so that they agree as before. A long picture is treated as `treatment.long` says
-    in either case. The same bytes prepared again come back as they are, with nothing repaired.
+    in either case. The same bytes prepared again come back as they are, with nothing repaired, but that
+    `treatment.max_side` may shrink what was only converted.
     """
     prepared = _guarded(data, lambda: _prepare(data, limits, treatment))
     if not treatment.strip or isinstance(prepared, Failure):
