@@ -9,15 +9,28 @@ from typing import NamedTuple
 
 from ..api.retry import Action, Breaker, cluster_busy, decide
 from ..errors import BatchrecError, CredentialsRefused, ServiceUnavailable
+from ..language import _, mark
+from ..periods import period_of
 from ..times import iso_beijing
-from ..values import Allowance, Authorization, Closure, Failure, Kind, QuotaEvent, Reopened, Ticket, UsedUp
+from ..values import (
+    Allowance,
+    Authorization,
+    Closure,
+    Failure,
+    Kind,
+    QuotaEvent,
+    Reopened,
+    ServiceState,
+    Ticket,
+    UsedUp,
+)
 from .quota import used_up
 
 _FRESH_TOKENS = 3
-"""Fresh tokens refused with no answer between, after which another would not help either."""
-_WHY_18 = (
+"""Fresh tokens refused with no result between, after which another would not help either."""
+_WHY_18 = mark(
     ". Either limits.qps is more than the account has, or somebody else uses the account, or its free quota was never "
-    "claimed in the console (since 2021 that is answered with 18)"
+    "claimed in the console (since 2021 the service says 18 to that)"
 )
 
 
@@ -55,6 +68,7 @@ class Availability:
         self.forbidden = False
         self._last_closure = last_closure
         self._last_closure_at = -math.inf
+        self._last_code: int | str | None = None
         self._refused_since: float | None = None
         self._refused_tokens: set[Authorization] = set()
 
@@ -66,7 +80,10 @@ class Availability:
     @property
     def opens(self) -> bool:
         """Whether the closure ends by itself, and may be waited for."""
-        return self._policy.wait and not self.forbidden and self.closure is not None and self.closure.until is not None
+        closure = self.closure
+        if closure is None or closure.until is None or self.forbidden:
+            return False
+        return self._policy.wait and period_of(closure.code).waited_for
 
     @property
     def probing(self) -> bool:
@@ -76,6 +93,19 @@ class Availability:
         key that is refused, or a job that is misconfigured, before the first is told so.
         """
         return not self.breaker.tried or self.breaker.down or self._last_closure is not None
+
+    def state(self, now: float) -> ServiceState:
+        """The state in a word, with its code and its age, for a display."""
+        if self.forbidden:
+            return ServiceState("forbidden", code=self._last_code)
+        if (closure := self.closure) is not None:
+            return ServiceState("exhausted", code=closure.code, until=closure.until, waits=self.opens)
+        if self.breaker.down and self.breaker.failing_since is not None:
+            since = now - self.breaker.failing_since
+            return ServiceState("probing", since, self._last_code, self._policy.patience)
+        if self._refused_since is not None:
+            return ServiceState("throttled", now - self._refused_since, self._last_code, self._policy.patience)
+        return ServiceState("first" if self.probing else "")
 
     def admits(self, others: int) -> bool:
         """Whether a call may leave beside so many others that are in flight."""
@@ -120,13 +150,14 @@ class Availability:
         allowance: Allowance,
     ) -> Verdict:
         """Learn from a call that has failed. `suspect`: others were answered while this image failed before."""
+        self._last_code = failure.code
         if failure.kind is not Kind.THROTTLED:
             self._refused_since = None
         match failure.kind:
             case Kind.THROTTLED:
                 verdict = self._throttled(failure, now, allowance)
             case Kind.EXHAUSTED:
-                verdict = self._exhausted(ticket, int(failure.code), now, unix)
+                verdict = self._exhausted(ticket, failure.code, now, unix)
             case Kind.TOKEN:
                 return self._token_refused(ticket.authorization)
             case Kind.REFUSED:
@@ -164,11 +195,12 @@ class Availability:
         if now - self._refused_since < self._policy.patience:
             return Verdict()
         return self._unavailable(
-            f"every call is refused ({_describe_failure(failure)}), at {allowance.rate:.3g} calls/s"
-            + ("" if busy else _WHY_18)
+            _("every call is refused ({failure}), at {rate:.3g} calls/s{why}").format(
+                failure=_describe_failure(failure), rate=allowance.rate, why="" if busy else _(_WHY_18)
+            )
         )
 
-    def _exhausted(self, ticket: Ticket, code: int, now: float, unix: float) -> Verdict:
+    def _exhausted(self, ticket: Ticket, code: int | str, now: float, unix: float) -> Verdict:
         closure = self._last_closure = used_up(code, ticket.charge.day)
         self._last_closure_at = now
         # The refusal of a call that left before midnight says nothing about the day that has begun.
@@ -182,8 +214,8 @@ class Availability:
             self._refused_tokens.add(authorization)
         if len(self._refused_tokens) < _FRESH_TOKENS:
             return Verdict()
-        text = f"{self.service}: {_FRESH_TOKENS} fresh tokens were refused, with no answer between"
-        return Verdict(error=CredentialsRefused(text))
+        text = _("{service}: {count} fresh tokens were refused, with no result between")
+        return Verdict(error=CredentialsRefused(text.format(service=self.service, count=_FRESH_TOKENS)))
 
     def _refused(self, failure: Failure) -> Verdict:
         text = f"{self.service}: {_describe_failure(failure)}"
@@ -196,13 +228,21 @@ class Availability:
         self.breaker.failed(image, now, suspect=suspect)
         if not self.breaker.expired(now):
             return Verdict()
-        return self._unavailable(f"{_describe_failure(failure)}, for {self._policy.patience:g} s and every call")
+        return self._unavailable(
+            _("{failure}, for {seconds:g} s and every call").format(
+                failure=_describe_failure(failure), seconds=self._policy.patience
+            )
+        )
 
     def _malformed(self, failure: Failure) -> Verdict:
         self.breaker.malformed()
         if not self.breaker.misconfigured:
             return Verdict()
-        return self._unavailable(f"every request is refused, so the job is misconfigured: {_describe_failure(failure)}")
+        return self._unavailable(
+            _("every request is refused, so the job is misconfigured: {failure}").format(
+                failure=_describe_failure(failure)
+            )
+        )
 
     def _unavailable(self, why: str) -> Verdict:
         return Verdict(error=ServiceUnavailable(f"{self.service}: {why}"))

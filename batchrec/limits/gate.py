@@ -8,7 +8,7 @@ from ..api.retry import Breaker, cluster_busy, counts
 from ..concurrency import Batcher, PriorityLock
 from ..interfaces import Account, CallLog, Keeper, Upload
 from ..times import Clock
-from ..values import Authorization, Closure, Failure, Kind, Permit, QuotaKey, Target, Ticket, Uncounted
+from ..values import Authorization, Closure, Failure, Kind, Permit, QuotaKey, ServiceState, Target, Ticket, Uncounted
 from .availability import Availability, Policy, Verdict
 from .rate_limiter import RateLimiter
 
@@ -99,6 +99,11 @@ class Gate:
         return self._availability.opens
 
     @property
+    def state(self) -> ServiceState:
+        """The state of the service, for a display."""
+        return self._availability.state(self._clock.time())
+
+    @property
     def over(self) -> bool:
         """Whether no call may leave any more in this run."""
         return self.closed and not self.opens
@@ -118,7 +123,7 @@ class Gate:
                 self._line.release()
             try:
                 # Outside of the line, so that all who come through it together are counted together.
-                booked = await self._departures.do(None)
+                booked = await self._departures.do(permit)
             except BaseException:
                 self._turn_back(permit)
                 raise
@@ -172,11 +177,11 @@ class Gate:
             self._slots.release()
         return later
 
-    def _book(self, calls: Sequence[None]) -> Sequence[_Booking]:
+    def _book(self, permits: Sequence[Permit]) -> Sequence[_Booking]:
         """Count calls that have a place in flight, and note that they leave."""
         if not self._availability.admits(self.in_flight - 1):
-            return [None] * len(calls)
-        booked = self._keeper.charge(self._target, len(calls))
+            return [None] * len(permits)
+        booked = self._keeper.charge(self._target, permits)
         self._calls.sent([charge for charge in booked if isinstance(charge, QuotaKey)])
         return booked
 

@@ -12,6 +12,7 @@ from ..values import (
     Busy,
     Closure,
     Event,
+    Permit,
     Permits,
     QuotaKey,
     RateEvent,
@@ -56,17 +57,27 @@ class LocalKeeper:
     async def lease(self, target: Target, most: int) -> Permits | Closure:
         """Permits that are due within 20 ms. Used-up quota is told by `charge`, which counts to the call."""
         while True:
-            now = self._time()
-            with self._transaction(target) as rate:
-                permits, again = rate.grant(now, _set_rate(target), most)
+            permits, wait = self.grant(target, most)
             if permits:
                 return Permits(permits, self._allowances[target])
-            await asyncio.sleep(again - now + random.random() * _SPREAD * AHEAD)
+            await asyncio.sleep(wait + random.random() * _SPREAD * AHEAD)
 
-    def charge(self, target: Target, calls: int) -> Sequence[QuotaKey | Closure]:
+    def grant(
+        self, target: Target, most: int, first: float = AHEAD, last: float = AHEAD
+    ) -> tuple[Sequence[Permit], float]:
+        """Permits that can be had now, and seconds after which to ask again.
+
+        `first` and `last` as in `RateController.grant`.
+        """
+        now = self._time()
+        with self._transaction(target) as rate:
+            permits, again = rate.grant(now, _set_rate(target), most, first, last)
+        return permits, again - now
+
+    def charge(self, target: Target, permits: Sequence[Permit]) -> Sequence[QuotaKey | Closure]:
         """One transaction for all calls, synced to the disk about once a second."""
         ahead = math.ceil(min(self._allowances[target].rate, _MOST_AHEAD))
-        return self._quota.reserve(target, calls=calls, ahead=ahead)
+        return self._quota.reserve(target, calls=len(permits), ahead=ahead)
 
     def report(self, target: Target, events: Sequence[Event]) -> Allowance:
         """Note events of the rate for the next lease, refusals and events of the quota at once."""

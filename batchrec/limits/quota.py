@@ -6,21 +6,21 @@ cut may take the last of them; but no call leaves beyond a bound that is on the 
 counts up to it: then the count is an upper bound, at most a second's calls too high.
 """
 
+import math
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OutputFailed
+from ..language import _
+from ..periods import PERIODS, Period, period_of
 from ..state.database import open_database
 from ..state.durable import boot_id
 from ..state.file_system import STATE_REMEDY, with_cause
-from ..times import beijing_day, end_of_day, next_reset
+from ..times import beijing_day
 from ..values import Closure, QuotaKey, Target
-
-DAILY, TOTAL = 17, 19
-"""The service's codes for a used-up day and a used-up pack."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS used (
@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS pack (
     account TEXT, service TEXT, calls INTEGER NOT NULL, PRIMARY KEY (account, service)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS caps (
     account TEXT, service TEXT, daily INTEGER, total INTEGER, PRIMARY KEY (account, service)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS other_caps (
+    account TEXT, service TEXT, name TEXT, calls INTEGER, PRIMARY KEY (account, service, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS closed (
     account TEXT, service TEXT, code INTEGER NOT NULL, until REAL, PRIMARY KEY (account, service)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bounds (
@@ -37,25 +39,27 @@ CREATE TABLE IF NOT EXISTS boot (id TEXT) STRICT;
 """
 
 
-def used_up(code: int, day: str) -> Closure:
+_COLUMNS = ("daily", "total")
+"""Limits that `caps` has columns of, in their order. Earlier versions rely on its shape, so others have a table."""
+
+
+def used_up(code: int | str, day: str) -> Closure:
     """The closure of a service that said 17 or 19 to a call that left on that Beijing day."""
-    return Closure(code, end_of_day(day) if code == DAILY else None)
+    return Closure(code, period_of(code).end(day))
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A line of `batchrec quota`: calls of the Beijing day and in all, and the closure if there is one.
+    """A line of `batchrec quota`: the calls of each period of `PERIODS`, and the closure if there is one.
 
-    `left_today` and `left` are what the limits of the last run leave, None where it had none, and where the service has
-    said that nothing is left.
+    `left` is what the limits of the last run leave, None where it had none, and where the service has said that nothing
+    is left.
     """
 
     account: str
     service: str
-    today: int
-    total: int
-    left_today: int | None
-    left: int | None
+    used: tuple[int, ...]
+    left: tuple[int | None, ...]
     closure: Closure | None
 
 
@@ -88,25 +92,27 @@ class Quota:
         """Remember the limits of a run, from which `usage` tells what is left."""
         account, service, caps = target
         with self._transaction():
-            self._db.execute(
-                "INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (account, service, caps.daily, caps.total)
-            )
+            calls = dict(caps.calls)
+            columns = [calls.pop(name, None) for name in _COLUMNS]
+            self._db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (account, service, *columns))
+            self._db.execute("DELETE FROM other_caps WHERE account = ? AND service = ?", (account, service))
+            others = ((account, service, name, most) for name, most in calls.items())
+            self._db.executemany("INSERT INTO other_caps VALUES (?, ?, ?, ?)", others)
 
     def reserve(self, target: Target, *, calls: int = 1, ahead: int = 1) -> list[QuotaKey | Closure]:
         """Count calls that are about to leave: for each what it is counted on, or why it must not leave.
 
         `ahead` is by how many calls the bound on the disk is moved ahead when it is reached, which waits for the disk.
         """
-        now = self._now()
         account, service, caps = target
-        charge = QuotaKey(account, service, beijing_day(now))
+        charge = QuotaKey(account, service, beijing_day(self._now()))
         closure = None
         with self._transaction():
             today, room = self._calls(charge), calls
-            if caps.daily is not None and caps.daily - today < room:
-                room, closure = max(0, caps.daily - today), Closure(DAILY, next_reset(now), reported=False)
-            if caps.total is not None and (left := caps.total - self._pack(account, service)) < room:
-                room, closure = max(0, left), Closure(TOTAL, None, reported=False)
+            for name, most in caps.calls:
+                period = PERIODS[name]
+                if (left := most - self._used(period, charge, today)) < room:
+                    room, closure = max(0, left), Closure(period.code, period.end(charge.day), reported=False)
             self._add(charge, room)
             bound = self._bound(charge)
         if room and today + room > bound:
@@ -124,7 +130,17 @@ class Quota:
         with _used(self._path):
             return self._calls(charge)
 
-    def close_service(self, account: str, service: str, code: int, day: str) -> Closure:
+    def left(self, target: Target) -> dict[str, int]:
+        """Calls that the limits of a job leave now, by name.
+
+        0 where the service has said that nothing is left.
+        """
+        account, service, caps = target
+        with _used(self._path):
+            left = self._left(account, service, dict(caps.calls), self.closure(account, service))
+        return {name: calls or 0 for name, calls in left.items()}
+
+    def close_service(self, account: str, service: str, code: int | str, day: str) -> Closure:
         """Remember that the service said 17 or 19 to a call that left on that Beijing day."""
         closure = used_up(code, day)
         with self._transaction():
@@ -167,26 +183,34 @@ class Quota:
                 "SELECT account, service FROM pack UNION SELECT account, service FROM used "
                 "UNION SELECT account, service FROM closed ORDER BY 1, 2"
             ).fetchall()
-            return [self._usage(account, service, day) for account, service in rows]
+            return [self._usage(QuotaKey(account, service, day)) for account, service in rows]
 
-    def _usage(self, account: str, service: str, day: str) -> Usage:
-        today, total = self._calls(QuotaKey(account, service, day)), self._pack(account, service)
-        caps = self._db.execute(
-            "SELECT daily, total FROM caps WHERE account = ? AND service = ?", (account, service)
+    def _usage(self, key: QuotaKey) -> Usage:
+        account, service, _day = key
+        row = self._db.execute(
+            f"SELECT {', '.join(_COLUMNS)} FROM caps WHERE account = ? AND service = ?", (account, service)
         ).fetchone()
-        daily, pack = caps or (None, None)
-        closure = self.closure(account, service)
-        if closure is not None:  # the service knows better than the limits that were set
-            daily, pack = None, None if closure.code == TOTAL else pack
-        return Usage(
-            account,
-            service,
-            today,
-            total,
-            None if daily is None else max(0, daily - today),
-            None if pack is None else max(0, pack - total),
-            closure,
-        )
+        others = "SELECT name, calls FROM other_caps WHERE account = ? AND service = ?"
+        caps = dict(zip(_COLUMNS, row or (), strict=False)) | dict(self._db.execute(others, (account, service)))
+        closure, today = self.closure(account, service), self._calls(key)
+        used = tuple(self._used(period, key, today) for period in PERIODS.values())
+        left = self._left(account, service, caps, closure)
+        return Usage(account, service, used, tuple(left.get(name) for name in PERIODS), closure)
+
+    def _left(
+        self, account: str, service: str, caps: Mapping[str, int | None], closure: Closure | None
+    ) -> dict[str, int | None]:
+        """Calls that limits leave. None: no limit, or closed until its period ends; the service knows better."""
+        key = QuotaKey(account, service, beijing_day(self._now()))
+        closed_until = -math.inf if closure is None else _or_never(closure.until)
+        left: dict[str, int | None] = {}
+        for name, most in caps.items():
+            if name not in PERIODS:  # of a later version
+                continue
+            period = PERIODS[name]
+            closed = _or_never(period.end(key.day)) <= closed_until
+            left[name] = None if most is None or closed else max(0, most - self._used(period, key, self._calls(key)))
+        return left
 
     def _recover(self, boot: str) -> None:
         """Once after each start of the machine: whatever a power cut may have taken is counted."""
@@ -219,6 +243,15 @@ class Quota:
     def _bound(self, charge: QuotaKey) -> int:
         return self._one("SELECT calls FROM bounds WHERE account = ? AND service = ? AND day = ?", *_key(charge))
 
+    def _used(self, period: Period, key: QuotaKey, today: int) -> int:
+        """Calls counted in the period that the key's day belongs to; `today`: those of the day."""
+        if period.first_day is None:
+            return self._pack(key.account, key.service)
+        if (first := period.first_day(key.day)) == key.day:
+            return today
+        sql = "SELECT coalesce(sum(calls), 0) FROM used WHERE account = ? AND service = ? AND day BETWEEN ? AND ?"
+        return self._one(sql, key.account, key.service, first, key.day)
+
     def _pack(self, account: str, service: str) -> int:
         return self._one("SELECT calls FROM pack WHERE account = ? AND service = ?", account, service)
 
@@ -243,6 +276,10 @@ class Quota:
             yield
 
 
+def _or_never(moment: float | None) -> float:
+    return math.inf if moment is None else moment
+
+
 def _key(charge: QuotaKey) -> tuple[str, str, str]:
     return charge.account, charge.service, charge.day
 
@@ -252,4 +289,6 @@ def _used(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as exc:
-        raise OutputFailed(f"{path}: cannot be used: {with_cause(exc, STATE_REMEDY)}") from exc
+        raise OutputFailed(
+            _("{path}: cannot be used: {reason}").format(path=path, reason=with_cause(exc, STATE_REMEDY))
+        ) from exc

@@ -86,8 +86,13 @@ class RateController:
         self.next_at = self.paused_until = -math.inf
         self.pause = _PAUSE_FIRST
 
-    def grant(self, now: float, rate: float, many: int = 1) -> tuple[list[Permit], float]:
-        """Permits for up to so many calls of a job that has set this rate, and when to ask again for more."""
+    def grant(
+        self, now: float, rate: float, many: int = 1, first: float = AHEAD, last: float = AHEAD
+    ) -> tuple[list[Permit], float]:
+        """Permits for up to so many calls of a job that has set this rate, and when to ask again for more.
+
+        `first` and `last`: seconds before its time at which the first permit and the others can be had.
+        """
         self.wish(now, rate)
         if self.ceiling.answered_at == -math.inf:
             self.ceiling.answered_at = now
@@ -103,8 +108,8 @@ class RateController:
         for place in range(len(arrived) - room, min(len(arrived) - room + many, len(arrived))):
             table = max(self.next_at, now - (late if now - self.next_at < _IDLE else 0.0), self.paused_until)
             at = max(table, arrived[place] + window) if place >= 0 else table
-            if at > now + AHEAD:
-                return permits, at - AHEAD if at == table else min(at - AHEAD, now + _LOOK_AGAIN)
+            if at > now + (last if permits else first):
+                return permits, at - first if at == table else min(at - first, now + _LOOK_AGAIN)
             self.number += 1
             self.next_at = table + apart
             permits.append(Permit(self.number, max(at, now)))

@@ -50,6 +50,11 @@ class RateLimiter:
         """Calls per second that are let through now."""
         return self.allowance.rate
 
+    @property
+    def limit(self) -> float:
+        """Calls/s that the job sets; infinite where they are to be found."""
+        return self._target.caps.qps
+
     async def acquire(self) -> Permit | Closure:
         """Wait until a call may leave. One waiter at a time; a permit that is not used is given to `forgo`."""
         if self._bucket is not None:

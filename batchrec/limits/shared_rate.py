@@ -7,7 +7,7 @@ import math
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
@@ -16,12 +16,22 @@ from typing import Any
 import orjson
 
 from ..errors import OutputFailed
+from ..language import _
 from ..state.database import open_database
 from ..state.durable import boot_id
 from ..state.file_system import STATE_REMEDY, with_cause
+from ..values import Target
 from .ceiling import Ceiling
 from .rate import RateController
 from .round_trips import Observed, RoundTrips
+
+CLUSTER = "cluster"
+"""Folder in the state folder for the rates of a cluster's keeper, which leases further ahead: runs on the machine alone
+lease 20 ms ahead, and would never get their turn."""
+
+_FILE = "pace.db"
+_LATELY_SECONDS = 5.0
+"""Seconds since the last call up to which an account is in use."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS pace (account TEXT, service TEXT, boot TEXT NOT NULL, state BLOB NOT NULL,
@@ -65,7 +75,7 @@ class SharedRates:
     """
 
     def __init__(self, directory: Path | None, boot: str | None = None) -> None:
-        self._path = Path(":memory:") if directory is None else directory / "pace.db"
+        self._path = Path(":memory:") if directory is None else directory / _FILE
         self._boot = boot or boot_id()
         self._version = -1
         self._cached: dict[tuple[str, str], RateController] = {}
@@ -108,6 +118,14 @@ class SharedRates:
             )
         self._cached[key] = rate
 
+    def last_call(self, account: str, service: str) -> float:
+        """Monotonic time of the last call, or the next one, by the rates on the disk.
+
+        Minus infinity where there was none.
+        """
+        with self._used():
+            return self._load((account, service)).next_at
+
     def _load(self, key: tuple[str, str]) -> RateController:
         row = self._db.execute(
             "SELECT boot, state, numbers, arrived FROM pace WHERE account = ? AND service = ?", key
@@ -127,7 +145,20 @@ class SharedRates:
         try:
             yield
         except (sqlite3.Error, OSError) as exc:
-            raise OutputFailed(f"{self._path}: cannot be used: {with_cause(exc, STATE_REMEDY)}") from exc
+            raise OutputFailed(
+                _("{path}: cannot be used: {reason}").format(path=self._path, reason=with_cause(exc, STATE_REMEDY))
+            ) from exc
+
+
+def used_lately(directory: Path, targets: Iterable[Target], now: float) -> bool:
+    """Whether somebody has made calls by the rates of a folder in the last seconds. `now` is monotonic.
+
+    Raises OutputFailed when the file cannot be used.
+    """
+    if not (directory / _FILE).exists():
+        return False
+    with closing(SharedRates(directory)) as rates:
+        return any(rates.last_call(each.account, each.service) > now - _LATELY_SECONDS for each in targets)
 
 
 def _stored(rate: RateController) -> bytes:

@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,9 @@ from .database import make_way, open_database
 from .file_system import STATE_REMEDY, with_cause
 
 _log = logging.getLogger(__name__)
+
+ANSWERS = "answers.db"
+"""Name of the file in the state folder."""
 
 MOST_BYTES = 1 << 30
 """Bound of the file, in bytes: some 700,000 rows. The oldest make way."""
@@ -66,7 +69,7 @@ class AnswerCache:
         most_bytes: int = MOST_BYTES,
         earlier: Sequence[str] = (),
     ) -> None:
-        self._path = directory / "answers.db"
+        self._path = directory / ANSWERS
         self._endpoint = endpoint
         self._account = account
         self._now = now
@@ -136,6 +139,28 @@ class AnswerCache:
                 [(_key(step_key, content), _moment(at), line) for step_key, content, at, line in answers],
             )
             make_way(self._writer, "answers", "at, rowid", self._most_bytes)
+
+    def excerpt(self, services: Collection[str], most_bytes: int) -> bytes:
+        """A file of this kind with the newest rows of some services, `most_bytes` of them at most.
+
+        For processes elsewhere. Empty where there are none.
+        """
+        if not self._usable:
+            return b""
+        with self._forgiving(), closing(sqlite3.connect(":memory:")) as copy:
+            (mark,) = self._reader.execute("PRAGMA user_version").fetchone()
+            copy.executescript(f"PRAGMA user_version = {int(mark)};{_SCHEMA}")
+            given = ", ".join("?" * len(services))
+            rows = self._reader.execute(
+                "SELECT key, at, row FROM (SELECT *, sum(length(row)) OVER (ORDER BY at DESC, rowid DESC) AS size "
+                "FROM answers WHERE at >= ? AND "
+                f"json_extract(CAST(row AS TEXT), '$.service') IN ({given})) WHERE size <= ?",
+                (self._now() - OLDEST_SECONDS, *services, most_bytes),
+            )
+            found = copy.executemany("INSERT INTO answers VALUES (?, ?, ?)", rows).rowcount
+            copy.commit()
+            return copy.serialize() if found > 0 else b""
+        return b""
 
     # -- runs whose rows may be handed on after a kill
 

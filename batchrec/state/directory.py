@@ -1,4 +1,4 @@
-"""State folder (tokens, quota counts, caches) and config folder; private to their owner."""
+"""State folder (tokens, quota counts, caches), config folder, data folder; private to their owner."""
 
 import os
 import stat
@@ -10,6 +10,7 @@ from shlex import quote
 import platformdirs
 
 from ..errors import JobError
+from ..language import _
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
@@ -21,9 +22,13 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     try:
         make_private(path)
         if problem := _exposed(path):
-            raise JobError(f"state folder {path}: {problem}")
+            raise JobError(_("state folder {path}: {problem}").format(path=path, problem=problem))
     except OSError as exc:
-        raise JobError(f"state folder {path}: {exc.strerror}; set BATCHREC_STATE_DIR to a folder of yours") from exc
+        raise JobError(
+            _("state folder {path}: {reason}; set BATCHREC_STATE_DIR to a folder of yours").format(
+                path=path, reason=exc.strerror
+            )
+        ) from exc
     return path
 
 
@@ -47,24 +52,38 @@ def _exposed(path: Path) -> str:
     """
     status = path.stat()
     if not stat.S_ISDIR(status.st_mode):
-        return "is not a folder; set BATCHREC_STATE_DIR to a folder of yours"
+        return _("is not a folder; set BATCHREC_STATE_DIR to a folder of yours")
     if os.name == "nt":  # modes and owners mean nothing there
         return ""
     if status.st_uid != os.geteuid():
-        return f"belongs to another user (uid {status.st_uid}); set BATCHREC_STATE_DIR to a folder of yours"
+        return _("belongs to another user (uid {uid}); set BATCHREC_STATE_DIR to a folder of yours").format(
+            uid=status.st_uid
+        )
     mode = stat.S_IMODE(status.st_mode)
     if not mode & 0o077:
         return ""
-    others = f"others can reach into it (mode {mode:04o})"
+    others = _("others can reach into it (mode {mode:04o})").format(mode=mode)
     if mode & (stat.S_ISVTX | stat.S_IWOTH):
         own = path / "batchrec"
-        return f"{others} and it is shared; run: mkdir -m 700 {quote(str(own))}, and set BATCHREC_STATE_DIR to that"
+        return _("{others} and it is shared; run: mkdir -m 700 {own}, and set BATCHREC_STATE_DIR to that").format(
+            others=others, own=quote(str(own))
+        )
     return f"{others}; run: chmod 700 {quote(str(path))}"
 
 
 def config_directory(environ: Mapping[str, str]) -> Path:
     """The folder of credentials.toml; it need not exist. Raises JobError where there is no home folder."""
     return _chosen(environ, "BATCHREC_CONFIG_DIR", platformdirs.user_config_dir)
+
+
+def data_directory(environ: Mapping[str, str]) -> Path:
+    """The folder of trained models; it need not exist. Raises JobError where there is no home folder."""
+    return _chosen(environ, "BATCHREC_DATA_DIR", platformdirs.user_data_dir)
+
+
+def models_directory(environ: Mapping[str, str]) -> Path:
+    """The folder within the data folder that has a folder for each trained model; it need not exist."""
+    return data_directory(environ) / "models"
 
 
 def _chosen(environ: Mapping[str, str], variable: str, default: Callable[..., str]) -> Path:
@@ -78,13 +97,17 @@ def _chosen(environ: Mapping[str, str], variable: str, default: Callable[..., st
     except RuntimeError as exc:
         if given:
             raise JobError(
-                f"{variable}: {given!r} names the home folder of nobody; expected a folder of yours"
+                _("{variable}: {given!r} names the home folder of nobody; expected a folder of yours").format(
+                    variable=variable, given=given
+                )
             ) from exc
         path = Path()
     if not given and not path.is_absolute():
         raise JobError(
-            "there is no home folder: HOME is not set, and this user has no passwd entry; set BATCHREC_STATE_DIR and "
-            "BATCHREC_CONFIG_DIR to folders of yours, or HOME"
+            _(
+                "there is no home folder: HOME is not set, and this user has no passwd entry; set BATCHREC_STATE_DIR "
+                "and BATCHREC_CONFIG_DIR to folders of yours, or HOME"
+            )
         )
     return path
 

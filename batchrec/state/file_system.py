@@ -7,6 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from ..language import _, mark
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -25,9 +27,9 @@ _LACKING = frozenset(
 )
 """Errors of SQLite where locks or shared memory are missing, or only seem to work."""
 
-OUTPUT_REMEDY = "set output.directory to a folder on a local disk"
-CONFIG_REMEDY = "set BATCHREC_CONFIG_DIR to a folder on a local disk"
-STATE_REMEDY = "set BATCHREC_STATE_DIR to a folder on a local disk"
+OUTPUT_REMEDY = mark("set output.directory to a folder on a local disk")
+CONFIG_REMEDY = mark("set BATCHREC_CONFIG_DIR to a folder on a local disk")
+STATE_REMEDY = mark("set BATCHREC_STATE_DIR to a folder on a local disk")
 
 
 def check_locks(handle: int, path: Path) -> None:
@@ -44,7 +46,9 @@ def check_locks(handle: int, path: Path) -> None:
     except (BlockingIOError, PermissionError):  # another process holds it, so there are locks
         pass
     except OSError as exc:
-        raise OSError(exc.errno, f"the file system has no locks: {exc.strerror}", str(path)) from exc
+        raise OSError(
+            exc.errno, _("the file system has no locks: {reason}").format(reason=exc.strerror), str(path)
+        ) from exc
 
 
 def private_lock(path: Path) -> FileLock:
@@ -65,7 +69,13 @@ def with_cause(exc: Exception, remedy: str) -> str:
     """The text of an error; where the file system lacks what is needed, it says so, with the remedy."""
     text = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
     if isinstance(exc, OSError):
-        return f"{text}, as on many network shares; {remedy}" if exc.errno in _NO_LOCKS else text
+        return (
+            _("{text}, as on many network shares; {remedy}").format(text=text, remedy=_(remedy))
+            if exc.errno in _NO_LOCKS
+            else text
+        )
     if getattr(exc, "sqlite_errorcode", None) not in _LACKING:
         return text
-    return f"{text}: the file system has no locks or no shared memory, as on many network shares; {remedy}"
+    return _("{text}: the file system has no locks or no shared memory, as on many network shares; {remedy}").format(
+        text=text, remedy=_(remedy)
+    )

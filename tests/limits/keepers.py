@@ -4,13 +4,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
-from batchrec.limits.quota import DAILY, TOTAL, used_up
+from batchrec.limits.quota import used_up
 from batchrec.limits.rate import RateController
+from batchrec.periods import DAILY, TOTAL
 from batchrec.times import Clock, beijing_day, next_reset
 from batchrec.values import (
     Allowance,
     Closure,
     Event,
+    Permit,
     Permits,
     QuotaKey,
     Reopened,
@@ -54,9 +56,9 @@ class RemoteKeeper:
                 return Permits(permits, self._allowance(target))
             await asyncio.sleep(again - now)
 
-    def charge(self, target: Target, calls: int) -> Sequence[QuotaKey | Closure]:
+    def charge(self, target: Target, permits: Sequence[Permit]) -> Sequence[QuotaKey | Closure]:
         """The calls were counted with the lease."""
-        return [self._key(target)] * calls
+        return [self._key(target)] * len(permits)
 
     def report(self, target: Target, events: Sequence[Event]) -> Allowance:
         """Take everything in at once."""
@@ -79,15 +81,16 @@ class RemoteKeeper:
         return self._packs[target[:2]]
 
     def _room(self, target: Target) -> int | Closure:
-        daily, total = target.caps.daily, target.caps.total
+        limits = dict(target.caps.calls)
+        daily, total = limits.get("daily"), limits.get("total")
         rooms = [1000]
         if daily is not None:
             if (room := daily - self._days[self._key(target)]) <= 0:
-                return Closure(DAILY, next_reset(self._clock.now()), reported=False)
+                return Closure(DAILY.code, next_reset(self._clock.now()), reported=False)
             rooms.append(room)
         if total is not None:
             if (room := total - self._packs[target[:2]]) <= 0:
-                return Closure(TOTAL, None, reported=False)
+                return Closure(TOTAL.code, None, reported=False)
             rooms.append(room)
         return min(rooms)
 

@@ -157,10 +157,11 @@ def test_patience_with_a_busy_cluster() -> None:
 
 
 def test_patience_with_failures() -> None:
-    """Three images that failed with no answer between are an outage; it ends the run after so long."""
+    """Ten failures in a row, of three images or more, are an outage; it ends the run after so long."""
     state = tried(Policy(60))
-    for second in range(3):
-        assert tell(state, code(282000), float(second), image=second).error is None
+    for second in range(10):
+        assert not state.probing
+        assert tell(state, code(282000), float(second), image=second % 3).error is None
     assert state.probing
     assert isinstance(tell(state, code(282000), 60.0, image=4).error, ServiceUnavailable)
 

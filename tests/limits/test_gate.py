@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchrec.api.codes import kind_of
@@ -133,7 +133,7 @@ def a_gate(
 
 def used(quota: Counts, service: str = "dish") -> int:
     """Calls in all."""
-    return next((line.total for line in quota.usage() if line.service == service), 0)
+    return next((line.used[1] for line in quota.usage() if line.service == service), 0)
 
 
 @asynccontextmanager
@@ -352,7 +352,7 @@ Outcomes = st.lists(st.sampled_from([None, code(18), code(4)]), max_size=40)
 @given(outcomes=Outcomes, workers=st.integers(1, 12), limit=st.integers(0, 15), daily=st.booleans())
 def test_limit_is_used_to_the_unit(outcomes: list[Failure | None], workers: int, limit: int, daily: bool) -> None:
     """Refused calls give their places back, also while others find none left: all the limit is answered."""
-    caps = Caps(100, daily=limit) if daily else Caps(100, total=limit)
+    caps = Caps.of(100, daily=limit) if daily else Caps.of(100, total=limit)
     with tempfile.TemporaryDirectory() as folder, closing(Counts(Path(folder))) as quota:
 
         async def live() -> int:
@@ -506,7 +506,7 @@ def test_day_is_waited_for_over_midnight_in_beijing(quota: Counts, told: bool) -
 
     @virtual
     async def live() -> None:
-        gate = a_gate(quota, Caps(10, daily=None if told else 2), wait=True)
+        gate = a_gate(quota, Caps.of(10, daily=None if told else 2), wait=True)
         for number in range(2):
             gate.settle(await gate.enter(), "image", code(17) if told and number else None)
         ticket = await gate.enter()
@@ -521,7 +521,7 @@ def test_corrected_clock_is_noticed_while_waiting(quota: Counts) -> None:
 
     @virtual
     async def live() -> None:
-        gate = a_gate(quota, Caps(10, daily=1), wait=True)
+        gate = a_gate(quota, Caps.of(10, daily=1), wait=True)
         gate.settle(await gate.enter(), "image", None)
         async with waiting(gate.enter()) as tasks:
             await asyncio.sleep(1)
@@ -824,6 +824,51 @@ def test_outage_in_the_middle_loses_no_image(quota: Counts, qps: int) -> None:
     live()
 
 
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8])
+def test_bad_hour_is_no_outage(quota: Counts, share: float) -> None:
+    """Calls leave at the full rate while some are answered, and images fail by their attempts alone."""
+
+    @virtual
+    async def live() -> None:
+        rng = random.Random(3)
+        pool = Pool(a_gate(quota, Caps(20)), lambda image, now: code(282000) if rng.random() < share else None)
+        pool.gate.breaker.on_answer()  # the first call of a run is another matter
+        images = [f"image{number}" for number in range(200)]
+        await pool.work_through(images, workers=80)
+        assert pool.answered | pool.failed == set(images)
+        assert all(pool.calls[image] >= 5 for image in pool.failed)
+        assert len(pool.failed) <= len(images) * share**5 * 1.5 + 5
+        seconds_at_rate = sum(pool.calls.values()) / 20
+        assert asyncio.get_running_loop().time() - START <= seconds_at_rate + 20  # backoffs of the last images
+
+    live()
+
+
+@settings(deadline=None, max_examples=25)
+@example(share=0.488, seed=187)
+@given(share=st.floats(0, 0.5), seed=st.integers(0, 2**32))
+def test_outage_after_a_bad_minute_ends_with_69(share: float, seed: int) -> None:
+    """Up to half of the calls failed before: an outage fails no image, costs few calls, and ends with 69."""
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder, closing(Counts(Path(folder))) as quota:
+        during: list[float] = []
+
+        def service(image: str, now: float) -> Failure | None:
+            if now > 20:
+                during.append(now)
+            return code(282000) if now > 20 or rng.random() < share else None
+
+        async def live() -> None:
+            pool = Pool(a_gate(quota, Caps(20)), service, attempts=20)
+            with pytest.raises(ServiceUnavailable):
+                await pool.work_through([f"image{number}" for number in range(1000)])
+            assert not pool.failed
+            assert 79 <= asyncio.get_running_loop().time() - START <= 95
+
+        run(live())
+        assert len(during) <= 16 + 10 * 10 + 40  # in flight, ten times the usual row, probes
+
+
 @pytest.mark.parametrize("slots", [1, 2])
 def test_few_slots_lose_no_image_either(quota: Counts, slots: int) -> None:
     """One call at a time, many workers: images take turns; an outage is told from a poisonous image."""
@@ -903,6 +948,6 @@ def test_service_that_fails_now_and_then(share: float, seed: int) -> None:
 def test_processes_share_a_day(tmp_path: Path) -> None:
     """Gates over one state folder use the day to the call, and go on after each midnight."""
     way = (0.02, 0.06)
-    days = through_gates(ServiceModel(20, way=way), Caps(20, daily=250), 60 * HOUR, 3, tmp_path)
+    days = through_gates(ServiceModel(20, way=way), Caps.of(20, daily=250), 60 * HOUR, 3, tmp_path)
     assert days.taken == {"2026-11-23": 250, "2026-11-24": 250, "2026-11-25": 250}
     assert days.refused <= 2

@@ -4,10 +4,13 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from batchrec.cluster.keeper import ClusterKeeper
 from batchrec.emulator.counters import busiest_second
 from batchrec.interfaces import Keeper
 from batchrec.limits.availability import Policy
@@ -31,6 +34,7 @@ from batchrec.values import (
     Unused,
     UsedUp,
 )
+from tests.cluster.parts import InProcess
 from tests.support.gates import NoAccount, NoLedger, unix
 from tests.support.virtual_time import virtual
 
@@ -39,7 +43,7 @@ from .keepers import RemoteKeeper
 Make = Callable[[], Keeper]
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture(params=["local", "remote", "cluster"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """One keeper's state; each call opens another process's view of it."""
     with ExitStack() as stack:
@@ -56,7 +60,19 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
                 remote.append(RemoteKeeper(a_clock()))
             return remote[0]
 
-        yield local if request.param == "local" else shared
+        @cache
+        def core() -> ClusterKeeper:
+            rates, quota = SharedRates(None), Quota(tmp_path, unix)
+            stack.callback(rates.close)
+            stack.callback(quota._db.close)
+            return ClusterKeeper(rates, quota, a_clock(), silence=0.0)
+
+        shards = count()
+
+        def cluster() -> Keeper:
+            return InProcess(core(), str(next(shards)), a_clock().time)
+
+        yield {"local": local, "remote": shared, "cluster": cluster}[request.param]
 
 
 def a_clock() -> Clock:
@@ -107,10 +123,11 @@ async def test_a_refusal_holds_for_every_process_at_once(make: Make) -> None:
     one, other = opened(make, wanted), opened(make, wanted)
     permit = (await leased(one, wanted))[0]
     now = asyncio.get_running_loop().time()
-    assert one.report(wanted, [Throttled(permit.number, permit.at, now)]).rate == pytest.approx(99.5)
+    one.report(wanted, [Throttled(permit.number, permit.at, now)])
     lease = await other.lease(wanted, 1)
     assert not isinstance(lease, Closure)
     assert lease.allowance.rate == pytest.approx(99.5, abs=0.1)
+    assert one.report(wanted, ()).rate == pytest.approx(99.5, abs=0.1)
 
 
 @virtual
@@ -153,7 +170,7 @@ async def test_a_closure_is_told_to_the_next_run(make: Make, code: int) -> None:
     """Until a probe has got through."""
     keeper, wanted = make(), target()
     assert keeper.open(wanted)[1] is None
-    day = keeper.charge(wanted, 1)[0]
+    day = keeper.charge(wanted, await leased(keeper, wanted))[0]
     assert isinstance(day, QuotaKey)
     keeper.report(wanted, [UsedUp(code, day.day)])
     closure = make().open(wanted)[1]
@@ -168,7 +185,7 @@ def a_gate(keeper: Keeper, wanted: Target, *, wait: bool = False) -> Gate:
     return open_gate(wanted, NoAccount(), keeper, NoLedger(), asyncio.Semaphore(64), Policy(60, wait), clock)
 
 
-@pytest.mark.parametrize("caps", [Caps(100, daily=30), Caps(100, total=30)])
+@pytest.mark.parametrize("caps", [Caps.of(100, daily=30), Caps.of(100, total=30)])
 @pytest.mark.parametrize("processes", [1, 3])
 @virtual
 async def test_a_limit_is_used_to_the_call_through_gates(make: Make, caps: Caps, processes: int) -> None:
@@ -198,7 +215,7 @@ async def test_a_limit_is_used_to_the_call_through_gates(make: Make, caps: Caps,
 @virtual
 async def test_a_gate_goes_on_after_midnight(make: Make) -> None:
     """With a daily limit and `wait`, counted on the new day."""
-    gate = a_gate(make(), target(Caps(10, daily=3)), wait=True)
+    gate = a_gate(make(), target(Caps.of(10, daily=3)), wait=True)
     days = []
     for _ in range(5):
         ticket = await gate.enter()

@@ -48,13 +48,13 @@ def reserve(
     quota: Quota, account: str, service: str, daily: int | None, total: int | None, ahead: int = 1
 ) -> QuotaKey | Closure:
     """One call."""
-    (reserved,) = quota.reserve(Target(account, service, Caps(1, daily, total)), ahead=ahead)
+    (reserved,) = quota.reserve(Target(account, service, Caps.of(1, daily=daily, total=total)), ahead=ahead)
     return reserved
 
 
 def used(quota: Quota, service: str = "dish") -> tuple[int, int]:
     """Calls of the day and in all."""
-    return next((line.today, line.total) for line in quota.usage() if line.service == service)
+    return next(line.used for line in quota.usage() if line.service == service)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_several_calls_at_once(quota: Quota, daily: int | None, total: int | Non
     """As many as there is room for; the others are told why not, and are not counted."""
     quota.reserve(Target("me", "dish", Caps(1)), calls=2)
     charge = QuotaKey("me", "dish", "2026-11-23")
-    reserved = quota.reserve(Target("me", "dish", Caps(1, daily, total)), calls=4)
+    reserved = quota.reserve(Target("me", "dish", Caps.of(1, daily=daily, total=total)), calls=4)
     assert reserved[:room] == [charge] * room
     assert [closure.code for closure in reserved[room:] if isinstance(closure, Closure)] == [code] * (4 - room)
     assert used(quota) == (2 + room, 2 + room)
@@ -204,16 +204,44 @@ def test_usage_names_every_account_and_service(quota: Quota) -> None:
     reserve(quota, "me", "plant", None, None)
     quota.close_service("me", "car", 17, "2026-11-23")
     quota.close_service("me", "logo", 19, "2026-11-23")
-    quota.record_limits(Target("me", "car", Caps(1, daily=5, total=9)))
-    quota.record_limits(Target("me", "logo", Caps(1, daily=5, total=9)))
-    quota.record_limits(Target("me", "plant", Caps(1, daily=5)))
-    quota.record_limits(Target("you", "dish", Caps(1, total=1)))
+    quota.record_limits(Target("me", "car", Caps.of(1, daily=5, total=9)))
+    quota.record_limits(Target("me", "logo", Caps.of(1, daily=5, total=9)))
+    quota.record_limits(Target("me", "plant", Caps.of(1, daily=5)))
+    quota.record_limits(Target("you", "dish", Caps.of(1, total=1)))
     assert quota.usage() == [
-        Usage("me", "car", 0, 0, None, 9, Closure(17, MIDNIGHT)),
-        Usage("me", "logo", 0, 0, None, None, Closure(19, None)),
-        Usage("me", "plant", 1, 1, 4, None, None),
-        Usage("you", "dish", 1, 1, None, 0, None),
+        Usage("me", "car", (0, 0), (None, 9), Closure(17, MIDNIGHT)),
+        Usage("me", "logo", (0, 0), (None, None), Closure(19, None)),
+        Usage("me", "plant", (1, 1), (4, None), None),
+        Usage("you", "dish", (1, 1), (None, 0), None),
     ]
+
+
+WRITTEN = Path(__file__).parents[1] / "fixtures" / "format-3" / "state" / "quota.db"
+"""Counts that the version of commit 667ae57 wrote."""
+
+
+def test_counts_of_an_earlier_version(tmp_path: Path, clock: Clock) -> None:
+    """They go on, and the tables keep their shapes, with a limit that the version does not know."""
+
+    def tables() -> dict[str, str]:
+        with closing(sqlite3.connect(tmp_path / "quota.db")) as db:
+            return dict(db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+
+    shutil.copy(WRITTEN, tmp_path)
+    before = tables()
+    with closing(Quota(tmp_path, clock, "another boot")) as quota:
+        line, *others = quota.usage()
+        target = Target(line.account, line.service, Caps.of(1, daily=5, total=900, weekly=9))
+        quota.record_limits(target)
+        quota.reserve(target._replace(caps=Caps(1)))
+        after, *same = quota.usage()
+    assert same == others
+    assert (after.used, after.left) == ((1, line.used[1] + 1), (4, 899 - line.used[1]))
+    assert before.items() <= tables().items()
+    with closing(sqlite3.connect(tmp_path / "quota.db")) as db:  # as that version does
+        limits = db.execute("SELECT daily, total FROM caps WHERE service = ?", (line.service,)).fetchone()
+        assert limits == (5, 900)
+        db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (line.account, line.service, 7, None))
 
 
 def test_files_are_their_owners_alone(tmp_path: Path, quota: Quota) -> None:
@@ -276,7 +304,7 @@ from pathlib import Path
 from batchrec.values import Caps, QuotaKey, Target
 from batchrec.limits.quota import Quota
 quota = Quota(Path(sys.argv[1]), time.time)
-target = Target("me", "dish", Caps(1, total=int(sys.argv[2]) or None))
+target = Target("me", "dish", Caps.of(1, total=int(sys.argv[2]) or None))
 while isinstance(quota.reserve(target)[0], QuotaKey):
     sys.stdout.write("x")
     sys.stdout.flush()

@@ -18,7 +18,7 @@ from batchrec.errors import OutputFailed
 from batchrec.limits.keeper import LocalKeeper
 from batchrec.limits.quota import Quota
 from batchrec.limits.rate_limiter import RateLimiter
-from batchrec.limits.shared_rate import SharedRates
+from batchrec.limits.shared_rate import SharedRates, used_lately
 from batchrec.values import Caps, Permit, Target
 from tests.support.virtual_time import run, virtual
 
@@ -317,3 +317,15 @@ def test_real_clocks_work_too(paces: SharedRates) -> None:
     slots = asyncio.run(leave())
     assert len({slot.number for slot in slots}) == 21
     assert time.monotonic() - begun >= 0.19
+
+
+def test_recent_calls_of_an_account_are_seen(tmp_path: Path) -> None:
+    """For five seconds, by the folder's rates alone, and nothing is made where there are none."""
+    used, idle = Target("me", "dish", Caps(10)), Target("me", "logo", Caps(10))
+    assert not used_lately(tmp_path, [used], 1000.0)
+    assert list(tmp_path.iterdir()) == []
+    with closing(SharedRates(tmp_path)) as rates, rates.transaction("me", "dish") as rate:
+        rate.grant(1000.0, 10)
+    assert used_lately(tmp_path, [idle, used], 1004.0)
+    assert not used_lately(tmp_path, [idle, used], 1006.0)
+    assert not used_lately(tmp_path, [idle], 1000.0)

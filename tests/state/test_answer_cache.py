@@ -167,3 +167,18 @@ def test_broken_file_is_said_once_and_is_in_nobodys_way(tmp_path, caplog, conten
         assert store.get(question, DIGEST) is None
     assert len([record for record in caplog.records if "answers.db" in record.message]) <= 1
     assert (tmp_path / "answers.db").read_bytes() == content
+
+
+def test_an_excerpt_has_the_newest_rows_of_its_services(known, tmp_path):
+    """As a file for processes elsewhere, bounded in bytes; none where there are no rows."""
+    question = known.cache_key("top_num 3", personal=False)
+    told = [row(number, service=service) for number, service in enumerate(("dish", "dish", "logo"))]
+    known.put([answer(question, bytes([number]) * 32, each) for number, each in enumerate(told)])
+    size = len(answer(question, DIGEST, told[1])[3])
+    for most, numbers in ((10 * size, {0, 1}), (size, {1})):
+        folder = tmp_path / str(most)
+        folder.mkdir()
+        (folder / "answers.db").write_bytes(known.excerpt(["dish", "car"], most))
+        with closing(known_at(folder)) as other:
+            assert {number for number in range(3) if other.get(question, bytes([number]) * 32)} == numbers
+    assert known.excerpt(["car"], 1000) == b""
