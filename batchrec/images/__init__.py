@@ -10,6 +10,7 @@ encodes (10 ms to seconds), so it belongs in a thread. What would hold the inter
 
 import contextlib
 import hashlib
+import io
 import re
 import struct
 import zlib
@@ -20,7 +21,7 @@ from PIL import Image
 
 from ..values import Failure, ImageLimits, Prepared, Treatment
 from .completeness import verify
-from .exif import NORMAL
+from .exif import NORMAL, SIDEWAYS
 from .heif import available
 from .jpeg import EOI, FOLLOWED_BYTES, Size, plain_jpeg
 from .judge import (
@@ -41,6 +42,7 @@ from .memory import decoding
 from .png import IEND
 from .repair import TURNED, repair_here, repair_picture
 from .shrink import expected_bytes, expected_bytes_at, lowered
+from .small import Small, encoded, small_jpeg
 from .strip import stripped
 
 __all__ = [
@@ -51,17 +53,21 @@ __all__ = [
     "TURNED",
     "TURNED_BACK",
     "UPRIGHT",
+    "Small",
     "as_it_is",
     "calls_of",
     "digest",
+    "displayed_size",
     "expected_bytes",
     "expected_bytes_at",
     "extras",
     "fits_bytes",
     "foresee",
     "prepare",
+    "refusal",
     "repaired_here",
     "shrunk_size",
+    "thumbnail",
     "variant",
 ]
 
@@ -119,6 +125,41 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def displayed_size(data: bytes) -> Size | None:
+    """Width and height in pixels of the picture as displayed; None where it cannot be read."""
+    if (seen := _glanced(data)) is not None:
+        size, orientation = seen
+        lies = orientation >= SIDEWAYS
+    else:
+        picture = _guarded(data, lambda: (found := sniff(data), isinstance(found, Failure) or found.orientation))
+        if isinstance(picture, Failure) or isinstance(picture[0], Failure):
+            return None
+        size, lies = picture[0].size, not picture[0].format.turned and picture[1] >= SIDEWAYS
+    return (size[1], size[0]) if lies else size
+
+
+def thumbnail(data: bytes, side: int) -> Small | None:
+    """Make a small JPEG of the picture as displayed, at most `side` pixels a side, without metadata.
+
+    None where the picture cannot be read. It decodes: call it in a thread, or where nothing waits.
+    """
+    silence_pillow()
+    usual = small_jpeg(data, side) if data.startswith(_JPEG) else None
+    if usual is not None:
+        return usual
+    limits = ImageLimits(min_side=1, max_side=side, max_ratio=float("inf"))
+    found = _guarded(data, lambda: _small(prepare(data, limits, Treatment(strip=True)), side))
+    return None if isinstance(found, Failure) else found
+
+
+def _small(prepared: Prepared | Failure, side: int) -> Small | Failure:
+    if isinstance(prepared, Failure):
+        return prepared
+    with Image.open(io.BytesIO(prepared.data)) as image:
+        width, height = image.width * prepared.scale_x, image.height * prepared.scale_y
+        return Small(encoded(image, side, NORMAL), round(width), round(height))
+
+
 def prepare(data: bytes, limits: ImageLimits, treatment: Treatment) -> Prepared | Failure:
     """Prepare the bytes of a file for sending, or return the failure.
 
@@ -153,6 +194,12 @@ def foresee(data: bytes, limits: ImageLimits, treatment: Treatment) -> str:
         return str(judged.code)
     picture, _, to_mend = judged
     return REPAIR if to_mend or picture.words else ""
+
+
+def refusal(data: bytes, limits: ImageLimits, treatment: Treatment) -> Failure | None:
+    """The failure whose word `foresee` returns, with its message; None where it foresees none."""
+    judged = _guarded(data, lambda: _judged(data, limits, treatment))
+    return judged if isinstance(judged, Failure) else None
 
 
 def extras() -> tuple[str, ...]:
@@ -238,7 +285,7 @@ def _guarded(data: bytes, work: Callable[[], _T]) -> _T | Failure:
     except _DAMAGED as error:
         if _UNREAD.search(str(error)) is not None:
             return refuse("unsupported", f"a kind of picture that cannot be read{_words_of(error)}")
-        return refuse("torn", f"the picture ends early or is damaged{_words_of(error)}")
+        return refuse("torn", f"the image ends early or is damaged{_words_of(error)}")
 
 
 def _without_metadata(prepared: Prepared) -> Prepared | Failure:

@@ -11,6 +11,9 @@ from PIL import ExifTags, Image
 NORMAL = 1
 """The orientation of pixels that lie as they are displayed."""
 
+SIDEWAYS = 5
+"""The first of the orientations in which width and height change places."""
+
 _TAG = 0x0112  # Orientation
 _HEADERS = {b"II*\0": "<", b"MM\0*": ">"}
 _KINDS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}

@@ -14,6 +14,20 @@ _KINDS = (
 )
 """Kinds that are counted by themselves, by the word with which `identify` tells them; of several the first."""
 
+_SUFFIXES = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "BMP": ".bmp",
+    "GIF": ".gif",
+    "WEBP": ".webp",
+    "TIFF": ".tif",
+    "AVIF": ".avif",
+    "HEIC": ".heic",
+    "ICO": ".ico",
+    "JPEG2000": ".jp2",
+}
+"""Usual suffixes by the names of the formats."""
+
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -31,6 +45,12 @@ def kind_of_other(head: bytes) -> str | None:
         return None
     kind = next((kind for kind in _KINDS if kind.lower() in message.lower()), "")
     return kind or ("text" if _is_gb18030(head) else "unknown")
+
+
+def suffix_of(head: bytes) -> str:
+    """Suffix of a file name for an image by its first bytes, such as ".jpg"; empty for an unknown kind."""
+    kind = next((known.name for known in FORMATS if known.start.match(head)), None) or codec(head)
+    return _SUFFIXES.get(kind or "", "")
 
 
 def _is_gb18030(head: bytes) -> bool:

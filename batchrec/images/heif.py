@@ -11,6 +11,8 @@ import threading
 
 from PIL.ImageFile import ImageFile
 
+from ..console.extras import pip_install
+
 _opening = threading.Lock()
 """Held while the number of the decoder's threads is another one than the caller's program has set.
 
@@ -18,8 +20,11 @@ It decodes in the thread that asks, since images are decoded side by side. Each 
 of the address space of a process that has little.
 """
 
-MISSING = 'a HEIC image, which the extra "heif" reads: pip install "pi-heif>=1.4", then run with --retry-failed'
-"""Message where the extra is not installed."""
+
+@functools.cache
+def missing() -> str:
+    """Message where the extra is not installed."""
+    return f'a HEIC image, which the extra "heif" reads: {pip_install("heif")}, then run with --retry-failed'
 
 
 @functools.cache

@@ -34,7 +34,7 @@ from ..values import Failure, ImageLimits, Kind, Treatment
 from . import container, extent, jpeg, png
 from .exif import NORMAL, orientation_of, orientation_tag
 from .extent import Extent
-from .heif import MISSING, available, heif_image
+from .heif import available, heif_image, missing
 from .jpeg import MAX_SCANS, Size, first_scan, many_scans, with_exif
 from .long import MOST_TILES, PAD, SPLIT, count_tiles, is_long, tile_length
 from .orientation import of_jpeg, of_jpeg2000, of_png, of_webp
@@ -418,7 +418,7 @@ def sniff(data: bytes) -> Picture | Failure:
     if kind is None:
         return refuse("unsupported", RAW) if is_raw(data) else refuse(*identify(data))
     if kind is _HEIC and not available():
-        return refuse("unsupported", MISSING)
+        return refuse("unsupported", missing())
     if kind is _HEIC and not container.still(data):
         return refuse("unsupported", "a HEIC sequence without a still image; save one of its images as JPEG")
     if kind is _JPEG and (unread := _unread(data)) is not None:

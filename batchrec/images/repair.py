@@ -37,7 +37,7 @@ _BAND_ROWS = 64  # of the reduced picture
 _GAP = 3.0
 """Times the wanted size to which a picture is averaged before it is resampled: Pillow calls the result as good."""
 
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -46,11 +46,12 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+"""Turns that bring a picture upright, by its EXIF orientation."""
 
 _BACK = {6: 8, 8: 6}
 """The orientations whose turn is undone by another one; the others undo themselves."""
 
-_FIRST_QUARTER = 5
+FIRST_QUARTER = 5
 """Orientations from this one on exchange width and height."""
 
 TURNED = "turned upright"
@@ -111,8 +112,8 @@ def repair_here(picture: Picture, limits: ImageLimits, treatment: Treatment) -> 
     if levels.blanked(image, source.image):
         return refuse("unsupported", f"a {picture.format.name} that would come out in one colour, though it has more")
     words += changes
-    if turn in _TURNS:
-        image, size = image.transpose(_TURNS[turn]), size if turn < _FIRST_QUARTER else size[::-1]
+    if turn in TURNS:
+        image, size = image.transpose(TURNS[turn]), size if turn < FIRST_QUARTER else size[::-1]
         words += [TURNED] if orientation == NORMAL else []
     lighten = partial(_lighten, picture, limits, orientation)
     if treatment.long == SPLIT and is_long(size, limits):

@@ -12,16 +12,19 @@ from typing import Protocol
 
 from ..errors import JobError
 from ..interfaces import Source
+from ..language import _
 from ..values import Ignored, InputEntry, Notice
 from .file import File
 from .folder import Folder
 from .glob import Glob, in_another_case
 from .keys import decided, literal, normal, normal_pattern, quoted, readings
+from .logins import Logins, is_url
 from .manifest import Manifest
 from .rows import READERS, kind
 from .scope import Boundary, Scope, Sniffer, failure_of, irregular, reason
 from .spelling import advice, at_home, notices, spellings
 from .store import FileStore, may_pass
+from .url import Url, unfetched
 
 __all__ = [
     "Boundary",
@@ -29,10 +32,12 @@ __all__ = [
     "FileStore",
     "Folder",
     "Glob",
+    "Logins",
     "Manifest",
     "Scope",
     "at_home",
     "failure_of",
+    "is_url",
     "may_pass",
     "open_sources",
 ]
@@ -50,8 +55,8 @@ class _PathKind(Protocol):
         ...
 
 
-PATHS: tuple[_PathKind, ...] = (Folder, File, Glob)
-"""Kinds of paths. The first that takes a path has it: what exists comes before a glob."""
+PATHS: tuple[_PathKind, ...] = (Url, Folder, File, Glob)
+"""Kinds of paths. The first that takes a path has it: a URL is no path, and what exists comes before a glob."""
 
 
 def open_sources(
@@ -63,17 +68,20 @@ def open_sources(
     output: Path,
     within: str | None = None,
     sniffer: Sniffer = lambda head: "unknown",
+    logins: Logins | None = None,
 ) -> Iterator[InputEntry | Ignored | Notice]:
     """Every input of a job, in no order, read from the disk as it is iterated and never held.
 
     `base` is the job file's folder and `output` the output directory, both absolute; `within` the folder in which all
     inputs are to lie, relative to `base`. `sniffer` says of files in folders whose suffix does not tell it whether
-    they are images, by their first bytes. Raises JobError at once, with every complaint, where something that the job
-    names does not exist; while iterated, where a manifest is wrong.
+    they are images, by their first bytes. `logins` takes users and passwords of URLs.
+
+    Raises JobError at once, with every complaint, where something that the job names does not exist; while iterated,
+    where a manifest is wrong.
     """
 
     def opened(*patterns: str) -> Iterator[InputEntry | Ignored | Notice]:
-        scope = Scope(base, output, patterns, within, sniffer)
+        scope = Scope(base, output, patterns, within, sniffer, logins)
         return chain.from_iterable(_opened(paths, manifest, column, scope, within))
 
     meant = [[found for text in spellings(given) for found in readings(normal_pattern(text))] for given in exclude]
@@ -96,15 +104,24 @@ def _opened(
     sources: list[Iterable[InputEntry | Ignored | Notice]] = [told]
     complaints: list[str] = []
     if within is not None and not at_home(Path(scope.full(".")), within).is_dir():
-        lacking = f"{quoted(within)} is no folder{advice(within)}"
-        complaints.append(f"input.within: {lacking}; expected a folder, relative to the job file")
+        lacking = _("{within} is no folder{advice}").format(within=quoted(within), advice=advice(within))
+        complaints.append(
+            _("input.within: {lacking}; expected a folder, relative to the job file").format(lacking=lacking)
+        )
     for index, given in enumerate(paths):
         name = f"input.paths[{index}]"
         spelling = _spelling(given, scope)
         try:
             sources.append(_named(given, spelling, index, scope))
         except OSError as error:
-            expected = "expected a file, a folder or a glob, relative to the job file"
+            if other := unfetched(given):
+                complaints.append(
+                    _("{name}: {given}: {scheme} URLs are not fetched; expected http:// or https://").format(
+                        name=name, given=quoted(other[1]), scheme=other[0]
+                    )
+                )
+                continue
+            expected = _("expected a file, a folder or a glob, relative to the job file")
             names = (literal(normal(text)) for text in spellings(given))
             hint = in_another_case(scope, (pattern + below for pattern in names for below in ("", "/**")))
             complaints.append(f"{name}: {quoted(given)} {_absence(error)}{advice(given)}; {expected}{hint}")
@@ -121,7 +138,7 @@ def _opened(
 
 def _spelling(given: str, scope: Scope) -> str:
     """The first spelling of a path under which something is there; as written where nothing is."""
-    for spelling in spellings(given):
+    for spelling in spellings(given) if not is_url(given) else ():
         with suppress(OSError):
             _status(spelling, scope)
             return spelling
@@ -132,23 +149,27 @@ def _named(given: str, spelling: str, index: int, scope: Scope) -> Source:
     """Source of a path: what exists comes before a glob. Raises OSError where no kind takes it."""
     mode, problem = None, None
     try:
-        mode = _status(spelling, scope).st_mode
+        mode = None if is_url(given) else _status(spelling, scope).st_mode
     except OSError as error:
         problem, spelling = error, given
     for each in PATHS:
         if each.takes(spelling, mode):
             return each(spelling, index, scope)
-    raise problem or OSError("is of no known kind")
+    raise problem or OSError(_("is of no known kind"))
 
 
 def _complaints(manifest: str, scope: Scope) -> Iterator[str]:
     kinds = ", ".join(READERS)
     if kind(manifest) not in READERS:
-        yield f"input.manifest: {quoted(manifest)} is of no known kind; expected one of {kinds}"
+        yield _("input.manifest: {manifest} is of no known kind; expected one of {kinds}").format(
+            manifest=quoted(manifest), kinds=kinds
+        )
         return
-    expected = f"expected a file ({kinds}), relative to the job file"
+    expected = _("expected a file ({kinds}), relative to the job file").format(kinds=kinds)
     if scope.is_outside(scope.full(normal(manifest))):
-        yield f"input.manifest: {quoted(manifest)} lies outside of input.within; expected a file in that folder"
+        yield _("input.manifest: {manifest} lies outside of input.within; expected a file in that folder").format(
+            manifest=quoted(manifest)
+        )
         return
     try:
         # A pipe would be waited for without end, and can be read only once.
@@ -170,5 +191,5 @@ def _status(given: str, scope: Scope) -> os.stat_result:
 
 def _absence(error: OSError) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return "does not exist"
-    return f"cannot be read: {reason(error)}"
+        return _("does not exist")
+    return _("cannot be read: {reason}").format(reason=reason(error))

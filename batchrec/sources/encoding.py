@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..errors import JobError
+from ..language import _, mark
 
 HEAD = 1 << 16
 """Bytes at the beginning of a manifest by which its encoding is judged: at least one row, or it is refused."""
@@ -38,23 +39,24 @@ OTHERS = {
 }
 """Encodings that are only named as the likely cause: their bytes cannot be told from each other."""
 
-_WORKBOOK = "save its sheet as CSV UTF-8"
 _ZIPPED = {
-    b"xl/": f"an Excel workbook; {_WORKBOOK}",
-    b"opendocument.spreadsheet": f"an OpenDocument spreadsheet; {_WORKBOOK}",
-    b"Index/": f"a Numbers spreadsheet; {_WORKBOOK}",
+    b"xl/": mark("an Excel workbook; save its sheet as CSV UTF-8"),
+    b"opendocument.spreadsheet": mark("an OpenDocument spreadsheet; save its sheet as CSV UTF-8"),
+    b"Index/": mark("a Numbers spreadsheet; save its sheet as CSV UTF-8"),
 }
 """Kinds of zip files by names of their members; the first members of a workbook tell."""
 
 _FOREIGN = {
-    b"PK\x03\x04": "a zip file; expected a text file",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": f"an Excel workbook (.xls or with a password); {_WORKBOOK}",
-    b"%PDF": "a PDF; expected a text file",
-    b"\x1f\x8b": "a gzip file; unpack it",
-    b"\xff\xd8\xff": "an image; expected a list of images, or name it in input.paths",
-    b"\x89PNG": "an image; expected a list of images, or name it in input.paths",
-    b"SQLite format 3\0": "an SQLite database; expected a text file",
-    b"PAR1": "a Parquet file; expected a text file",
+    b"PK\x03\x04": mark("a zip file; expected a text file"),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": mark(
+        "an Excel workbook (.xls or with a password); save its sheet as CSV UTF-8"
+    ),
+    b"%PDF": mark("a PDF; expected a text file"),
+    b"\x1f\x8b": mark("a gzip file; unpack it"),
+    b"\xff\xd8\xff": mark("an image; expected a list of images, or name it in input.paths"),
+    b"\x89PNG": mark("an image; expected a list of images, or name it in input.paths"),
+    b"SQLite format 3\0": mark("an SQLite database; expected a text file"),
+    b"PAR1": mark("a Parquet file; expected a text file"),
 }
 """Files that are no text, by their first bytes: kind and advice."""
 
@@ -65,8 +67,8 @@ _PLAIN = re.compile(r"[\t -~]{3}")
 ERRORS = "batchrec-end-of-file"
 """Name of the treatment of decoding errors that manifests are read with: `_ended` raises all but one of them."""
 
-_SAVE = "save the list as UTF-8"
-_EXIST = ", under whose names its files exist"
+_SAVE = mark("save the list as UTF-8")
+_EXIST = mark(", under whose names its files exist")
 
 
 class Choice(NamedTuple):
@@ -86,31 +88,41 @@ def choose(path: str, finds: Callable[[str], bool | None], folder: str) -> Choic
     """
     head = read_head(path)
     if kind := foreign(head):
-        return Choice("", line=1, complaint=f"this is {kind}")
+        return Choice("", line=1, complaint=_("this is {kind}").format(kind=_(kind)))
     if encoding := marked(head):
         return _of_mark(path, encoding)
     if (encoding := unmarked_utf16(head)) and first_fault(path, encoding) is None:
-        return Choice(encoding, "; it has no byte order mark")
+        return Choice(encoding, _("; it has no byte order mark"))
     if first_fault(path, "ascii") is None:
         return Choice("utf-8")
     fault = first_fault(path, "utf-8")
     chinese = first_fault(path, "gb18030") is None
     if fault is None:
         found = chinese and _finds(finds, "utf-8") is False and _finds(finds, "gb18030")
-        return Choice("gb18030", _EXIST) if found else Choice("utf-8")
+        return Choice("gb18030", _(_EXIST)) if found else Choice("utf-8")
     if chinese and _finds(finds, "gb18030") is not False:
-        return Choice("gb18030", _EXIST)
+        return Choice("gb18030", _(_EXIST))
     return Choice("", line=fault, complaint=_cause(path, finds, folder if chinese else ""))
 
 
 def _of_mark(path: str, encoding: str) -> Choice:
     name = NAMES.get(encoding)
     if name is None:
-        return Choice("", line=1, complaint=f"the byte order mark of {encoding.upper()}; {_SAVE}")
+        return Choice(
+            "",
+            line=1,
+            complaint=_("the byte order mark of {upper}; {save}").format(upper=encoding.upper(), save=_(_SAVE)),
+        )
     fault = first_fault(path, encoding)
     if fault is None:
         return Choice(encoding)
-    return Choice("", line=fault, complaint=f"not {name}, though the file begins with its byte order mark; {_SAVE}")
+    return Choice(
+        "",
+        line=fault,
+        complaint=_("not {name}, though the file begins with its byte order mark; {save}").format(
+            name=name, save=_(_SAVE)
+        ),
+    )
 
 
 def _finds(finds: Callable[[str], bool | None], encoding: str) -> bool | None:
@@ -127,11 +139,13 @@ def _cause(path: str, finds: Callable[[str], bool | None], folder: str) -> str:
     """
     for encoding, name in OTHERS.items():
         if first_fault(path, encoding) is None and _finds(finds, encoding):
-            return f"not UTF-8 but {name}, under whose names its files exist; {_SAVE}"
+            return _("not UTF-8 but {name}, under whose names its files exist; {save}").format(name=name, save=_(_SAVE))
     if folder:
         finds("gb18030")  # raises where a row is wrong
-        return f"not UTF-8, and if read as GB18030 (GBK) none of its files exists in {folder}; {_SAVE}"
-    return f"neither UTF-8 nor GB18030 (GBK), perhaps Latin-1; {_SAVE}"
+        return _("not UTF-8, and if read as GB18030 (GBK) none of its files exists in {folder}; {save}").format(
+            folder=folder, save=_(_SAVE)
+        )
+    return _("neither UTF-8 nor GB18030 (GBK), perhaps Latin-1; {save}").format(save=_(_SAVE))
 
 
 def foreign(head: bytes) -> str | None:
@@ -140,7 +154,10 @@ def foreign(head: bytes) -> str | None:
     if head.startswith(b"PK\x03\x04"):
         return next((workbook for name, workbook in _ZIPPED.items() if name in head), kind)
     if kind is None and head.removeprefix(codecs.BOM_UTF8).lstrip()[:9].lower().startswith(_MARKUP):
-        return f"HTML or XML, not a list; if a program exported it as a spreadsheet, open it and {_WORKBOOK}"
+        return mark(
+            "HTML or XML, not a list; if a program exported it as a spreadsheet, open it and save its sheet as "
+            "CSV UTF-8"
+        )
     return kind
 
 

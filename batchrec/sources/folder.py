@@ -50,6 +50,10 @@ class Folder:
     source: int
     scope: Scope
 
+    def __post_init__(self) -> None:
+        """Tell the later folders of the job, so that what is ignored below both is counted once."""
+        self.scope.folders[self.source] = normal(self.given)
+
     @staticmethod
     def takes(_given: str, mode: int | None) -> bool:
         """Whether it is a folder."""
@@ -57,16 +61,20 @@ class Folder:
 
     def __iter__(self) -> Iterator[InputEntry | Ignored]:
         """Every file below the folder, links to folders followed once; a system folder counts as one."""
+        earlier = [folder for source, folder in self.scope.folders.items() if source < self.source]
         for key, entry in walk(self.scope, normal(self.given), _is_entered):
             if self.scope.excludes(key):
                 continue
+            # An image below two folders is one input by its key; what is ignored would be counted twice.
+            again = any(_enters(folder, key) for folder in earlier)
             if entry is None:
-                if _SYSTEM.fullmatch(os.path.basename(key)):
+                if not again and _SYSTEM.fullmatch(os.path.basename(key)):
                     yield Ignored("system folder")
             elif isinstance(entry, OSError):
                 yield unreadable(key, self.source, entry)
             elif kind := self._kind(entry):
-                yield Ignored(kind)
+                if not again:
+                    yield Ignored(kind)
             elif found := self.scope.measure(key, entry.path, self.source):
                 yield found
 
@@ -84,6 +92,14 @@ class Folder:
         return "system file" if _SYSTEM_FILE.fullmatch(entry.name) else self.scope.kind(entry.path)
 
 
+def _enters(folder: str, key: str) -> bool:
+    """Whether the folder's own listing comes to a file of this key."""
+    prefix = "" if folder == "." else folder.rstrip("/") + "/"
+    if not key.startswith(prefix) or (not prefix and key.startswith("/")):
+        return False
+    return all(_is_entered(name) for name in key[len(prefix) :].split("/")[:-1])
+
+
 def _is_entered(name: str) -> bool:
     return not name.startswith(".") and not _SYSTEM.fullmatch(name)
 
@@ -94,3 +110,8 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:
         return False
+
+
+def is_system_name(name: str) -> bool:
+    """Whether systems make files or folders of this name among images."""
+    return _SYSTEM.fullmatch(name) is not None or _SYSTEM_FILE.fullmatch(name) is not None

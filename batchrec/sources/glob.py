@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from ..language import _
 from ..values import InputEntry, Notice
 from .keys import compiled, is_pattern, normal_pattern, prefix, quoted, readings
 from .scope import Scope, is_folder, unreadable
@@ -44,9 +45,13 @@ class Glob:
                 empty = False
                 yield found
         if empty:
-            left = " that `input.exclude` leaves" if self._scope.excludes_any else ""
+            left = _(" that `input.exclude` leaves") if self._scope.excludes_any else ""
             hint = in_another_case(self._scope, map(normal_pattern, spellings(self._given)))
-            yield Notice(f"{self._name}: {quoted(self._given)} matches no file{left}{hint}")
+            yield Notice(
+                _("{name}: {given} matches no file{left}{hint}").format(
+                    name=self._name, given=quoted(self._given), left=left, hint=hint
+                )
+            )
 
     @property
     def _name(self) -> str:
@@ -61,7 +66,7 @@ class Glob:
         ]
         if len(tried) > 1:
             for spelling, matches in tried:
-                if any(error is None for _, error in matches):
+                if any(error is None for _path, error in matches):
                     return spelling, matches
         return self._given, _Matches(self._scope, normal_pattern(self._given))
 
@@ -72,7 +77,7 @@ def in_another_case(scope: Scope, patterns: Iterable[str]) -> str:
         for key, error in _Matches(scope, pattern, folded=True):
             exact = compiled(pattern, hidden=False).fullmatch(key)  # such as a link that leads nowhere
             if error is None and not exact and not scope.excludes(key):
-                return f"; in another case it matches {quoted(key)}"
+                return _("; in another case it matches {key}").format(key=quoted(key))
     return ""
 
 

@@ -20,6 +20,8 @@ from functools import lru_cache
 from itertools import product
 from typing import Protocol
 
+from .logins import without_logins
+
 NOT_UTF8 = "the name is not UTF-8"
 
 _TOKEN = re.compile(
@@ -60,7 +62,9 @@ def printable(key: str) -> tuple[str, str | None]:
 
 
 def quoted(value: object) -> str:
-    """A text or another JSON value as a complaint shows it: on one line, whatever it holds."""
+    """A text or another JSON value as a complaint shows it: on one line, without the logins of URLs."""
+    if isinstance(value, str):
+        value = without_logins(value)
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else json.dumps(value)
 

@@ -4,24 +4,25 @@ What is wrong in it is refused with its line.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import JobError
+from ..language import _
 from ..values import InputEntry, Notice
 from .encoding import ERRORS, NAMES, choose, read_head
-from .keys import normal, printable, quoted
+from .keys import printable, quoted
+from .logins import is_url
 from .recovery import Recovery, Told, bare, is_windows
 from .rows import READERS, Lines, kind, wrong
 from .scope import OUTSIDE, Scope, reason
 from .spelling import expanded
+from .url import entry_of, unfetched
 
 MAX_PATH = 4096
 """The longest path, in bytes: Linux takes no more, and to look at each of a longer one's folders takes seconds."""
 
 _BUFFER = 1 << 20  # bytes
-_URL = re.compile(r"https?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,11 @@ class Manifest:
         try:
             yield from reading
         except OSError as error:
-            raise JobError(f"input.manifest: {quoted(self.given)} cannot be read: {reason(error)}") from error
+            raise JobError(
+                _("input.manifest: {given} cannot be read: {reason}").format(
+                    given=quoted(self.given), reason=reason(error)
+                )
+            ) from error
 
 
 class _Reading:
@@ -64,7 +69,11 @@ class _Reading:
         if choice.complaint:
             raise wrong(given, choice.line, choice.complaint)
         if choice.remark:
-            yield Notice(f"input.manifest: {quoted(given)} is read as {NAMES[choice.encoding]}{choice.remark}")
+            yield Notice(
+                _("input.manifest: {given} is read as {encoding}{remark}").format(
+                    given=quoted(given), encoding=NAMES[choice.encoding], remark=choice.remark
+                )
+            )
         rows = 0
         for position, (path, line) in enumerate(self._rows(choice.encoding), start=1):
             entry = self._entry(path, line, position)
@@ -89,7 +98,7 @@ class _Reading:
     def _finds(self, encoding: str) -> bool | None:
         """Whether a file exists under a name that is not ASCII; None where there is no such name."""
         found = None
-        for path, _ in self._rows(encoding):
+        for path, _line in self._rows(encoding):
             if not path.isascii():
                 full = self._scope.full(self._recovery.key(path))
                 if os.path.lexists(full) or len(self._recovery.find(path).keys) == 1:
@@ -103,13 +112,19 @@ class _Reading:
         if not path.strip():
             name = f"{self._manifest.given}, line {line}"
             return InputEntry(name, source, position, -1, 0, "the path is blank; expected a path")
-        if "://" in path and _URL.match(url := bare(path).path):
-            return self._address(url, position)
+        if "://" in path:
+            if is_url(url := bare(path).path):
+                return self._address(url, position)
+            if other := unfetched(url):
+                self._first_missing = self._first_missing or path
+                problem = f"{other[0]} URLs are not fetched; expected http:// or https://, or a path"
+                return InputEntry(printable(other[1])[0], source, position, -1, 0, problem)
         # NUL is taken out first: early 3.11 releases cut a path short there, and another file would be meant.
         key = self._recovery.key(path.replace("\0", r"\x00"))
         if _is_too_long(path):
             # Not the key of another row, if the path is long by its detours alone.
-            name, _ = printable(key if _is_too_long(key) else os.path.join(os.path.dirname(self._manifest.given), path))
+            folder = os.path.dirname(self._manifest.given)
+            name = printable(key if _is_too_long(key) else os.path.join(folder, path))[0]
             return InputEntry(name, source, position, -1, 0, f"the path has more than {MAX_PATH:,} bytes")
         found = self._scope.examine(key, source, position)
         if found and "\0" in path:
@@ -121,12 +136,9 @@ class _Reading:
         return found
 
     def _address(self, url: str, position: int) -> InputEntry | None:
-        """The row of an address, which is its own key."""
-        if self._scope.excludes(normal(url)):  # as patterns are
-            return None
+        """The row of a URL, which is its own key. Whether anything is there is known when it is fetched."""
         self._exists = True
-        problem = "an address; this version reads files only"
-        return InputEntry(printable(url)[0], self._manifest.source, position, -1, 0, problem)
+        return entry_of(url, self._manifest.source, position, self._scope)
 
     def _recovered(self, path: str, missing: InputEntry) -> InputEntry | None:
         """The file that is meant by a path that does not exist, or the row with the reason why there is none."""
@@ -150,16 +162,19 @@ class _Reading:
     def _all_missing(self, rows: int) -> str:
         """The complaint about a list without a file that exists."""
         text = bare(self._first_missing).path
-        example = f", the first is {quoted(text)}" if text else ""
-        if expanded(text) != text:
-            example += f", which is {quoted(expanded(text))}"
+        example = _(", the first is {text}").format(text=quoted(text)) if text else ""
+        if other := unfetched(text):
+            example = _(", the first is {text}; {scheme} URLs are not fetched, only http:// and https://").format(
+                text=quoted(other[1]), scheme=other[0]
+            )
+        elif expanded(text) != text:
+            example += _(", which is {path}").format(path=quoted(expanded(text)))
         elif is_windows(text):
-            example += ", a Windows path"
-        count = "its only path" if rows == 1 else f"any of its {rows:,} paths"
-        return (
-            f"input.manifest: {quoted(self._manifest.given)}: no file exists under {count}{example}; "
-            f"paths are relative to {self._folder}"
-        )
+            example += _(", a Windows path")
+        count = _("its only path") if rows == 1 else _("any of its {rows:,} paths").format(rows=rows)
+        return _(
+            "input.manifest: {given}: no file exists under {count}{example}; paths are relative to {folder}"
+        ).format(given=quoted(self._manifest.given), count=count, example=example, folder=self._folder)
 
 
 def _is_too_long(path: str) -> bool:

@@ -15,21 +15,22 @@ from unicodedata import normalize
 from urllib.parse import unquote
 
 from ..errors import OutputFailed
+from ..language import _, mark, ngettext
 from ..values import Notice
 from .keys import normal, prefix, printable, quoted
 from .scope import Scope
 from .spelling import expanded
 
 KINDS = {
-    "blanks": "with blanks or invisible characters around them",
-    "quotes": "in quotes",
-    "address": "as file:// addresses",
-    "percent": "percent-encoded",
-    "backslashes": "with \\ for /",
-    "drive": "with a Windows drive or share",
-    "home": "with ~ for the home folder",
-    "unicode": "in another Unicode form",
-    "case": "in another case",
+    "blanks": mark("with blanks or invisible characters around them"),
+    "quotes": mark("in quotes"),
+    "address": mark("as file:// addresses"),
+    "percent": mark("percent-encoded"),
+    "backslashes": mark("with \\ for /"),
+    "drive": mark("with a Windows drive or share"),
+    "home": mark("with ~ for the home folder"),
+    "unicode": mark("in another Unicode form"),
+    "case": mark("in another case"),
 }
 """Differences between a path as it is written and the file's, as messages name them."""
 
@@ -203,7 +204,9 @@ class _Names:
             found = db.execute("SELECT name FROM names WHERE folder = ? AND folded = ?", (folder, _folded(name)))
             return [row[0] for row in found]
         except sqlite3.Error as error:
-            raise OutputFailed(f"names of files cannot be kept in the temporary folder: {error}") from error
+            raise OutputFailed(
+                _("names of files cannot be kept in the temporary folder: {error}").format(error=error)
+            ) from error
 
 
 def _temporary() -> sqlite3.Connection:
@@ -259,8 +262,12 @@ class Told:
         for kind, words in KINDS.items():
             if count := self._count[kind]:
                 path, key = map(quoted, self._first[kind])
-                paths, files = ("1 path is", "file") if count == 1 else (f"{count:,} paths are", "files")
                 yield Notice(
-                    f"input.manifest: {quoted(self._manifest)}: {paths} written {words} and taken for the existing "
-                    f"{files}, such as {path} for {key}"
+                    ngettext(
+                        "input.manifest: {manifest}: {count:,} path is written {words} and taken for the existing "
+                        "file, such as {path} for {key}",
+                        "input.manifest: {manifest}: {count:,} paths are written {words} and taken for the existing "
+                        "files, such as {path} for {key}",
+                        count,
+                    ).format(manifest=quoted(self._manifest), count=count, words=_(words), path=path, key=key)
                 )

@@ -8,7 +8,9 @@ from difflib import get_close_matches
 from itertools import chain
 from typing import TextIO
 
+from ..console.foreign import csv_fault
 from ..errors import JobError
+from ..language import _, mark
 from .keys import quoted
 
 MAX_ROW = 1 << 16
@@ -17,7 +19,7 @@ MAX_ROW = 1 << 16
 SEPARATORS = ",;\t，"
 """Separators of a table's cells, in the order in which they are tried."""
 
-_SEPARATORS = "a comma, a semicolon, a tab or a full-width comma"
+_SEPARATORS = mark("a comma, a semicolon, a tab or a full-width comma")
 
 _END_OF_FILE = "\x1a"
 """Ctrl-Z, which programs from DOS write behind the last line."""
@@ -49,13 +51,13 @@ class Lines:
         try:
             line = self._file.readline(self._room + 1)
         except UnicodeDecodeError as error:
-            raise self.wrong(f"not {error.encoding}; save the list as UTF-8") from error
+            raise self.wrong(_("not {encoding}; save the list as UTF-8").format(encoding=error.encoding)) from error
         if not line:
             raise StopIteration
         self._number += 1
         self._room -= len(line)
         if self._room < 0:
-            raise self.wrong(f"a row of more than {MAX_ROW:,} characters; expected a path")
+            raise self.wrong(_("a row of more than {max_row:,} characters; expected a path").format(max_row=MAX_ROW))
         if self._number == 1:
             line = line.removeprefix("\ufeff")
         return _without_end(line) if _END_OF_FILE in line else line
@@ -78,7 +80,9 @@ class Lines:
 
 def wrong(name: str, line: int, complaint: str) -> JobError:
     """A complaint about a line of a manifest."""
-    return JobError(f"input.manifest: {quoted(name)}, line {line}: {complaint}")
+    return JobError(
+        _("input.manifest: {name}, line {line}: {complaint}").format(name=quoted(name), line=line, complaint=complaint)
+    )
 
 
 def kind(name: str) -> str:
@@ -96,20 +100,22 @@ def _txt(lines: Lines, _column: str) -> Iterator[str]:
 
 
 def _jsonl(lines: Lines, column: str) -> Iterator[str]:
-    expected = f'expected an object like {{{quoted(column)}: "a.jpg"}}'
+    expected = _('expected an object like {{{column}: "a.jpg"}}').format(column=quoted(column))
     for text in _single(lines):
         try:
             row = json.loads(text)
         except (ValueError, RecursionError) as error:
-            hint = "; in JSON a backslash is written twice" if "\\" in text else ""
+            hint = _("; in JSON a backslash is written twice") if "\\" in text else ""
             raise lines.wrong(f"not JSON; {expected}{hint}") from error
         if not isinstance(row, dict):
-            raise lines.wrong(f"{_shown(row)} is not an object; {expected}")
+            raise lines.wrong(_("{shown} is not an object; {expected}").format(shown=_shown(row), expected=expected))
         if column not in row:
-            raise lines.wrong(_no_such("key", column, list(row)))
+            raise lines.wrong(_no_such(_("key"), column, list(row)))
         path = "" if row[column] is None else row[column]
         if not isinstance(path, str):
-            raise lines.wrong(f"key {quoted(column)} is {_shown(path)}; expected a path")
+            raise lines.wrong(
+                _("key {column} is {shown}; expected a path").format(column=quoted(column), shown=_shown(path))
+            )
         yield path
 
 
@@ -141,7 +147,7 @@ def _table(lines: Lines, column: str, separators: str) -> Iterator[str]:
     header = next(records, [])
     index = _index(header, column)
     if index is None:
-        raise lines.wrong(_no_such("column", column, header) + _undivided(column, header))
+        raise lines.wrong(_no_such(_("column"), column, header) + _undivided(column, header))
     for record in records:
         yield record[index] if len(record) > index else ""
 
@@ -156,7 +162,9 @@ def _begin(lines: Lines, column: str, separators: str) -> tuple[list[str], str]:
             break
         lines.start_row()
     else:
-        raise lines.wrong(f"the file is empty; expected a header with the column {quoted(column)}")
+        raise lines.wrong(
+            _("the file is empty; expected a header with the column {column}").format(column=quoted(column))
+        )
     begun = [line]
     while True:
         names = {separator: next(csv.reader(begun, delimiter=separator), []) for separator in separators}
@@ -171,13 +179,15 @@ def _begin(lines: Lines, column: str, separators: str) -> tuple[list[str], str]:
 def _undivided(column: str, header: list[str]) -> str:
     """Advice for a header that is one cell although the column's name is a part of it."""
     whole = len(header) != 1 or header[0].isalnum() or column not in header[0]
-    return "" if whole else f"; cells are divided by {_SEPARATORS}"
+    return "" if whole else _("; cells are divided by {separators}").format(separators=_(_SEPARATORS))
 
 
 def _declared(lines: Lines, separator: str) -> str:
     """The separator of a `sep=` line, which Excel reads and writes."""
     if separator not in list(SEPARATORS):
-        raise lines.wrong(f"{quoted('sep=' + separator)}; expected {_SEPARATORS}")
+        raise lines.wrong(
+            _("{given}; expected {separators}").format(given=quoted("sep=" + separator), separators=_(_SEPARATORS))
+        )
     return separator
 
 
@@ -196,7 +206,7 @@ def _records(lines: Lines, source: Iterator[str], separator: str) -> Iterator[li
         try:
             record = next(reader, None)
         except csv.Error as error:
-            raise lines.wrong(f"broken CSV: {error}".replace("'\t'", "a tab")) from error
+            raise lines.wrong(_("broken CSV: {error}").format(error=csv_fault(error))) from error
         if record is None:
             return
         if any(cell.strip() for cell in record):
@@ -211,8 +221,12 @@ def _shown(value: object) -> str:
 
 def _no_such(what: str, column: str, names: list[str]) -> str:
     if column in names:
-        return f"{what} {quoted(column)} is there {names.count(column)} times; expected it once"
+        return _("{what} {column} is there {count} times; expected it once").format(
+            what=what, column=quoted(column), count=names.count(column)
+        )
     listed = ", ".join(map(_shown, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
     close = get_close_matches(column, names, n=1)
-    hint = f"; did you mean {_shown(close[0])}?" if close else ""
-    return f"no {what} {quoted(column)}; expected one of {listed or 'none'}{hint}"
+    hint = _("; did you mean {shown}?").format(shown=_shown(close[0])) if close else ""
+    return _("no {what} {column}; expected one of {known}{hint}").format(
+        what=what, column=quoted(column), known=listed or _("none"), hint=hint
+    )

@@ -10,6 +10,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from ..values import Failure, InputEntry, Kind
 from .keys import Matcher, any_of, normal_pattern, printable
+from .logins import Logins
 from .spelling import at_home
 
 Sniffer = Callable[[bytes], str | None]
@@ -72,10 +73,21 @@ class Scope:
     `base` is the job file's folder, `output` its output directory.
 
     `within`: the folder in which all inputs are to lie, relative to `base`. `sniffer` judges files in folders whose
-    suffix does not tell that they are images.
+    suffix does not tell that they are images. `logins` keeps users and passwords of URLs.
     """
 
-    def __init__(self, base: Path, output: Path, exclude: Sequence[str], within: str | None, sniffer: Sniffer) -> None:
+    def __init__(
+        self,
+        base: Path,
+        output: Path,
+        exclude: Sequence[str],
+        within: str | None,
+        sniffer: Sniffer,
+        logins: Logins | None = None,
+    ) -> None:
+        self.logins = logins or Logins()
+        self.folders: dict[int, str] = {}
+        """Keys of the folders among the paths, by the index of the path."""
         self._sniffer = sniffer
         self._base = str(base)
         self._output = os.path.normpath(output)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ..language import _
 from ..values import Notice
 from .keys import quoted
 
@@ -25,14 +26,20 @@ def notices(key: str, given: str, spelling: str) -> list[Notice]:
     """The notice that a path, the value of `key`, is taken with / for its backslashes; else none."""
     if "\\" not in given or "\\" in spelling:
         return []
-    return [Notice(f"{key}: {quoted(given)} is taken as {quoted(spelling)}, with / for the backslashes")]
+    return [
+        Notice(
+            _("{key}: {given} is taken as {spelling}, with / for the backslashes").format(
+                key=key, given=quoted(given), spelling=quoted(spelling)
+            )
+        )
+    ]
 
 
 def advice(given: str) -> str:
     """Advice about a path that does not exist, to be put behind that; empty where there is none."""
     if (home := expanded(given)) != given:
         return f" ({quoted(home)})"
-    return ", nor with / for its backslashes, which Windows alone takes" if os.sep == "/" and "\\" in given else ""
+    return _(", nor with / for its backslashes, which Windows alone takes") if os.sep == "/" and "\\" in given else ""
 
 
 def at_home(base: Path, given: str) -> Path:

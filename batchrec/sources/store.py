@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path
 
+from ..language import _, mark
 from ..values import Failure, Kind, Shortage
 from .scope import OUTSIDE, OWN_FAULT, READING, Boundary
 
@@ -12,14 +13,14 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 """Larger files are refused without reading them: no image that fits into 4 MB of base64 is this large."""
 
 _ERRNO = {
-    errno.ENOENT: "no such file",
-    errno.ENOTDIR: "no such file: a part of its path is not a folder",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.ELOOP: "its links go round in a circle",
-    errno.ENAMETOOLONG: "its name is too long",
-    errno.ENXIO: "is not a regular file",
-    errno.EIO: "the disk reports an error",
+    errno.ENOENT: mark("no such file"),
+    errno.ENOTDIR: mark("no such file: a part of its path is not a folder"),
+    errno.EACCES: mark("permission denied"),
+    errno.EPERM: mark("permission denied"),
+    errno.ELOOP: mark("its links go round in a circle"),
+    errno.ENAMETOOLONG: mark("its name is too long"),
+    errno.ENXIO: mark("is not a regular file"),
+    errno.EIO: mark("the disk reports an error"),
 }
 
 _SHORT = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
@@ -85,12 +86,17 @@ class FileStore:
             top = folder
             while (parent := os.path.dirname(top)) != top and (above := _out_of_reach(parent)):
                 top, error = parent, above
-            return f"the folder {top} is gone" if error.errno in _GONE else f"the folder {top}: {_words(error)}"
+            if error.errno in _GONE:
+                return _("the folder {folder} is gone").format(folder=top)
+            return _("the folder {folder}: {reason}").format(folder=top, reason=_(_words(error)))
         if outcome.message == _ERRNO[errno.EACCES]:  # of this file alone, since its folder may be entered
             return ""
         if outcome.message == _ERRNO[errno.ENOENT]:
-            return f"the images in the folder {folder} are gone"
-        return f"the images in the folder {folder}: {outcome.message}"
+            return _("the images in the folder {folder} are gone").format(folder=folder)
+        return _("the images in the folder {folder}: {reason}").format(folder=folder, reason=_(outcome.message))
+
+    def forget(self, key: str) -> None:
+        """Do nothing: a file is where it is read."""
 
 
 def _regular(handle: int) -> bytes | Failure:

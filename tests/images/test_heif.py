@@ -174,7 +174,7 @@ def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
     ).stdout.splitlines()
     assert said[0].startswith("unsupported a HEIC image")
     assert 'the extra "heif"' in said[0]
-    assert 'pip install "pi-heif>=1.4"' in said[0]
+    assert "pip install 'pi-heif>=1.4'" in said[0]
     assert "avif to jpeg" in said[1]
 
 

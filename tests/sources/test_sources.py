@@ -1026,8 +1026,8 @@ OBJECT = 'expected an object like {"path": "a.jpg"}'
         ("m.csv", "image,paths\n", 1, 'no column "path"; expected one of "image", "paths"; did you mean "paths"?'),
         ("m.csv", "paths;label\n", 1, 'no column "path"; expected one of "paths", "label"; did you mean "paths"?'),
         ("m.csv", "path,x,path\n", 1, 'column "path" is there 2 times; expected it once'),
-        ("m.csv", 'path\n"a\nb\n', 2, "broken CSV: unexpected end of data"),
-        ("m.csv", 'path\n"a"b\n', 2, "broken CSV: ',' expected after '\"'"),
+        ("m.csv", 'path\n"a\nb\n', 2, "broken CSV: a quotation mark is not closed"),
+        ("m.csv", 'path\n"a"b\n', 2, "broken CSV: a quotation mark within a cell is not doubled"),
         ("m.jsonl", '{"path": "a"}\n{"path": }\n', 2, f"not JSON; {OBJECT}"),
         ("m.jsonl", "[" * 60_000, 1, f"not JSON; {OBJECT}"),
         ("m.jsonl", "1" * 5_000, 1, f"not JSON; {OBJECT}"),
@@ -1164,3 +1164,20 @@ def test_memory_is_not_filled_by_one_endless_line(home: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 3 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("paths", [("x", "x/y"), ("x/y", "x"), (".", "x", "x/y"), ("x", "x")])
+def test_what_overlapping_folders_ignore_is_counted_once(home: Path, paths: tuple[str, ...]) -> None:
+    """A file below two folders is counted once, in either order."""
+    (home / "x/y").mkdir(parents=True)
+    (home / "x/a.txt").write_text("text")
+    (home / "x/y/b.txt").write_text("text")
+    (home / "x/y/__MACOSX").mkdir()
+    assert ignored(home, *paths) == 3
+
+
+def test_a_folder_that_another_one_leaves_out_is_counted(home: Path) -> None:
+    """A hidden folder that is named by itself."""
+    (home / "x/.y").mkdir(parents=True)
+    (home / "x/.y/b.txt").write_text("text")
+    assert ignored(home, "x", "x/.y") == 1

@@ -1,0 +1,1 @@
+"""Images by URL: addresses and their checks, a cache in the state folder, the fetcher, and the store."""
