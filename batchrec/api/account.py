@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import CredentialsRefused, ServiceUnavailable
 from ..interfaces import Transport
+from ..language import _, mark, ngettext
 from ..redact import remember
 from ..state.directory import write_private
 from ..state.file_system import private_lock
@@ -43,7 +44,7 @@ _LOOK_AGAIN = 0.05
 """Seconds between two looks at another process's lock."""
 
 _LONGEST_TOKEN = 8000  # characters; usual ones have 70; they travel in addresses, of which servers read 8 KB
-_HINT = "check the key and secret with `batchrec login`"
+_HINT = mark("check the key and secret with `batchrec login`")
 
 
 class BearerAccount:
@@ -61,7 +62,7 @@ class BearerAccount:
 
     def on_refused(self, authorization: Authorization) -> None:
         """Raise CredentialsRefused: there is no other key to try."""
-        raise CredentialsRefused("the service does not take the API Key (bearer) of this profile")
+        raise CredentialsRefused(_("the service does not take the API Key (bearer) of this profile"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +138,22 @@ class TokenAccount:
             self._renew_at = self._now() + _RENEW_AGAIN
 
     async def _obtain_patiently(self) -> None:
+        attempts = 1
+
         def tell(failure: Failure) -> None:
+            nonlocal attempts
+            attempts += 1
             _log.warning("no token yet: %s", failure.message)
 
         failure = await self._client.patiently(self._obtain, tell)
         if failure is not None:
-            raise ServiceUnavailable(f"no token from {self._url}: {failure.message}")
+            raise ServiceUnavailable(
+                ngettext(
+                    "no token from {url}: {message} ({count} attempt)",
+                    "no token from {url}: {message} ({count} attempts)",
+                    attempts,
+                ).format(url=self._url, message=failure.message, count=attempts)
+            )
 
     async def _obtain(self) -> Failure | None:
         """Take the token that another process has fetched, or fetch one; returns the failure if there is none."""
@@ -249,7 +260,9 @@ def read_token(reply: Reply, now: float) -> _Token | Failure:
         return Failure(Kind.TRANSIENT, f"http_{reply.status}", f"the token endpoint answered HTTP {reply.status}")
     if isinstance(content.get("error"), str) and reply.status < 500 and reply.status != 429:
         told = words(f"{content['error']}: {content.get('error_description')}")
-        raise CredentialsRefused(f"the token endpoint does not take the key or secret ({told}); {_HINT}")
+        raise CredentialsRefused(
+            _("the token endpoint does not take the key or secret ({told}); {hint}").format(told=told, hint=_(_HINT))
+        )
     text, life = content.get("access_token"), content.get("expires_in")
     if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_TOKEN or not _lasts(life):
         return Failure(Kind.TRANSIENT, "no_token", f"the token endpoint answered HTTP {reply.status} without a token")

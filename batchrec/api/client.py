@@ -30,6 +30,10 @@ class Request:
     json: bool
     reading: Reading
 
+    def url_body(self, url: str) -> bytes:
+        """Encode the whole body with a URL in place of an image; for forms only."""
+        return b"url=" + quote(url, safe="").encode() + self.tail
+
     def body(self, image: bytes) -> bytes:
         """Encode the whole body for an image (bytes before base64).
 

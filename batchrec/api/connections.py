@@ -14,6 +14,7 @@ from yarl import URL
 
 from .. import __version__
 from ..errors import JobError
+from ..language import _
 from ..values import Failure, Kind, Reply
 from .pasted import pasted
 
@@ -77,21 +78,29 @@ class Connector(aiohttp.TCPConnector):
 def proxy_for(endpoint: str) -> str | None:
     """The proxy that HTTPS_PROXY and NO_PROXY name for an endpoint.
 
-    Plain http is for loopback, and never proxied.
+    Plain http is for loopback, and never proxied. Raises JobError as `proxy_of`.
+    """
+    url = URL(endpoint)
+    return proxy_of(url) if url.scheme == "https" else None
+
+
+def proxy_of(url: URL) -> str | None:
+    """The proxy that HTTPS_PROXY or HTTP_PROXY and NO_PROXY name for a URL.
 
     Raises JobError where it is no proxy that can be used: going past it might be what its owner wants to prevent.
     """
-    url = URL(endpoint)
     proxies = getproxies_environment()
-    if url.scheme != "https" or proxy_bypass_environment(f"{url.host}:{url.port}", proxies):
+    if proxy_bypass_environment(f"{url.host}:{url.port}", proxies):
         return None
-    if not (proxy := pasted(proxies.get("https", ""))):
+    if not (proxy := pasted(proxies.get(url.scheme, ""))):
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     if not _usable(proxy):
         raise JobError(
-            "HTTPS_PROXY: expected http://host:port or http://user:password@host:port (the value is not shown); "
-            + _PERCENT
+            _(
+                "{variable}: expected http://host:port or http://user:password@host:port (the value is not shown); "
+                "special characters of a password must be percent-encoded: # is %23, @ is %40, / is %2F, % is %25"
+            ).format(variable=f"{url.scheme.upper()}_PROXY")
         )
     return proxy
 
@@ -149,7 +158,7 @@ def broken_call(exc: Exception, *, stalled: bool = False) -> Failure:
         case TimeoutError() if stalled:
             return Failure(Kind.TRANSIENT, "timeout", "the upload made no progress and was given up")
         case TimeoutError():
-            return Failure(Kind.TRANSIENT, "timeout", "no answer within limits.timeout")
+            return Failure(Kind.TRANSIENT, "timeout", "no reply within limits.timeout")
         case _:
             return Failure(Kind.TRANSIENT, "disconnected", f"the connection broke ({type(exc).__name__})")
 
@@ -167,9 +176,15 @@ def trusting(endpoint: str) -> ssl.SSLContext | bool:
         if path is not None:
             os.stat(path)
     except ssl.SSLError as exc:
-        raise JobError(f"SSL_CERT_FILE: {path}: holds no certificate; expected a file in PEM form") from exc
+        raise JobError(
+            _("SSL_CERT_FILE: {path}: holds no certificate; expected a file in PEM form").format(path=path)
+        ) from exc
     except OSError as exc:
-        raise JobError(f"SSL_CERT_FILE: {path}: {exc.strerror}; name a file of certificates, or unset it") from exc
+        raise JobError(
+            _("SSL_CERT_FILE: {path}: {reason}; name a file of certificates, or unset it").format(
+                path=path, reason=exc.strerror
+            )
+        ) from exc
     return True
 
 

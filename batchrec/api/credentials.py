@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JobError, WrongEndpoint
+from ..language import _
 from ..state.directory import config_directory
 from .endpoint import EMBEDDED, LIVE, normal_endpoint
 from .pasted import is_api_key, pasted, pasted_key, plain
@@ -87,15 +88,18 @@ def load_credentials(profile: str, environ: Mapping[str, str]) -> Credentials:
             found = of_fields({field: environ.get(name, "") for name, field in zip(names, fields, strict=True)})
             if found.secrets:
                 if not found.complete:
-                    raise JobError(f"{' and '.join(names)}: set both, or neither")
+                    raise JobError(_("{names}: set both, or neither").format(names=_(" and ").join(names)))
                 return replace(found, variables=names)
     path = credentials_file(environ)
     profiles = read_profiles(path)
     if profile not in profiles:
-        known = ", ".join(sorted(profiles)) or "none yet"
+        known = ", ".join(sorted(profiles)) or _("none yet")
         raise JobError(
-            f"{path}: there is no profile {profile!r} (there are: {known}). Run `batchrec login`, "
-            'set BAIDU_API_KEY and BAIDU_SECRET_KEY, or try the job with account.endpoint = "embedded"'
+            _(
+                "{path}: there is no profile {profile!r} (there are: {known}). Run `batchrec "
+                "login`, set BAIDU_API_KEY and BAIDU_SECRET_KEY, or try the job with "
+                'account.endpoint = "embedded"'
+            ).format(path=path, profile=profile, known=known)
         )
     return _credentials(path, profile, profiles[profile])
 
@@ -112,21 +116,32 @@ def check_endpoint(credentials: Credentials, profile: str, endpoint: str, *, by_
     name = "NAME" if profile == "default" else shlex.quote(profile)
     login = f"`batchrec login --endpoint {shlex.quote(endpoint)} --profile {name}`"
     if profile == "default":
-        login += ' and account.profile = "NAME"'
+        login = _('{login} and account.profile = "NAME"').format(login=login)
     if credentials.variables:
         raise WrongEndpoint(
-            f'{origin}: account.endpoint: "{endpoint}" is named by a job file only, so '
-            f"{' and '.join(credentials.variables)} are not sent there. If you trust it: set "
-            f"BATCHREC_ENDPOINT={shlex.quote(endpoint)}, or keep a key of its own with {login}"
+            _(
+                '{origin}: account.endpoint: "{endpoint}" is named by a job file only, so '
+                "{variables} are not sent there. If you trust it: set "
+                "BATCHREC_ENDPOINT={quoted}, or keep a key of its own with {login}"
+            ).format(
+                origin=origin,
+                endpoint=endpoint,
+                variables=_(" and ").join(credentials.variables),
+                quoted=shlex.quote(endpoint),
+                login=login,
+            )
         )
     raise WrongEndpoint(
-        f'{origin}: account.endpoint: "{endpoint}" is not the endpoint of profile {profile!r} '
-        f"({credentials.endpoint}), so its key is not sent there. If you trust it, keep a key of its own with {login}"
+        _(
+            '{origin}: account.endpoint: "{endpoint}" is not the endpoint of profile '
+            "{profile!r} ({own}), so its key is not sent there. If you trust it, keep a "
+            "key of its own with {login}"
+        ).format(origin=origin, endpoint=endpoint, profile=profile, own=credentials.endpoint, login=login)
     )
 
 
-def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
-    """The tables of a credentials file, empty where there is none.
+def read_profiles(path: Path, example: str = 'api_key = "..."') -> dict[str, dict[str, Any]]:
+    """The tables of a file of secrets, empty where there is none. `example` is of its content.
 
     Raises JobError if it is not this user's alone.
     """
@@ -140,11 +155,17 @@ def read_profiles(path: Path) -> dict[str, dict[str, Any]]:
     except OSError as exc:
         raise JobError(f"{path}: {exc.strerror}") from exc
     except tomllib.TOMLDecodeError as exc:
-        place = re.search(r"at (line \d+, column \d+|end of document)", str(exc))
-        where = f"{place[1]} " if place else ""
-        raise JobError(f'{path}: {where}is not TOML (its content is not shown); expected: api_key = "..."') from None
+        place = re.search(r"at line (\d+), column (\d+)", str(exc))
+        where = _("line {line}, column {column}").format(line=place[1], column=place[2]) + " " if place else ""
+        raise JobError(
+            _("{path}: {where}is not TOML (its content is not shown); expected: {example}").format(
+                path=path, where=where, example=example
+            )
+        ) from None
     except UnicodeDecodeError:
-        raise JobError(f"{path}: is not TOML in UTF-8 (its content is not shown); save it as UTF-8") from None
+        raise JobError(
+            _("{path}: is not TOML in UTF-8 (its content is not shown); save it as UTF-8").format(path=path)
+        ) from None
     return {name: table for name, table in tables.items() if isinstance(table, dict)}
 
 
@@ -164,13 +185,15 @@ def _open_at_once(path: str, flags: int) -> int:
 def _not_private(status: os.stat_result, path: Path) -> str:
     """Reason why an open file cannot be trusted with keys, and the remedy; empty where it can."""
     if not stat.S_ISREG(status.st_mode):
-        return "is not a regular file, but a pipe or a device"
+        return _("is not a regular file, but a pipe or a device")
     if os.name == "nt":  # Windows has access lists instead, and shows every file as readable by all
         return ""
     if status.st_uid != os.geteuid():
-        return f"belongs to another user (uid {status.st_uid}); run: chown {os.geteuid()} {shlex.quote(str(path))}"
+        return _("belongs to another user (uid {uid}); run: chown {own} {path}").format(
+            uid=status.st_uid, own=os.geteuid(), path=shlex.quote(str(path))
+        )
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return f"others can read it; run: chmod 600 {shlex.quote(str(path))}"
+        return _("others can read it; run: chmod 600 {path}").format(path=shlex.quote(str(path)))
     return ""
 
 
@@ -178,16 +201,21 @@ def _credentials(path: Path, profile: str, table: Mapping[str, object]) -> Crede
     known = {*_FIELDS, "account", "endpoint"}
     wrong = [name for name, value in table.items() if name not in known or not isinstance(value, str)]
     if wrong:
-        raise JobError(f"{path}: [{profile}] has {', '.join(wrong)}; expected text for {', '.join(sorted(known))}")
+        raise JobError(
+            _("{path}: [{profile}] has {wrong}; expected text for {names}").format(
+                path=path, profile=profile, wrong=", ".join(wrong), names=", ".join(sorted(known))
+            )
+        )
     texts = {name: str(value) for name, value in table.items()}
     try:
         texts["endpoint"] = real_endpoint(texts.get("endpoint", LIVE))
     except ValueError as exc:
-        raise JobError(f"{path}: [{profile}] endpoint: {exc}") from None
+        text = _("{path}: [{profile}] endpoint: {problem}").format(path=path, profile=profile, problem=exc)
+        raise JobError(text) from None
     credentials = replace(of_fields(texts), account=texts.get("account", ""), endpoint=texts["endpoint"])
     if not credentials.complete:
-        ways = ", or ".join(" and ".join(names) for names in WAYS)
-        raise JobError(f"{path}: [{profile}] needs {ways}")
+        ways = _(", or ").join(_(" and ").join(names) for names in WAYS)
+        raise JobError(_("{path}: [{profile}] needs {ways}").format(path=path, profile=profile, ways=ways))
     return credentials
 
 
@@ -195,7 +223,7 @@ def real_endpoint(text: str) -> str:
     """The normal form of an endpoint that keys can belong to. Raises ValueError as `normal_endpoint` does."""
     text = pasted(text)
     if text == EMBEDDED:
-        raise ValueError('is "embedded", which needs no key')
+        raise ValueError(_('is "embedded", which needs no key'))
     return normal_endpoint(text)
 
 

@@ -8,6 +8,8 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from ..language import _, mark
+
 EMBEDDED = "embedded"
 """The emulator in this process: no origin, nothing is sent."""
 
@@ -17,7 +19,7 @@ LIVE = "https://aip.baidubce.com"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _ODD = re.compile(r"[\s\\]|\][^:/?#]")
-_WRONG = 'is not an endpoint; "embedded", or for example: "https://aip.baidubce.com"'
+_WRONG = mark('is not an endpoint; "embedded", or for example: "https://aip.baidubce.com"')
 
 
 def normal_endpoint(text: str) -> str:
@@ -30,11 +32,11 @@ def normal_endpoint(text: str) -> str:
     url = _split(text)
     host = _normal_host(url.hostname or "")
     if url.scheme == "http" and not _loopback(host):
-        raise ValueError("would send the key unencrypted; http:// is for this machine only, else https://")
+        raise ValueError(_("would send the key unencrypted; http:// is for this machine only, else https://"))
     if "@" in url.netloc:
-        raise ValueError("holds a user or password; leave them out")
+        raise ValueError(_("holds a user or password; leave them out"))
     if url.path not in ("", "/") or "?" in text or "#" in text:
-        raise ValueError('goes on after the host; for example: "https://aip.baidubce.com"')
+        raise ValueError(_('goes on after the host; for example: "https://aip.baidubce.com"'))
     port = "" if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f":{url.port}"
     return f"{url.scheme}://{host}{port}"
 
@@ -61,9 +63,9 @@ def _split(text: str) -> SplitResult:
         url = urlsplit(text)
         sound = url.scheme in _DEFAULT_PORTS and bool(url.hostname) and url.port != 0
     except ValueError:
-        raise ValueError(_WRONG) from None
+        raise ValueError(_(_WRONG)) from None
     if not sound or _ODD.search(text) or not text.isprintable():
-        raise ValueError(_WRONG)
+        raise ValueError(_(_WRONG))
     return url
 
 
@@ -75,7 +77,7 @@ def _normal_host(host: str) -> str:
         host = _ascii(host)
     host = host.removesuffix(".")
     if not _NAME.fullmatch(host):
-        raise ValueError(_WRONG)
+        raise ValueError(_(_WRONG))
     return host
 
 
@@ -85,7 +87,7 @@ def _ascii(host: str) -> str:
     try:
         return idna.encode(host, uts46=True).decode()
     except idna.IDNAError:
-        raise ValueError(_WRONG) from None
+        raise ValueError(_(_WRONG)) from None
 
 
 def _loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass, field
 from enum import Enum
 
+from ..language import mark
 from ..values import Failure, Kind
 from .codes import row_of
 
@@ -20,17 +21,42 @@ _BACKOFF_MOST = 30.0
 """Seconds of the longest pause."""
 
 _WITNESSES = 3
-"""Images that have to fail with no result between, before the service counts as failing for everybody."""
+"""Images without a history of failing that have to fail with no result between, before the service counts as failing
+for everybody."""
+
+_CROWD = 10
+"""Images with or without such a history that are enough too.
+
+In a bad hour all workers may hold images that have failed before. Ten images that the service always fails for are
+hardly the only ones in work at once.
+"""
+
+_OUTAGE = 10
+"""Failures in a row that count as an outage, as a multiple of their usual number.
+
+The number of failures between two results is distributed geometrically. Ten times its mean or more occurs by chance in
+one of 1,000 rows at a fault share of 50 %, and in one of 16,000 at 95 %.
+"""
+
+_PROBE_LEAST, _PROBE_MOST = 0.1, 10.0
+"""Seconds of the longest pause between probes, for a short and a long patience.
+
+Between, it is a sixth of patience up to 4 s, then a fifteenth. So a patience of 60 s holds some 23 probes, and
+a service that fails four calls of five passes for dead once in 170 times.
+"""
+
+_RISE, _FALL = 1 / 2, 1 / 16
+"""Weights of a new row in the usual number: a bad hour is learnt in a few rows, and forgotten in some 50 results."""
 
 
 class Action(Enum):
     """Action of the engine after a failure, for the image and for everything else."""
 
-    AGAIN = "ask again after a backoff; an attempt is spent"
-    REPEAT = "ask again as soon as the gate allows; no attempt is spent"
-    FAIL = "the image has failed"
-    CLOSE = "no further call for this service"
-    HALT = "no further call at all"
+    AGAIN = mark("call again after a backoff; an attempt is spent")
+    REPEAT = mark("call again as soon as the rate allows; no attempt is spent")
+    FAIL = mark("the image has failed")
+    CLOSE = mark("no further call for this service")
+    HALT = mark("no further call at all")
 
 
 ACTIONS: dict[Kind, Action] = {
@@ -41,6 +67,7 @@ ACTIONS: dict[Kind, Action] = {
     Kind.TRANSIENT: Action.AGAIN,
     Kind.IMAGE: Action.FAIL,
     Kind.READ: Action.FAIL,
+    Kind.FETCH: Action.FAIL,
     Kind.REQUEST: Action.FAIL,
     Kind.UNKNOWN: Action.AGAIN,
 }
@@ -71,7 +98,7 @@ def backoff(attempts: int, rng: random.Random) -> float:
 
 @dataclass(slots=True)
 class Tries:
-    """One image's attempts at one step.
+    """One image's attempts at one step, of all its tiles where it is sent in tiles.
 
     A failure is judged only when the image is about to be asked again: by then it is known whether the service was
     failing for everybody, in which case the attempt is not the image's fault and is not spent.
@@ -79,6 +106,7 @@ class Tries:
 
     limit: int
     spent: int = 0
+    _on_earlier_tiles: int = 0
     _unjudged: int | None = None
     _seen_answers: bool = False
 
@@ -86,6 +114,15 @@ class Tries:
     def suspect(self) -> bool:
         """Whether others were answered while this one failed: then its failures say nothing about the service."""
         return self._seen_answers
+
+    @property
+    def spent_here(self) -> int:
+        """Attempts that were spent on the present tile, or on the whole image."""
+        return self.spent - self._on_earlier_tiles
+
+    def next_tile(self) -> None:
+        """Go on with the next tile: this one has its answer."""
+        self._on_earlier_tiles = self.spent
 
     def failed(self, breaker: "Breaker") -> None:
         """The call for this image has failed."""
@@ -97,7 +134,7 @@ class Tries:
             if breaker.answers > self._unjudged:
                 self._seen_answers = True
                 self.spent += 1
-            elif not breaker.down:
+            elif not breaker.failing:
                 self.spent += 1
             self._unjudged = None
         return self.spent < self.limit
@@ -105,10 +142,14 @@ class Tries:
 
 @dataclass(slots=True)
 class Breaker:
-    """Whether a service fails for everybody.
+    """Whether a service fails for everybody, and whether that is an outage.
 
-    It does while nothing was answered yet, or since three images without a history of failing have failed with no
-    answer between. Then one call at a time probes, and after `patience` seconds the run ends.
+    It fails for everybody while nothing was answered yet, or since three images without a history of failing, or ten
+    of any kind, have failed with no result between. No attempt is spent then, and after `patience` seconds the run
+    ends.
+
+    It is down, so that one call at a time probes, after ten times as many failures in a row as are usual between two
+    results. A service that answers some calls is therefore called at the full rate.
     """
 
     patience: float
@@ -118,14 +159,24 @@ class Breaker:
     """Whether a call of this run has shown that the service takes the key and such requests."""
     answers: int = 0
     failing_since: float | None = None
+    usual: float = 1.0
+    """Failures between two results: a running mean, at least 1."""
+    _row: int = 0
     _probes: int = 0
     _witnesses: set[object] = field(default_factory=set)
+    _crowd: set[object] = field(default_factory=set)
     _malformed: int = 0
 
     @property
+    def failing(self) -> bool:
+        """Whether the service fails for everybody, so that no attempts are spent."""
+        shown = self.answers == 0 or len(self._witnesses) >= _WITNESSES or len(self._crowd) >= _CROWD
+        return shown and self.failing_since is not None
+
+    @property
     def down(self) -> bool:
-        """Whether to probe with one call at a time, and spend no attempts."""
-        return self.failing_since is not None and (self.answers == 0 or len(self._witnesses) >= _WITNESSES)
+        """Whether to probe with one call at a time."""
+        return self.failing and (self.answers == 0 or self._row >= _OUTAGE * self.usual)
 
     @property
     def misconfigured(self) -> bool:
@@ -133,8 +184,8 @@ class Breaker:
         return not self.proven and self.answers == 0 and self._malformed >= MISCONFIGURED_AFTER
 
     def expired(self, now: float) -> bool:
-        """Whether the service has been down for as long as the job is willing to wait."""
-        return self.down and self.failing_since is not None and now - self.failing_since >= self.patience
+        """Whether the service has failed for everybody for as long as the job is willing to wait."""
+        return self.failing and self.failing_since is not None and now - self.failing_since >= self.patience
 
     def on_answer(self) -> None:
         """A call was answered: the service works."""
@@ -154,7 +205,10 @@ class Breaker:
             self.failing_since = now
         if self.down:
             self._probes += 1
-        elif not suspect:
+            return
+        self._row += 1
+        self._crowd.add(image)
+        if not suspect:
             self._witnesses.add(image)
 
     def malformed(self) -> None:
@@ -164,12 +218,15 @@ class Breaker:
         self._malformed += 1
 
     def _works(self) -> None:
+        row = min(self._row + self._probes, _OUTAGE * self.usual)
+        self.usual = max(1.0, self.usual + (row - self.usual) * (_RISE if row > self.usual else _FALL))
         self.failing_since = None
-        self._probes = 0
+        self._row = self._probes = 0
         self._witnesses.clear()
+        self._crowd.clear()
 
     def probe_delay(self, rng: random.Random) -> float:
-        """Seconds before the next probe, while down: doubling, so that patience holds at least several probes."""
-        most = min(10.0, max(0.1, self.patience / 6))
+        """Seconds before the next probe, while down: doubling up to `_PROBE_MOST` and a share of `patience`."""
+        most = min(_PROBE_MOST, max(_PROBE_LEAST, self.patience / 15, min(4.0, self.patience / 6)))
         delay: float = _BACKOFF_FIRST * 2 ** min(self._probes, 10)
         return min(most, delay) * rng.uniform(0.5, 1)

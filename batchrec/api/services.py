@@ -4,10 +4,12 @@ Facts are Baidu's own pages and SDKs unless a row says otherwise: paths and opti
 (2023-11), reply fields from the API pages (2019-06 to 2024-09) and the typed models of the SDK of 2026-09.
 """
 
+import difflib
 import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..language import mark
 from ..values import ImageLimits
 
 OptionValue = bool | int | float | str
@@ -105,11 +107,11 @@ class Service:
         return next((option for option in self.options if option.name == name), None)
 
 
-_BAIKE = Option("baike_num", int, 0, "how many of the labels carry baike_info (encyclopaedia text)")
+_BAIKE = Option("baike_num", int, 0, mark("how many of the labels carry baike_info (encyclopaedia text)"))
 
 
 def _top(default: int) -> Option:
-    return Option("top_num", int, default, "at most this many labels")
+    return Option("top_num", int, default, mark("at most this many labels"))
 
 
 _CLASSIFY = "/rest/2.0/image-classify"
@@ -130,7 +132,7 @@ SERVICES: dict[str, Service] = {
             "the main subject's box · 图像主体检测",
             f"{_CLASSIFY}/v1/object_detect",
             Reading(shape="box", score=None),
-            (Option("with_face", int, 1, "0: the box leaves the person's face out; anything else: with it"),),
+            (Option("with_face", int, 1, mark("0: the box leaves the person's face out; anything else: with it")),),
         ),
         Service(
             "dish",
@@ -139,7 +141,7 @@ SERVICES: dict[str, Service] = {
             Reading(score="probability", calorie="calorie", nothing=frozenset({"非菜", "非菜品"})),
             (
                 _top(5),
-                Option("filter_threshold", float, 0.95, "a first label above this score is returned alone"),
+                Option("filter_threshold", float, 0.95, mark("a first label above this score is returned alone")),
                 _BAIKE,
             ),
         ),
@@ -148,14 +150,14 @@ SERVICES: dict[str, Service] = {
             "car models · 车型识别",
             f"{_CLASSIFY}/v1/car",
             Reading(year="year", shared_box="location_result", nothing=frozenset({"非车类"})),
-            (_top(5), _BAIKE, Option("output_brand", bool, False, "the reply names the brand as well")),
+            (_top(5), _BAIKE, Option("output_brand", bool, False, mark("the reply names the brand as well"))),
         ),
         Service(
             "logo",
             "brand logos · logo 商标识别",
             f"{_CLASSIFY}/v2/logo",
             Reading(score="probability", box="location"),
-            (Option("custom_lib", bool, False, "search only the account's own logos"),),
+            (Option("custom_lib", bool, False, mark("search only the account's own logos")),),
             library=True,
         ),
         Service(
@@ -185,7 +187,7 @@ SERVICES: dict[str, Service] = {
             "your own EasyDL detection model · EasyDL 物体检测",
             f"{_CUSTOM}/detection/{{model}}",
             Reading(key="results", box="location"),
-            (Option("threshold", float, None, "only boxes above this score; default: the model's own"),),
+            (Option("threshold", float, None, mark("only boxes above this score; default: the model's own")),),
             body="json",
         ),
         Service(
@@ -221,6 +223,54 @@ SERVICES: dict[str, Service] = {
         ),
     )
 }
+
+
+OTHER_NAMES = {
+    **{service.title.rpartition(" · ")[2]: service.name for service in SERVICES.values()},
+    **{service.title.partition(" · ")[0]: service.name for service in SERVICES.values()},
+    "通用物体识别": "advanced_general",
+    "通用物体和场景识别高级版": "advanced_general",
+    "通用图像识别": "advanced_general",
+    "主体检测": "object_detect",
+    "图像单主体检测": "object_detect",
+    "菜品": "dish",
+    "美食识别": "dish",
+    "车辆识别": "car",
+    "汽车识别": "car",
+    "品牌logo识别": "logo",
+    "品牌识别": "logo",
+    "商标识别": "logo",
+    "花卉识别": "plant",
+    "多主体检测": "multi_object_detect",
+    "多物体检测": "multi_object_detect",
+    "果蔬食材识别": "ingredient",
+    "果蔬": "ingredient",
+    "蔬菜水果识别": "ingredient",
+    "地标": "landmark",
+    "景点识别": "landmark",
+    "货币": "currency",
+    "钱币识别": "currency",
+    "红酒": "redwine",
+    "酒标识别": "redwine",
+    "图像分类": "easydl_classification",
+    "物体检测": "easydl_detection",
+}
+"""Names of services in the console and on Baidu's pages, and the titles in English. They are hints: no job file may
+hold one."""
+
+
+def service_meant(word: str) -> str | None:
+    """Name of the service that a word may stand for, by any of its names; None for none."""
+
+    def plain(text: str) -> str:
+        return "".join(text.casefold().split())
+
+    others = {plain(other): name for other, name in OTHER_NAMES.items()}
+    names = {plain(name): name for name in SERVICES}
+    for known, least in ((others | names, 1.0), (names, 0.6), (others, 0.6)):
+        if near := difflib.get_close_matches(plain(word), known, n=1, cutoff=least):
+            return known[near[0]]
+    return None
 
 
 MOST_LABELS = 1_000

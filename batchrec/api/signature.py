@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
 from ..errors import CredentialsRefused
+from ..language import _
 from ..values import Authorization
 from .credentials import Credentials
 
@@ -61,7 +62,7 @@ class SignatureAccount:
 
     def on_refused(self, authorization: Authorization) -> None:
         """Raise CredentialsRefused: there is no other key to try."""
-        raise CredentialsRefused("the service does not take the signatures of this profile (access_key)")
+        raise CredentialsRefused(_("the service does not take the signatures of this profile (access_key)"))
 
     def _sign(self, path: str) -> Mapping[str, str]:
         at = self._now()

@@ -6,7 +6,6 @@ A model judges one key at a time, so that every key is judged whatever is wrong 
 keys (a step's options and its service, say) is judged by `loading.py` on what was written, for the same reason.
 """
 
-import difflib
 import hashlib
 import json
 import math
@@ -26,31 +25,26 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
+    create_model,
 )
 from pydantic_core import core_schema
 
 from ..api.endpoint import EMBEDDED, LIVE, normal_endpoint
-from ..api.services import SERVICES, Option
+from ..api.services import SERVICES, Option, service_meant
+from ..console.foreign import expression_fault
+from ..errors import JobError
+from ..language import _, language
 from ..outputs import OUTPUTS
+from ..periods import PERIODS
 from ..sources import at_home
 from ..sources.rows import READERS, kind
 from ..values import Label, Treatment
 from . import patterns
+from .addresses import address_of, fault_of
 
 SCHEMA_FILE = Path(__file__).with_name("job.schema.json")
-TEMPLATE_FILE = Path(__file__).with_name("template.toml")
+TEMPLATES = {"en": "template.toml", "zh": "template.zh.toml"}
 Schema = dict[str, Any]
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` may have been meant to be."""
-    return next(iter(difflib.get_close_matches(word.lower(), known, n=1)), None)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest known word as the middle of a sentence; empty where none is near."""
-    near = nearest(word, known)
-    return f'did you mean "{near}"?' if near else ""
 
 
 # A validator's text goes on where "<key>: <what was given> " ends.
@@ -58,42 +52,57 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        raise ValueError("holds a character that cannot be printed")
+        raise ValueError(_("holds a character that cannot be printed"))
     return text
 
 
 def _path(text: str) -> str:
     if "\0" in text:
-        raise ValueError("is no path: it holds a NUL")
+        raise ValueError(_("is no path: it holds a NUL"))
+    return text
+
+
+def _output(text: str) -> str:
+    address = address_of(text)
+    if address is not None and (fault := fault_of(address)):
+        raise ValueError(fault)
     return text
 
 
 def _folder_name(text: str) -> str:
     _printable(text)
     if text in (".", "..") or "/" in text or "\\" in text or len(text.encode()) > 255:
-        raise ValueError("cannot be the name of a folder: no / or \\, at most 255 bytes")
+        raise ValueError(_("cannot be the name of a folder: no / or \\, at most 255 bytes"))
     return text
+
+
+def not_a_service(name: str) -> str:
+    """The complaint about a name that is no service's; a Chinese title leads to the service meant."""
+    meant = service_meant(name)
+    hint = _('did you mean "{near}"?').format(near=meant) if meant else _("it is one of")
+    return _("is not a service; {hint} ({services})").format(hint=hint, services=", ".join(SERVICES))
 
 
 def _service(name: str) -> str:
     if name not in SERVICES:
-        hint = did_you_mean(name, SERVICES) or "it is one of"
-        raise ValueError(f"is not a service; {hint} ({', '.join(SERVICES)})")
+        raise ValueError(not_a_service(name))
     return name
 
 
 def _manifest(text: str) -> str:
     if kind(text) not in READERS:
         *others, last = READERS
-        names = f"{', '.join(others)} or {last}"
-        raise ValueError(f"is not a manifest that can be read: {names}; save a spreadsheet as CSV UTF-8")
+        names = _("{others} or {last}").format(others=", ".join(others), last=last)
+        raise ValueError(
+            _("is not a manifest that can be read: {names}; save a spreadsheet as CSV UTF-8").format(names=names)
+        )
     return _path(text)
 
 
 def _model(text: str) -> str:
     # It becomes a part of the URL.
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
-        raise ValueError('is not a model; letters, digits, "-" and "_", for example: "itcast_fruit"')
+        raise ValueError(_('is not a model; letters, digits, "-" and "_", for example: "itcast_fruit"'))
     return text
 
 
@@ -101,11 +110,13 @@ def _regex(text: str) -> str:
     try:
         patterns.compiled(text)
     except (re.error, OverflowError, RecursionError) as exc:
-        raise ValueError(f"is not a regular expression ({exc})") from None
+        raise ValueError(_("is not a regular expression: {fault}").format(fault=expression_fault(exc))) from None
     if patterns.explodes(text):
         raise ValueError(
-            "is a regular expression that takes seconds or years for a short text; avoid repetitions of what is itself "
-            'repeated, such as "(a+)+": "a+" finds the same'
+            _(
+                "is a regular expression that takes seconds or years for a short text; avoid repetitions of what is "
+                'itself repeated, such as "(a+)+": "a+" finds the same'
+            )
         )
     return text
 
@@ -128,7 +139,7 @@ class _OneOf:
 def _some(steps: "tuple[Step, ...]") -> "tuple[Step, ...]":
     # Not `min_length`, which would complain about the number of steps when only their contents are wrong.
     if not steps:
-        raise ValueError('names no step; for example: [[recognize]] with service = "advanced_general"')
+        raise ValueError(_('names no step; for example: [[recognize]] with service = "advanced_general"'))
     return steps
 
 
@@ -155,7 +166,7 @@ def _per_service(schema: Schema) -> None:
                         "properties": {option.name: _option_schema(option) for option in service.options},
                         "additionalProperties": False,
                     },
-                    **({} if service.custom else {"model": False}),
+                    **({} if service.custom else {"model": False, "canary": False}),
                 },
                 "required": ["model"] if service.custom else [],
             },
@@ -175,10 +186,59 @@ Rate = Annotated[
 ]
 
 
+MOST_FETCHED_BYTES = 256 * 1024 * 1024
+"""Bound of `input.fetch.max_bytes`: no larger file is read either."""
+
+_SIZE = re.compile(r"(\d{1,12})\s*(KB|MB|GB|KiB|MiB|GiB|B)?", re.IGNORECASE)
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def _bytes(value: object, number: ValidatorFunctionWrapHandler) -> int:
+    """Bytes as a number, from one or from a text such as "20 MB"."""
+    if isinstance(value, str):
+        found = _SIZE.fullmatch(value.strip())
+        if found is None:
+            raise ValueError(_('is no size; bytes as a number, or a text such as "20 MB"'))
+        value = int(found[1]) * _UNITS[(found[2] or "").lower()]
+    return int(number(value))
+
+
+Bytes = Annotated[
+    int,
+    Field(ge=1, le=MOST_FETCHED_BYTES),
+    WrapValidator(_bytes),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MOST_FETCHED_BYTES},
+                {"type": "string", "pattern": r"^\s*[0-9]+\s*([KkMmGg][Ii]?)?[Bb]?\s*$"},
+            ]
+        }
+    ),
+]
+
+
 class Table(BaseModel):
     """A table of the job file. A number in quotes is no number, and a key that is not known is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Fetch(Table):
+    """Fetching of http:// and https:// inputs."""
+
+    per_host: int = Field(default=4, ge=1, le=64, description="Fetches from one host at once.", examples=[4])
+    timeout: float = Field(default=30.0, gt=0, le=3600, description="Seconds of one attempt.", examples=[30])
+    max_bytes: Bytes = Field(
+        default=20_000_000,
+        description='Larger images are not fetched: bytes, or a text such as "20 MB".',
+        examples=["20 MB"],
+    )
+    private: bool = Field(
+        default=False,
+        description="Fetch from private and local addresses too; holds only with --allow-private.",
+        examples=[True],
+    )
 
 
 class Input(Table):
@@ -250,6 +310,11 @@ class Input(Table):
     allow_empty: bool = Field(
         default=False, description="A job without any image ends with exit code 0 instead of 66.", examples=[True]
     )
+    fetch: Fetch = Field(
+        default_factory=Fetch,
+        description="How images by URL are fetched.",
+        examples=[{"per_host": 4, "timeout": 30, "max_bytes": "20 MB"}],
+    )
 
 
 class When(Table):
@@ -291,23 +356,20 @@ QPS = (
 )
 
 
-class ServiceLimits(Table):
-    """Limits of a service, as `[limits]` has them for all services and a step for its own.
+def _with_counted(model: type[Table]) -> type[Table]:
+    """Add a key for each row of `PERIODS`."""
+    fields: dict[str, Any] = {
+        name: (Count | None, Field(default=None, description=period.meaning, examples=[period.example]))
+        for name, period in PERIODS.items()
+    }
+    return create_model(model.__name__, __base__=model, __doc__=model.__doc__, **fields)
 
-    A field for each one of `Caps`, which the engine keeps to.
-    """
+
+@_with_counted
+class ServiceLimits(Table):
+    """Limits of a service, as `[limits]` has them for all services and a step for its own."""
 
     qps: Rate | None = Field(default=None, description=QPS, examples=[10])
-    daily: Count | None = Field(
-        default=None,
-        description="Calls per service and Beijing day, counted by account across jobs and runs. A step's own wins.",
-        examples=[500],
-    )
-    total: Count | None = Field(
-        default=None,
-        description="Calls per service in all: what a free or bought pack holds. A step's own wins.",
-        examples=[10000],
-    )
 
 
 LIMITS = tuple(ServiceLimits.model_fields)
@@ -327,6 +389,19 @@ class Question(Table):
     )
     options: dict[str, Any] = Field(
         default_factory=dict, description="The service's own request parameters.", examples=[{"baike_num": 0}]
+    )
+    send: Literal["bytes", "url"] = Field(
+        default="bytes",
+        description='For http:// and https:// inputs: "url" passes the URL to the service, which fetches it.',
+        examples=["url"],
+    )
+    canary: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="For EasyDL: send so many images again at each run that makes calls, and tell when the model has "
+        "changed.",
+        examples=[5],
     )
     when: When | None = Field(
         default=None,
@@ -380,6 +455,12 @@ class Account(Table):
         examples=[{"dish": 2.0}],
         json_schema_extra={"propertyNames": {"enum": list[Any](SERVICES)}},
     )
+    free: dict[ServiceName, Annotated[int, Field(ge=0, le=10**12)]] = Field(
+        default_factory=dict,
+        description="Calls that cost nothing, by service: what is left of a free quota. For the yuan of `plan`.",
+        examples=[{"dish": 1000}],
+        json_schema_extra={"propertyNames": {"enum": list[Any](SERVICES)}},
+    )
 
 
 class Limits(ServiceLimits):
@@ -415,14 +496,32 @@ class Limits(ServiceLimits):
 class OutputSpec(Table):
     """Output directory and formats."""
 
-    directory: PathText | None = Field(
-        default=None, description="Relative to this file; results/<name> if left out.", examples=["results/furniture"]
+    directory: Annotated[PathText, AfterValidator(_output)] | None = Field(
+        default=None,
+        description="Relative to this file; results/<name> if left out. With --on also an address, as s3://bucket/name.",
+        examples=["results/furniture"],
     )
     formats: Annotated[tuple[Annotated[str, _OneOf(OUTPUTS)], ...], AfterValidator(_with_jsonl)] = Field(
         default=("jsonl", "csv"),
         strict=False,
         description="jsonl is always written; csv (for Excel) if named.",
         examples=[["jsonl", "csv"]],
+    )
+
+
+class Notify(Table):
+    """Notifications: whom to tell, and of which events."""
+
+    use: str = Field(
+        min_length=1,
+        description="A table of notify.toml in the config folder, which holds the command or the address.",
+        examples=["ops"],
+    )
+    on: tuple[Literal["start", "finished", "failed", "quota", "attention"], ...] = Field(
+        default=("attention",),
+        strict=False,
+        description='The events to tell; "attention" is only what needs a person.',
+        examples=[["attention"]],
     )
 
 
@@ -452,6 +551,9 @@ class Job(Table):
     account: Account = Field(default_factory=Account, examples=[{"profile": "default"}])
     limits: Limits = Field(default_factory=Limits, examples=[{"qps": 10}])
     output: OutputSpec = Field(default_factory=OutputSpec, examples=[{"formats": ["jsonl", "csv"]}])
+    notify: Notify | None = Field(
+        default=None, description="Whom to tell of runs; nobody if left out.", examples=[{"use": "ops"}]
+    )
 
     _written: Written = PrivateAttr(default=Written(Path("job.toml")))
 
@@ -464,6 +566,12 @@ class Job(Table):
     def path(self) -> Path:
         """The job file, absolute. Links in it are not resolved."""
         return Path(os.path.abspath(self._written.path))
+
+    def anchored(self) -> "Job":
+        """The same job with the absolute path of its file, for a process that runs in another folder."""
+        job = self.model_copy()
+        job._written = Written(self.path, self.endpoint_by)
+        return job
 
     @property
     def endpoint_by(self) -> str:
@@ -480,8 +588,23 @@ class Job(Table):
 
     @property
     def directory(self) -> Path:
-        """The output directory, absolute, without `..`."""
+        """The output directory, absolute, without `..`. Raises JobError where it is an address."""
+        if self.address is not None:
+            text = _(
+                "{file}: output.directory: {url} is an address, where only runs with --on write; add --on ray, or, for "
+                "a copy in a folder that all commands read: batchrec merge {file} --out FOLDER"
+            )
+            raise JobError(text.format(file=self.path.name, url=self.address))
         return Path(os.path.abspath(at_home(self.base, self.output.directory or f"results/{self.name}")))
+
+    @property
+    def address(self) -> str | None:
+        """The address that results are written to, as s3://bucket/name; None where that is a folder."""
+        return None if self.output.directory is None else address_of(self.output.directory)
+
+    def written_to(self, directory: Path) -> "Job":
+        """The same job with another output directory."""
+        return self.model_copy(update={"output": self.output.model_copy(update={"directory": str(directory)})})
 
     @property
     def within(self) -> Path | None:
@@ -533,5 +656,5 @@ def _without_null(node: Any) -> Any:
 
 
 def template() -> str:
-    """A commented job file to start from; its first line tells editors where the schema is."""
-    return TEMPLATE_FILE.read_text(encoding="utf-8").replace("job.schema.json", SCHEMA_FILE.as_uri(), 1)
+    """A commented job file with every key and its default; its comments are in the user's language."""
+    return Path(__file__).with_name(TEMPLATES[language()]).read_text(encoding="utf-8")

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from batchrec.api.services import SERVICES
 from batchrec.errors import JobError
+from batchrec.job import spec
 from batchrec.job.diagnostics import TABLES, key_path, shown
 from batchrec.job.loading import build_job, load_job
 
@@ -97,11 +99,11 @@ KEYS = [
     ),
     (
         job([general(), dish(when={"step": "advanced_general", "label": "("})]),
-        'recognize[1].when.label: "(" is not a regular expression (missing ), unterminated subpattern at position 0)',
+        'recognize[1].when.label: "(" is not a regular expression: a bracket is not closed, at character 1',
     ),
     (
         job([general(), dish(when={"step": "advanced_general", "label": "a{99999999999999}"})]),
-        'recognize[1].when.label: "a{99999999999999}" is not a regular expression (the repetition number is too large)',
+        'recognize[1].when.label: "a{99999999999999}" is not a regular expression: a repetition number is too large',
     ),
     (
         job([general(), dish(when={"step": "advanced_general", "min_score": 30})]),
@@ -181,13 +183,13 @@ UNKNOWN = [
     (job(directory="x"), "directory: unknown key here; it belongs under output"),
     (
         job(zzz={"a": 1}),
-        "zzz: unknown key; here may stand: name, input, recognize, account, limits, output",
+        "zzz: unknown key; here may stand: name, input, recognize, account, limits, output, notify",
     ),
     (
         job(**{"we ird\n": 1}),
-        '"we ird\\n": unknown key; here may stand: name, input, recognize, account, limits, output',
+        '"we ird\\n": unknown key; here may stand: name, input, recognize, account, limits, output, notify',
     ),
-    (job(path="x"), "path: unknown key; here may stand: name, input, recognize, account, limits, output"),
+    (job(path="x"), "path: unknown key; here may stand: name, input, recognize, account, limits, output, notify"),
     (job(account={"api_key": "hush"}), f"account.api_key: {SECRET}"),
     (job(account={"prices": {"secret_key": 1}}), f"account.prices.secret_key: {SECRET}"),
     (job(credentials={"a": "hush"}), f"credentials: {SECRET}"),
@@ -235,7 +237,7 @@ BETWEEN = [
     ),
     (
         job([{"service": "easydl_detection"}]),
-        'recognize[0].model: is missing: easydl_detection answers with a model of yours; for example: "itcast_fruit"',
+        'recognize[0].model: is missing: easydl_detection uses a model of yours; for example: "itcast_fruit"',
     ),
     (
         job([dish(model="m")]),
@@ -316,21 +318,22 @@ def test_every_fault_at_once(tmp_path, monkeypatch):
     )
     with pytest.raises(JobError) as caught:
         load_job("x.toml", environ={})
-    paths = [complaint.split(": ")[:2] for complaint in caught.value.complaints]
+    assert all(complaint.startswith("x.toml: line ") for complaint in caught.value.complaints)
+    paths = [[complaint.split(": ")[0], complaint.split(": ")[2]] for complaint in caught.value.complaints]
     assert paths == [
-        ["x.toml", "input.repair"],
         ["x.toml", "input.paths"],
+        ["x.toml", "input.repair"],
         ["x.toml", "recognize[0].service"],
         ["x.toml", "recognize[0].qps"],
         ["x.toml", "recognize[1].options.baike_nun"],
         ["x.toml", "recognize[1].options.baike_num"],
         ["x.toml", "recognize[1].when.step"],
-        ["x.toml", "recognize[2].when.label"],
         ["x.toml", "recognize[2].step"],
         ["x.toml", "recognize[2].model"],
-        ["x.toml", "account.api_key"],
-        ["x.toml", "limits.timeout"],
+        ["x.toml", "recognize[2].when.label"],
         ["x.toml", "limits.qsp"],
+        ["x.toml", "limits.timeout"],
+        ["x.toml", "account.api_key"],
     ]
     assert "hush" not in str(caught.value)
 
@@ -466,3 +469,40 @@ def test_garbage_as_settings(tmp_path_factory, overrides, endpoint):
     path = tmp_path_factory.getbasetemp() / "settings.toml"
     path.write_text('input.paths = ["a"]\n[[recognize]]\nservice = "dish"\n')
     complaints_of(lambda: load_job(path, overrides, {"BATCHREC_ENDPOINT": endpoint}))
+
+
+WRONG = ("x", "", 5, -5, 1.5, True, [], [5], [{}], {}, {"a": 1}, {"dish": "x"}, math.inf, math.nan, 10**13, -1e9)
+WRONG += (datetime.date(2020, 1, 1), "\0", "\udcff", None, b"x", (1,), {1}, 1j)
+"""Values of every type that TOML or Python has, each wrong for most keys."""
+
+PLACES = {"fetch": ("input", "fetch"), "recognize": ("recognize", 0), "when": ("recognize", 0, "when"), "": ()}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_text_of_pydantic_reaches_the_user(table):
+    """Whatever stands at a key, complaints are in our words: each kind of error that the models raise has its own."""
+    for key in (*TABLES[table].model_fields, "unknown"):
+        for value in WRONG:
+            raw = job([general(when={"step": "x"})], notify={"use": "x"})
+            node = raw
+            for part in PLACES.get(table, (table,)):
+                node = node[part] if isinstance(part, int) else node.setdefault(part, {})
+            node[key] = value
+            try:
+                spec.Job.model_validate(raw)
+            except ValidationError as error:
+                theirs = {each["msg"] for each in error.errors() if each["type"] != "value_error"}
+                assert not [(text, each) for text in theirs for each in complaints(raw) if text in each]
+            except RecursionError:
+                pass
+
+
+def test_complaints_come_in_the_order_of_the_lines(tmp_path):
+    """What is wrong further up is told first; what no line holds comes last."""
+    path = tmp_path / "x.toml"
+    path.write_text('[limits]\nqps = "x"\n[account]\nprofile = 3\n[[recognize]]\nservice = "dish"\ntotal = 0\n')
+    with pytest.raises(JobError) as caught:
+        load_job(path, ["output.formats=3"], environ={})
+    found = [complaint.removeprefix(f"{path}: ").split(": ")[:2] for complaint in caught.value.complaints]
+    assert found[:3] == [["line 2", "limits.qps"], ["line 4", "account.profile"], ["line 7", "recognize[0].total"]]
+    assert sorted(found[3:]) == [["--set", "output.formats"], ["input", "is missing; for example"]]
