@@ -7,67 +7,71 @@ import math
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import __version__
-from ..api.account import BearerAccount, TokenAccount
+from ..api.accounts import open_account
 from ..api.client import Client, make_request
 from ..api.credentials import Credentials
 from ..api.endpoint import EMBEDDED
 from ..api.services import SERVICES
-from ..api.signature import SignatureAccount
+from ..console.notebook import reported
 from ..console.progress import Snapshot, Style, shown
 from ..console.text import say
-from ..errors import DirectoryBusy, InputsGone, NoImages, OutputFailed
-from ..images import expected_bytes_at
-from ..interfaces import Account, Transport
+from ..errors import BatchrecError, DirectoryBusy, InputsGone, NoImages, OutputFailed
+from ..fetch.cache import UrlCache
+from ..interfaces import Account, Keeper, Transport
 from ..job.follow_ups import Conditions, follow_ups
 from ..job.spec import NO_LIMIT, Job
 from ..job.spec import Step as JobStep
-from ..journal import CALLING_SINCE, Counts, Journal
+from ..journal import CALLING_SINCE, Journal
+from ..language import _
 from ..limits.availability import Policy
 from ..limits.gate import Gate, open_gate
 from ..limits.keeper import LocalKeeper
 from ..limits.quota import Quota
-from ..limits.shared_rate import SharedRates
+from ..limits.shared_rate import CLUSTER, SharedRates, used_lately
 from ..outputs import OUTPUTS
 from ..outputs.files import ResultFiles, writing
-from ..outputs.summary import write_failures, write_summary
+from ..outputs.summary import append_failures, write_failures, write_summary
+from ..sources import Logins
 from ..sources.keys import escaped
 from ..state.answer_cache import AnswerCache
 from ..state.directory import state_directory
 from ..state.inspection_cache import InspectionCache
 from ..state.uplinks import note as note_uplink
-from ..times import Clock, iso_beijing, iso_utc
-from ..values import ADVISED_SIDE, Caps, Ignored, InputEntry, Kind, Notice, Summary, Target
+from ..times import Clock, iso_utc
+from ..values import Caps, Closure, Ignored, InputEntry, Kind, ModelChange, Notice, Summary, Target
 from .attempts import Tally
+from .canary import Canary, tell_model_changes
 from .duplicates import Duplicates
 from .engine import Engine
 from .exit_status import RunFacts, exit_status
 from .lane import MOST_WORKERS, PREPARING, Backlog, Lane, Step
 from .preparation import Preparation
 from .process import Stopper, connections_at_most, rare_collections
-from .recorder import Recorder
-from .resume import OpenReport, RunRequest, open_directory, take_out_superseded
+from .recorder import Recorded, Recorder
+from .resume import OpenReport, RunRequest, fingerprint_of, open_directory, take_out_superseded
 from .rows import Asked
 from .setup import (
+    Fetched,
     Provider,
-    by_service,
-    caps_of,
-    check_services,
-    credentials_of,
+    check_fetch,
+    checked,
     destination,
     hold,
     image_store,
     inputs_of,
+    open_fetcher,
     open_provider,
-    payer,
     rate_of,
     result_cache,
+    targets_of,
 )
+from .watch import at_start, watcher
 
 _log = logging.getLogger(__name__)
 
@@ -89,19 +93,25 @@ Watcher = Callable[[Sequence[bytes]], None]
 class Options:
     """Options of the command line beside the job.
 
-    `limit`: at most so many images without a result (None: all).
+    `request`: what is retried. `limit`: at most so many images without a result (None: all).
     `reuse`: take cached results of earlier jobs; `reuse_models`: those of EasyDL models too, which may have been
-    trained anew since. `signals`: handle SIGINT, SIGTERM and SIGHUP. `on_rows` is called on the event loop with the
-    lines of every group that was committed to results.jsonl.
+    trained anew since. `allow_private`: fetch from private addresses, where the job says so too. `signals`: handle
+    SIGINT, SIGTERM and SIGHUP. `on_rows` is called on the event loop with the lines of every group that was committed
+    to results.jsonl, `on_progress` four times a second with a snapshot, `on_model_change` at the end with each change
+    of a model. A change is told again by each run until `forget_changes` is called with it; None: the line in the log
+    is enough.
     """
 
     request: RunRequest = field(default_factory=RunRequest)
     limit: int | None = None
     reuse: bool = True
     reuse_models: bool = False
+    allow_private: bool = False
     progress: Style = "none"
     signals: bool = False
     on_rows: Watcher | None = None
+    on_progress: Callable[[Snapshot], None] | None = None
+    on_model_change: Callable[[ModelChange], None] | None = None
 
 
 @asynccontextmanager
@@ -113,6 +123,19 @@ async def _over_http(endpoint: str, call_seconds: float, rate: float) -> AsyncIt
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """Keeper and account of a run: those of a larger one, where it works on a shard of its images.
+
+    `record` is given each group that was committed, with the lines of its rows, in the thread of the commit; None: the
+    result cache is.
+    """
+
+    keeper: Keeper
+    account: Account
+    record: Callable[[Sequence[Recorded]], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """Source of the time (Unix seconds) and of connections; tests in virtual hours have others.
 
@@ -121,6 +144,20 @@ class Environment:
 
     now: Callable[[], float] = time.time
     connect: Callable[[str, float, float], AbstractAsyncContextManager[Transport]] = _over_http
+    shared: Shared | None = None
+
+
+@dataclass(slots=True)
+class Work:
+    """Work of a run: its counts, and what kept it from the images that remain.
+
+    `closed`: services with images left that take no more calls; None where the account lacks the permission.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    refreshes: int = 0
+    error: BatchrecError | None = None
+    closed: dict[str, Closure | None] = field(default_factory=dict)
 
 
 async def run(
@@ -128,8 +165,11 @@ async def run(
     options: Options | None = None,
     environ: Mapping[str, str] | None = None,
     environment: Environment | None = None,
+    stopper: Stopper | None = None,
 ) -> Summary:
     """Run or resume a job; the summary's `exit_code` says how it ended. `environ` None: the process's.
+
+    `stopper`: for the caller to stop it as a signal does.
 
     Raises JobError, DirectoryBusy, OutputFailed and Interrupted. Whatever else ends a run early is in the log and the
     summary, and the results until then are saved.
@@ -137,19 +177,23 @@ async def run(
     options, environment = options or Options(), environment or Environment()
     environ = os.environ if environ is None else environ
     started = time.monotonic()
-    check_services(job)
-    credentials = credentials_of(job, environ)
+    check_fetch(job, allowed=options.allow_private)
+    logins = Logins()
+    credentials, entries = checked(job, environ, logins)
     if options.progress != "none":
-        say(f"{job.name}: {destination(job, credentials)}")
-    entries = inputs_of(job)
+        say(f"{job.name}: {destination(job, credentials)}", stamped=True)
     with _empty_first(job):
-        async with Run.opened(job, options, credentials, state_directory(environ), environment) as this:
+        state = state_directory(environ)
+        async with Run.opened(
+            job, options, credentials, state, environment, logins, stopper or Stopper(), environ
+        ) as this:
             report = await this.open_directory(entries)
+            this.say_header()
             horizon = this.horizon(report)
             if this.unfinished(report, horizon):
                 await this.recognize(report, horizon)
                 await this.take_out_superseded()
-            return this.conclude(report, horizon, started)
+            return this.conclude(report, started)
 
 
 @contextlib.contextmanager
@@ -160,7 +204,7 @@ def _empty_first(job: Job) -> Iterator[None]:
     except (DirectoryBusy, OutputFailed) as error:
         if job.input.allow_empty or any(isinstance(found, InputEntry) for found in inputs_of(job)):
             raise
-        raise NoImages(f"there is no image at all in the inputs, and {error}") from error
+        raise NoImages(_("there is no image at all in the inputs, and {error}").format(error=error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +217,7 @@ class _Parts:
     stopper: Stopper
     cache: AnswerCache | None
     inspections: InspectionCache
+    fetched: Fetched
 
 
 class Run:
@@ -183,34 +228,41 @@ class Run:
     ) -> None:
         self._job, self._options, self._credentials = job, options, credentials
         self._state, self._environment = state, environment
-        self._journal, self._files, self._cache = parts.journal, parts.files, parts.cache
+        self.journal, self.files, self.cache = parts.journal, parts.files, parts.cache
         self._parts, self._stopper = parts, parts.stopper
         self._rng = random.Random()
-        self._engine: Engine | None = None
-        self._refreshes = 0
+        self.work = Work()
 
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, job: Job, options: Options, credentials: Credentials, state: Path, environment: Environment
+        cls,
+        job: Job,
+        options: Options,
+        credentials: Credentials,
+        state: Path,
+        environment: Environment,
+        logins: Logins,
+        stopper: Stopper,
+        environ: Mapping[str, str],
     ) -> AsyncIterator["Run"]:
         """Hold the output directory and open what a run works on.
 
         Raises DirectoryBusy, JobError, OutputFailed.
         """
-        stopper = Stopper()
         async with AsyncExitStack() as stack:
             stack.enter_context(rare_collections)
             stack.enter_context(stopper.listening() if options.signals else contextlib.nullcontext())
             stack.enter_context(hold(job.directory))
             journal = stack.enter_context(closing(Journal(job.directory)))
-            provider = await stack.enter_async_context(open_provider(job))
+            provider = await stack.enter_async_context(open_provider(job, environ))
             files = ResultFiles(job.directory, [OUTPUTS[name] for name in job.output.formats], {})
             cache = result_cache(job, state, credentials, environment.now)
             if cache is not None:
                 stack.enter_context(closing(cache))
             inspections = stack.enter_context(closing(InspectionCache(state)))
-            parts = _Parts(journal, files, provider, stopper, cache, inspections)
+            fetched = Fetched(stack.enter_context(closing(UrlCache(state, environment.now))), logins)
+            parts = _Parts(journal, files, provider, stopper, cache, inspections, fetched)
             yield cls(job, options, credentials, state, environment, parts)
 
     async def open_directory(self, entries: Iterator[InputEntry | Ignored | Notice]) -> OpenReport:
@@ -220,56 +272,69 @@ class Run:
                 report = await asyncio.to_thread(
                     open_directory,
                     self._job,
-                    self._journal,
-                    self._files,
+                    self.journal,
+                    self.files,
                     entries,
                     self._options.request,
                     self._stopper.came,
                     self._parts.provider.name,
-                    self._cache,
+                    self.cache,
                     self._parts.inspections,
+                    image_store(self._job, self._parts.fetched),
+                    self._parts.provider.digests,
                 )
         except OSError as exc:
             raise writing(self._job.directory, exc) from exc
         _log_report(report)
         return report
 
+    def say_header(self) -> None:
+        """Say version, job, images and remaining, so that the runs of a log are told apart."""
+        if self._options.progress == "none":
+            return
+        name, images = escaped(self._job.name), self.journal.reader.counts().images
+        left = self.journal.reader.remaining()
+        text = _("batchrec {version}, job {job}: {images:,} images, {left:,} remaining")
+        fields: dict[str, str | int] = {"version": __version__, "job": name, "images": images, "left": left}
+        say(text.format(**fields), stamped=True, aside=True, fields=fields)
+
     def horizon(self, report: OpenReport) -> int:
         """Position of the last input of this run, by `limit`."""
-        return self._journal.queue.horizon(list(report.steps.values()), self._options.limit)
+        return self.journal.queue.horizon(list(report.steps.values()), self._options.limit)
 
     def unfinished(self, report: OpenReport, horizon: int) -> bool:
         """Whether any image up to the horizon has neither a result nor a failure."""
-        return bool(self._journal.queue.unfinished(list(report.steps.values()), horizon))
+        return bool(self.journal.queue.unfinished(list(report.steps.values()), horizon))
 
     async def recognize(self, report: OpenReport, horizon: int) -> None:
         """Connect to the service, or to an emulator in this process, and run the engine to its end."""
         job = self._job
-        self._journal.put_note(CALLING_SINCE, iso_utc(self._environment.now()))
+        self.journal.put_note(CALLING_SINCE, iso_utc(self._environment.now()))
         async with AsyncExitStack() as stack:
             endpoint = await stack.enter_async_context(self._parts.provider.reached())
             transport = await stack.enter_async_context(
                 self._environment.connect(endpoint, job.limits.timeout, rate_of(job))
             )
-            account = self._account(endpoint, transport)
-            quota = stack.enter_context(closing(Quota(self._state, self._environment.now)))
-            # An emulator in this process is nobody else's, and has a rate of its own.
-            rates = stack.enter_context(closing(SharedRates(None if job.account.endpoint == EMBEDDED else self._state)))
-            await stack.enter_async_context(self._files)
-            steps = self._steps(report)
-            backlog = Backlog(self._journal, tuple(steps), horizon)
-            preparation = Preparation(image_store(job), backlog.wake)
-            duplicates = Duplicates(self._journal, self._files, steps, self._cache, self._environment.now)
+            shared = self._environment.shared or stack.enter_context(self._alone(endpoint, transport))
+            await stack.enter_async_context(self.files)
+            steps = self.steps(report)
+            backlog = Backlog(self.journal, tuple(steps), horizon)
+            fetched = self._parts.fetched
+            fetcher = (
+                await stack.enter_async_context(open_fetcher(job, fetched)) if self.journal.opening.urls() else None
+            )
+            preparation = Preparation(image_store(job, fetched), backlog.wake, fetcher=fetcher)
+            duplicates = Duplicates(self.journal, self.files, steps, self.cache, self._environment.now)
             lanes = [
                 Lane(gate, {number: steps[number] for number in numbers}, backlog, preparation.take_place, *workers)
-                for gate, numbers, workers in self._gates(report, account, quota, rates)
+                for gate, numbers, workers in self._gates(report, shared)
             ]
-            engine = self._engine = Engine(
+            engine = Engine(
                 lanes,
                 backlog,
                 preparation,
                 duplicates,
-                Recorder(self._journal, self._files, duplicates.remember, self._options.on_rows),
+                Recorder(self.journal, self.files, shared.record or duplicates.remember, self._options.on_rows),
                 Client(endpoint, transport, time.perf_counter),
                 now=self._environment.now,
                 rng=self._rng,
@@ -277,33 +342,42 @@ class Run:
             self._stopper.ask = engine.stop
             if self._stopper.came():
                 engine.stop()
-            async with shown(
-                self._options.progress,
-                _watch(job, engine, self._journal.reader.counts(), limitless=rate_of(job) >= NO_LIMIT),
-            ):
+            watch = watcher(
+                job,
+                engine,
+                report.steps,
+                at_start(self.journal.reader, horizon if self._options.limit is not None else None),
+                self._environment.now,
+                limitless=rate_of(job) >= NO_LIMIT,
+            )
+            async with shown(self._options.progress, watch), reported(self._options.on_progress, watch):
                 await engine.run()
-            self._refreshes = account.refreshes
+            unfinished = self.journal.queue.unfinished
+            stuck = [lane.gate for lane in engine.lanes if unfinished(tuple(lane.steps), horizon)]
+            self.work = _work(engine, shared.account, stuck, stopped=self._stopper.came())
             if engine.uplink.measured and job.account.endpoint != EMBEDDED:
                 note_uplink(self._state, job.account.endpoint, engine.uplink.measured, self._environment.now())
 
     async def take_out_superseded(self) -> None:
         """Take rows that have newer ones out of the result files; the next run does where that fails."""
         try:
-            notices = await asyncio.to_thread(take_out_superseded, self._journal, self._files)
+            notices = await asyncio.to_thread(take_out_superseded, self.journal, self.files)
         except OSError as exc:
-            notices = [f"rows that have newer ones stay until the next run: {writing(self._job.directory, exc)}"]
+            problem = writing(self._job.directory, exc)
+            notices = [_("rows that have newer ones stay until the next run: {problem}").format(problem=problem)]
         for line in notices:
             _log.warning("%s", line)
 
-    def conclude(self, report: OpenReport, horizon: int, started: float) -> Summary:
+    def conclude(self, report: OpenReport, started: float) -> Summary:
         """Write the views of the journal, and return the summary. `started` is in monotonic seconds."""
-        directory, journal = self._job.directory, self._journal
-        if self._engine and isinstance(self._engine.error, InputsGone):
+        directory, journal = self._job.directory, self.journal
+        if isinstance(self.work.error, InputsGone):
             journal.queue.retry(report.steps.values(), (Kind.READ,))  # they remain: the folder has failed, not they
         write_failures(directory, journal.reader.failures())
+        append_failures(self.files, journal.reader.failures)
         counts = journal.reader.counts()
-        tally = self._engine.tally if self._engine else Tally()
-        end = exit_status(self._facts(horizon))
+        tally = self.work.tally
+        end = exit_status(self._facts())
         seconds, now = time.monotonic() - started, self._environment.now()
         summary = Summary(
             job=escaped(self._job.name),
@@ -325,38 +399,36 @@ class Run:
             calls=tally.calls,
             throttled=tally.throttled,
             retries=tally.retries,
-            token_refreshes=self._refreshes,
+            token_refreshes=self.work.refreshes,
             outcome_unknown=report.outcome_unknown,
             seconds=round(seconds, 3),
             rate=round(tally.answered / seconds, 3) if seconds > 0 else 0.0,
             stopped_by=end.stopped_by,
             resume_at=end.resume_at,
+            model_changes=journal.canaries.changes(),
         )
         write_summary(directory, summary)
-        journal.conclude(self._files.stamps())
-        if self._cache is not None:
-            self._cache.end_run(journal.note("run"))
+        journal.conclude(self.files.stamps())
+        if self.cache is not None:
+            self.cache.end_run(journal.note("run"))
+        tell_model_changes(journal, summary.job, self._options.on_model_change)
         return summary
 
-    def _account(self, endpoint: str, transport: Transport) -> Account:
-        if self._credentials.bearer:
-            return BearerAccount(self._credentials)
-        if self._credentials.access_key:
-            return SignatureAccount(endpoint, self._credentials, self._environment.now)
-        return TokenAccount(
-            endpoint,
-            self._credentials,
-            transport,
-            cache=None if self._job.account.endpoint == EMBEDDED else self._state,
-            patience=self._job.limits.patience,
-            now=self._environment.now,
-            time=asyncio.get_running_loop().time,
-            rng=self._rng,
-        )
+    @contextlib.contextmanager
+    def _alone(self, endpoint: str, transport: Transport) -> Iterator[Shared]:
+        """Keeper and account of a run that is no part of a larger one."""
+        state, now = self._state, self._environment.now
+        # An emulator in this process is nobody else's, and has a rate and tokens of its own.
+        kept = None if self._job.account.endpoint == EMBEDDED else state
+        patience = self._job.limits.patience
+        account = open_account(endpoint, self._credentials, transport, cache=kept, patience=patience, now=now)
+        monotonic = asyncio.get_running_loop().time
+        if kept is not None:
+            _tell_of_cluster(kept, targets_of(self._job, self._credentials), monotonic())
+        with closing(Quota(state, now)) as quota, closing(SharedRates(kept)) as rates:
+            yield Shared(LocalKeeper(rates, quota, monotonic), account)
 
-    def _gates(
-        self, report: OpenReport, account: Account, quota: Quota, rates: SharedRates
-    ) -> Iterator[tuple[Gate, tuple[int, ...], tuple[int, int]]]:
+    def _gates(self, report: OpenReport, shared: Shared) -> Iterator[tuple[Gate, tuple[int, ...], tuple[int, int]]]:
         """Yield for each service: gate, numbers of its steps, workers of its lane (at first, at most).
 
         All gates together let as many calls be in flight as the job allows.
@@ -365,56 +437,85 @@ class Run:
         in_flight = _in_flight(job)
         slots, most = asyncio.Semaphore(in_flight), min(MOST_WORKERS, in_flight + PREPARING)
         clock = Clock(asyncio.get_running_loop().time, self._environment.now, self._rng)
-        keeper = LocalKeeper(rates, quota, clock.time)
-        for name, members in by_service(job).items():
+        for target, members in targets_of(job, self._credentials):
             numbers = tuple(report.steps[step.name] for step in members)
-            caps = caps_of(job, members)
-            wait, proven = job.limits.on_daily_limit == "wait", self._journal.queue.answered(numbers)
+            wait, proven = job.limits.on_daily_limit == "wait", self.journal.queue.answered(numbers)
             gate = open_gate(
-                Target(payer(job, self._credentials), name, caps),
-                account,
-                keeper,
-                self._journal.calls,
+                target,
+                shared.account,
+                shared.keeper,
+                self.journal.calls,
                 slots,
                 Policy(job.limits.patience, wait, proven),
                 clock,
             )
-            yield gate, numbers, (min(_workers(caps), most), most)
+            yield gate, numbers, (min(_workers(target.caps), most), most)
 
-    def _steps(self, report: OpenReport) -> dict[int, Step]:
+    def steps(self, report: OpenReport) -> dict[int, Step]:
         following = follow_ups(self._job, report.steps)
-        return {
-            report.steps[step.name]: self._step(step, following.get(report.steps[step.name], ()))
-            for step in self._job.recognize
-        }
+        made = {}
+        for step in self._job.recognize:
+            number = report.steps[step.name]
+            canary = _canary(step, number, self._parts)
+            made[number] = _step(self._job, self._options, self.cache, step, following.get(number, ()), canary)
+        return made
 
-    def _step(self, step: JobStep, follow: Conditions) -> Step:
-        service, options = SERVICES[step.service], self._options
-        return Step(
-            Asked(step.name, service, step.model),
-            make_request(service, step.model, step.options),
-            self._job.limits.attempts,
-            self._job.treatment,
-            follow,
-            None if self._cache is None else self._cache.cache_key(step.fingerprint, personal=service.personal),
-            options.reuse and (options.reuse_models or not service.custom),
+    def _facts(self) -> RunFacts:
+        """Facts about the end of the run."""
+        work = self.work
+        if work.error is not None:
+            _log.error("%s", work.error)
+        empty = not self.journal.reader.counts().images and not self._job.input.allow_empty
+        closures = tuple(closure for closure in work.closed.values() if closure is not None)
+        forbidden = len(closures) < len(work.closed)
+        return RunFacts(work.error, forbidden, closures, self._stopper.signal, work.tally.new_failures, empty)
+
+
+def _canary(step: JobStep, number: int, parts: _Parts) -> Canary | None:
+    if step.canary is None:
+        return None
+    fingerprint = fingerprint_of(step, parts.provider.digests)
+    return Canary(number, step.name, fingerprint, step.canary, parts.journal, parts.files.read)
+
+
+def _step(
+    job: Job, options: Options, cache: AnswerCache | None, step: JobStep, follow: Conditions, canary: Canary | None
+) -> Step:
+    service = SERVICES[step.service]
+    return Step(
+        Asked(step.name, service, step.model),
+        make_request(service, step.model, step.options),
+        job.limits.attempts,
+        job.treatment,
+        follow,
+        None if cache is None else cache.cache_key(step.fingerprint, personal=service.personal),
+        options.reuse and (options.reuse_models or not service.custom),
+        by_url=step.send == "url",
+        canary=canary,
+    )
+
+
+def _work(engine: Engine, account: Account, stuck: Sequence[Gate], *, stopped: bool) -> Work:
+    """Work of an engine.
+
+    Images that remain, at `stuck` gates, without any reason are a defect, not a success.
+    """
+    closed = {
+        gate.service: None if gate.forbidden else gate.closure for gate in stuck if gate.forbidden or gate.closure
+    }
+    if stuck and not (engine.error or closed or stopped):
+        raise RuntimeError("the run ended with images that are neither answered nor failed")
+    return Work(engine.tally, account.refreshes, engine.error, closed)
+
+
+def _tell_of_cluster(state: Path, targets: Iterable[tuple[Target, list[JobStep]]], now: float) -> None:
+    """Say where a cluster's keeper, on this machine, gives permits for the same account."""
+    if used_lately(state / CLUSTER, (target for target, _steps in targets), now):
+        text = _(
+            "this account is also used by a run on a cluster, which has a rate of its own: "
+            "give each a part of limits.qps"
         )
-
-    def _facts(self, horizon: int) -> RunFacts:
-        """Facts about the end of the run. Images that remain without any reason are a defect, not a success."""
-        engine = self._engine
-        error = engine.error if engine else None
-        unfinished = self._journal.queue.unfinished
-        stuck = [lane.gate for lane in (engine.lanes if engine else ()) if unfinished(tuple(lane.steps), horizon)]
-        if error is not None:
-            _log.error("%s", error)
-        forbidden = any(gate.forbidden for gate in stuck)
-        closures = tuple(gate.closure for gate in stuck if gate.closure is not None)
-        if stuck and not (error or forbidden or closures or self._stopper.signal):
-            raise RuntimeError("the run ended with images that are neither answered nor failed")
-        failed = engine.tally.new_failures if engine else 0
-        empty = not self._journal.reader.counts().images and not self._job.input.allow_empty
-        return RunFacts(error, forbidden, closures, self._stopper.signal, failed, empty)
+        _log.warning("%s", text)
 
 
 def _log_report(report: OpenReport) -> None:
@@ -446,40 +547,3 @@ def _workers(caps: Caps) -> int:
     if caps.qps == math.inf:
         return _FEWEST_WORKERS
     return int(min(max(_FEWEST_WORKERS, caps.qps * _SECONDS_OF_CALLS), MOST_WORKERS))
-
-
-def _watch(job: Job, engine: Engine, before: Counts, *, limitless: bool) -> Callable[[], Snapshot]:
-    """Function that takes a snapshot of the job's progress; `before`: the counts at the start."""
-
-    def snapshot() -> Snapshot:
-        tally = engine.tally
-        done = before.done + tally.answered + tally.failed
-        return Snapshot(
-            done=done,
-            total=before.done + before.open + tally.added,
-            failed=before.failed + tally.failed,
-            answered=tally.answered,
-            allowed=None if limitless else sum(lane.gate.limiter.rate for lane in engine.lanes),
-            until=_waits_until(engine),
-            uplink=engine.uplink.rate if engine.uplink.limiting else 0.0,
-            shrunk=_images_shrunk(job, engine),
-        )
-
-    return snapshot
-
-
-def _images_shrunk(job: Job, engine: Engine) -> float:
-    """Images/s that the uplink would carry with `input.max_side`; 0 where that is set or changes little."""
-    uplink, calls = engine.uplink, engine.tally.calls
-    if job.input.max_side is not None or not uplink.limiting or not calls:
-        return 0.0
-    body = uplink.replied / calls
-    image = round(body * 3 / 4)
-    smaller = expected_bytes_at(image, ADVISED_SIDE)
-    return uplink.rate / body * image / smaller if smaller < image else 0.0
-
-
-def _waits_until(engine: Engine) -> str | None:
-    """Beijing time at which the first of the paused services resumes; None where none is waited for."""
-    ends = [gate.closure.until for gate in (lane.gate for lane in engine.lanes) if gate.opens and gate.closure]
-    return iso_beijing(min(end for end in ends if end is not None)) if ends else None

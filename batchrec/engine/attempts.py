@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from ..api.client import Client
 from ..api.retry import Action, Tries, backoff, decide
 from ..errors import BatchrecError
+from ..journal import Finished
 from ..limits.gate import Gate, GateClosed
 from ..values import Answer, Failure, Kind, Task, Ticket
 from .lane import Postponed, Step
@@ -24,6 +26,7 @@ _LAST_WAIT = 1.0
 class Tally:
     """Counts of this run: calls and how they ended, images with an outcome, images added by follow-ups.
 
+    Counters ending in `_at` are by the number of a step; `retrying_at`: images that wait for another attempt.
     `new_failures` leaves out inputs that could not be read, for the same reason as in an earlier run.
     """
 
@@ -34,6 +37,31 @@ class Tally:
     failed: int = 0
     new_failures: int = 0
     added: int = 0
+    calls_at: Counter[int] = field(default_factory=Counter)
+    finished_at: Counter[int] = field(default_factory=Counter)
+    added_at: Counter[int] = field(default_factory=Counter)
+    retrying_at: Counter[int] = field(default_factory=Counter)
+
+    def take(self, finished: Finished) -> None:
+        """Count an outcome that is on the disk."""
+        self.finished_at[finished.task.step] += 1
+        if finished.failure is None:
+            self.answered += 1
+        else:
+            self.failed += 1
+            self.new_failures += not _repeated(finished)
+        self.added += len(finished.follow)
+        self.added_at.update(finished.follow)
+
+
+def _repeated(finished: Finished) -> bool:
+    """Whether an input could not be read or fetched again, for the reason that an earlier run has told."""
+    failure = finished.failure
+    return (
+        failure is not None
+        and failure.kind in (Kind.READ, Kind.FETCH)
+        and failure.message == finished.task.failed_before
+    )
 
 
 class Caller:
@@ -47,15 +75,26 @@ class Caller:
         # By step and image: the attempts so far of a deferred image, and how the last of them failed.
         self._tries: dict[tuple[int, int], tuple[Tries, Failure | None]] = {}
 
-    async def ask(self, gate: Gate, step: Step, task: Task, ready: Ready) -> tuple[Answer | Failure, int] | Postponed:
+    def tries(self, step: Step, task: Task) -> Tries:
+        """The attempts of an image so far, as they were kept if it was deferred."""
+        kept, _ = self._tries.get((task.step, task.image), (None, None))
+        return kept if kept is not None else Tries(step.attempts)
+
+    async def ask(
+        self, gate: Gate, step: Step, task: Task, ready: Ready, tries: Tries | None = None
+    ) -> tuple[Answer | Failure, int] | Postponed:
         """Call until there is an answer or the attempts are spent; returns it with the number of attempts.
 
         The worker is still bound when an answer or a failure comes from a call that was just made. Returns DEFERRED
         while the service is down, CLOSED where no call may leave or the run stops. Raises what ends the run.
+
+        `tries`: the attempts that the tiles of an image share; None: its own.
         """
-        tries, before = self._tries.pop((task.step, task.image), (Tries(step.attempts), None))
+        tries = tries or self.tries(step, task)
+        _, before = self._tries.pop((task.step, task.image), (tries, None))
+        self._tally.retrying_at[task.step] -= before is not None
         if before is not None and not self._worth_another(gate, tries):
-            return before, tries.spent
+            return before, tries.spent_here
         first = False
         upload = self._client.uplink.upload(len(ready.body))
         try:
@@ -63,10 +102,11 @@ class Caller:
                 ticket = await gate.enter(upload, first=first)
                 self._workers.bind()
                 self._tally.calls += 1
+                self._tally.calls_at[task.step] += 1
                 result = await self._client.call(step.request, ready.body, ticket.authorization, upload)
                 self._settle(gate, ticket, ready.sha256, result, tries)
                 if isinstance(result, Answer) or (action := decide(result)) is Action.FAIL:
-                    return result, tries.spent + 1
+                    return result, tries.spent_here + 1
                 self._tally.throttled += result.kind is Kind.THROTTLED
                 self._workers.release()
                 first = action is Action.REPEAT
@@ -77,7 +117,7 @@ class Caller:
                 if not await self._backoff(gate, tries, result, task):
                     return Postponed.DEFERRED
                 if not self._worth_another(gate, tries):
-                    return result, tries.spent
+                    return result, tries.spent_here
         except GateClosed:
             pass
         finally:
@@ -98,9 +138,14 @@ class Caller:
         tries.failed(gate.breaker)
         if gate.breaker.down:
             self._tries[task.step, task.image] = tries, failure
+            self._tally.retrying_at[task.step] += 1
             return False
         wait = backoff(tries.spent, self._rng)
-        await asyncio.sleep(wait if tries.spent + 1 < tries.limit else min(wait, _LAST_WAIT))
+        self._tally.retrying_at[task.step] += 1
+        try:
+            await asyncio.sleep(wait if tries.spent + 1 < tries.limit else min(wait, _LAST_WAIT))
+        finally:
+            self._tally.retrying_at[task.step] -= 1
         return True
 
     def _worth_another(self, gate: Gate, tries: Tries) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..job.follow_ups import labels_of, triggered
-from ..journal import Finished, Journal
+from ..journal import Finished, Journal, Known
 from ..outputs.files import ResultFiles
 from ..state.answer_cache import AnswerCache, content_key
 from ..times import iso_utc
@@ -22,6 +22,10 @@ class _Leader:
     image: int
     first: int
     copies: bool = False
+
+
+_MOST_URLS = 100_000
+"""URLs that were sent as such and are remembered for copies: those that came last."""
 
 
 class Duplicates:
@@ -46,17 +50,13 @@ class Duplicates:
         self._now = now
         self._leading: dict[tuple[int, bytes], _Leader] = {}  # by step and digest
         self._led: dict[tuple[int, int], bytes] = {}  # by step and image: the digest of the bytes that it leads
+        self._urls: dict[tuple[int, bytes], int] = {}  # by step and digest of a URL that was sent: its image
 
     # -- results that need no call
 
     def find(self, task: Task, sha256: bytes) -> Outcome | Postponed | None:
         """Park the image where another with these bytes is under way, else return what this job has for them."""
-        leader = self._leading.get((task.step, sha256))
-        if leader is not None and leader.image != task.image:
-            leader.copies = True
-            self._journal.queue.park(task, sha256, leader.first)
-            return Postponed.PARKED
-        return self._from_this_job(task, sha256)
+        return self._parked(task, sha256, sha256) or self._from_this_job(task, sha256)
 
     def _from_this_job(self, task: Task, sha256: bytes) -> Outcome | None:
         """Return this job's result for these bytes, or their failure where that is the image's own fault."""
@@ -67,9 +67,39 @@ class Duplicates:
             return None
         if task.variant is None:
             task = task._replace(variant=known.variant)
+        return self._repeated(task, sha256, known)
+
+    def find_url(self, task: Task, digest: bytes) -> Outcome | Postponed | None:
+        """As `find`, for a URL that the service fetches itself: nothing is known of its bytes."""
+        if parked := self._parked(task, digest, None):
+            return parked
+        image = self._urls.get((task.step, digest))
+        known = None if image is None else self._journal.answers.finished_image(task.step, image)
+        if known is None or known.image == task.image:
+            return None
+        return self._repeated(task, None, known)
+
+    def _parked(self, task: Task, digest: bytes, sha256: bytes | None) -> Postponed | None:
+        """Park the image where another one leads what has this digest."""
+        leader = self._leading.get((task.step, digest))
+        if leader is None or leader.image == task.image:
+            return None
+        leader.copies = True
+        self._journal.queue.park(task, sha256, leader.first)
+        return Postponed.PARKED
+
+    def _repeated(self, task: Task, sha256: bytes | None, known: Known) -> Outcome:
+        """The outcome of another image of this job, for this one."""
         if known.failure is not None:
             return failed(task, sha256, known.failure, 0, iso_utc(self._now()), leader=known.image)
         return self._followed(copied(task, sha256, known, self._files.read(known.start, known.length)))
+
+    def lead_url(self, task: Task, digest: bytes) -> None:
+        """Make the image the leader of a URL, and remember it for other spellings of that."""
+        self.lead(task, digest)
+        self._urls.setdefault((task.step, digest), task.image)
+        if len(self._urls) > _MOST_URLS:
+            del self._urls[next(iter(self._urls))]
 
     def cached(self, task: Task, sha256: bytes) -> Outcome | None:
         """Return an earlier job's result for these bytes, where the step may reuse results."""
@@ -121,9 +151,11 @@ class Duplicates:
 
         On any other failure the next copy leads the rest.
         """
-        if finished.sha256 is not None:
+        step, image = finished.task.step, finished.task.image
+        digest = self._led.get((step, image)) if finished.sha256 is None else finished.sha256
+        if digest is not None:
             shared = finished.failure is None or finished.failure.kind is Kind.IMAGE
-            self._end(finished.task.step, finished.sha256, finished.task.image, shared=shared)
+            self._end(step, digest, image, shared=shared)
 
     def _end(self, step: int, sha256: bytes, image: int, *, shared: bool) -> None:
         leader = self._leading.get((step, sha256))

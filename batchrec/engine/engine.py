@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 
 from ..api.client import Client
 from ..errors import BatchrecError
+from ..fetch.address import url_digest
 from ..job.follow_ups import triggered
-from ..journal import Finished
-from ..sources import failure_of
+from ..sources import failure_of, is_url
 from ..times import iso_utc
-from ..values import Failure, Kind, Task
+from ..values import Failure, Prepared, Task
 from .attempts import Caller, Tally
+from .canary_calls import CanaryCaller
 from .duplicates import Duplicates
+from .fetching import Fetching
 from .lane import Backlog, Lane, Postponed, Step
 from .preparation import Preparation, Ready
 from .reads import Reads
@@ -39,6 +41,8 @@ class Engine:
     ) -> None:
         self.lanes = tuple(lanes)
         self.tally = Tally()
+        self.last_row = b""
+        """The line in results.jsonl that was committed last."""
         self._backlog = backlog
         self._preparation = preparation
         self._duplicates = duplicates
@@ -47,7 +51,9 @@ class Engine:
         self.uplink = client.uplink
         self._workers = Workers()
         self._reads = Reads(preparation.loss)
+        self._fetching = Fetching(preparation.fetcher, self._workers.hire, backlog.wake)
         self._caller = Caller(client, self._workers, self.tally, rng)
+        self._canaries = CanaryCaller(self._caller, self._workers, preparation, backlog, now)
         self._tile_caller = TileCaller(self._caller, self._workers, recorder.tiles)
 
     @property
@@ -89,6 +95,8 @@ class Engine:
                     result = await self._attend(lane, task)
                 finally:
                     self._preparation.leave_place(task)
+                if result is not Postponed.FETCHING:
+                    self._fetching.used(task)
                 if isinstance(result, Outcome):
                     await self._recorder.add(result)
                     self._workers.release()
@@ -108,6 +116,8 @@ class Engine:
                 lane.defer(task)
             case Postponed.SET_ASIDE:
                 lane.set_aside(task)
+            case Postponed.FETCHING:
+                self._fetching.begin(lane, task)
             case Postponed.PARKED:
                 self._backlog.finished(1)
             case Postponed.CLOSED:
@@ -122,6 +132,15 @@ class Engine:
             return self._failed(task, None, failure_of(task.problem))
         if task.sha256 is not None and (found := self._without_reading(lane, task, task.sha256)) is not None:
             return found
+        if step.by_url and is_url(task.key) and self._preparation.fetcher is not None:
+            return await self._send_url(lane, step, task, self._preparation.fetcher.address(task.key))
+        looked = self._fetching.look(lane, task)
+        if isinstance(looked, Postponed):
+            return looked
+        if isinstance(looked, Failure):
+            self._duplicates.resign(task, shared=False)
+            return self._failed(task, None, looked)
+        task = looked
         if not self._preparation.admits(step, task):
             return Postponed.SET_ASIDE
         held = await self._preparation.hold(task)
@@ -132,6 +151,7 @@ class Engine:
                 return ready
             task = task._replace(variant=ready.variant)
             held = self._preparation.keep(held, ready.size)
+            await self._canaries.before(lane, step)
             caller = self._tile_caller if ready.tiles else self._caller
             reply = await caller.ask(lane.gate, step, task, ready)
         finally:
@@ -143,6 +163,24 @@ class Engine:
             return self._failed(task, ready.sha256, result, attempts)
         self._staff(lane)
         outcome = answered(step.asked, task, ready.sha256, ready.image, result, attempts, iso_utc(self._now()))
+        return outcome.followed_by(triggered(step.follow, result.labels))
+
+    async def _send_url(self, lane: Lane, step: Step, task: Task, url: str) -> Outcome | Postponed:
+        """Have the service fetch an image itself: nothing is known of its bytes, and no limit is checked."""
+        digest = url_digest(url)
+        if (found := self._duplicates.find_url(task, digest)) is not None:
+            return found
+        if lane.gate.over:
+            return Postponed.CLOSED
+        self._duplicates.lead_url(task, digest)
+        reply = await self._caller.ask(lane.gate, step, task, Ready(digest, Prepared(b""), step.request.url_body(url)))
+        if isinstance(reply, Postponed):
+            return reply
+        result, attempts = reply
+        if isinstance(result, Failure):
+            return self._failed(task, None, result, attempts)
+        self._staff(lane)
+        outcome = answered(step.asked, task, None, Prepared(b""), result, attempts, iso_utc(self._now()))
         return outcome.followed_by(triggered(step.follow, result.labels))
 
     def _without_reading(self, lane: Lane, task: Task, sha256: bytes) -> Outcome | Postponed | None:
@@ -190,18 +228,8 @@ class Engine:
 
     def _committed(self, group: Sequence[Recorded]) -> None:
         """Count a group that is on the disk, and let the copies of its images go on."""
-        for finished, _ in group:
-            if finished.failure is None:
-                self.tally.answered += 1
-            else:
-                self.tally.failed += 1
-                self.tally.new_failures += not _repeated(finished)
-            self.tally.added += len(finished.follow)
+        for finished, line in group:
+            self.tally.take(finished)
+            self.last_row = line or self.last_row
             self._duplicates.settle(finished)
         self._backlog.finished(len(group))
-
-
-def _repeated(finished: Finished) -> bool:
-    """Whether an input could not be read again, for the reason that an earlier run has told."""
-    failure = finished.failure
-    return failure is not None and failure.kind is Kind.READ and failure.message == finished.task.failed_before

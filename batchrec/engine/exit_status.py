@@ -1,10 +1,11 @@
 """Exit status of a run: exit code, reason, and the time to run again."""
 
+import math
 from dataclasses import dataclass
 from signal import Signals
 
 from ..errors import BatchrecError, CredentialsRefused, InputsGone, NoImages, OutputFailed, ServiceUnavailable
-from ..limits.quota import DAILY, TOTAL
+from ..periods import period_of
 from ..times import iso_beijing
 from ..values import Closure
 
@@ -66,6 +67,6 @@ def exit_status(facts: RunFacts) -> ExitStatus:
 
 
 def _limited(closures: tuple[Closure, ...]) -> ExitStatus:
-    resets = [closure.until for closure in closures if closure.until is not None]
-    word = {DAILY: "daily_limit", TOTAL: "total_limit"}[DAILY if resets else TOTAL]
-    return ExitStatus(75, word, iso_beijing(min(resets)) if resets else None)
+    """Name the limit that ends first: from then on a run goes on."""
+    first = min(closures, key=lambda closure: math.inf if closure.until is None else closure.until)
+    return ExitStatus(75, period_of(first.code).stopped_by, None if first.until is None else iso_beijing(first.until))

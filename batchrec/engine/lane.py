@@ -12,6 +12,7 @@ from ..journal import Journal
 from ..limits.gate import Gate
 from ..state.answer_cache import CacheKey
 from ..values import Task, Treatment
+from .canary import Canary
 from .rows import Asked
 
 MOST_WORKERS = 256
@@ -23,6 +24,12 @@ PREPARING = 8
 _MOST_ASIDE = 1000
 """Images that wait for a decoder at most, before a lane takes no more from the backlog."""
 
+_MOST_FETCHING = 10_000
+"""Images that are fetched or wait for that at most, before a lane takes no more from the backlog."""
+
+_STOCK = 64
+"""Images under way to a lane by the fetchers, below which it hands over more before it uses what has come."""
+
 _CLAIMED_AT_ONCE = 256
 """Images that a lane takes from the journal's list in one transaction."""
 
@@ -33,6 +40,7 @@ class Postponed(Enum):
     PARKED = "an image with the same bytes is under way; the journal puts the copy back on the list"
     DEFERRED = "the service is down; an image that has not failed yet is the better probe"
     SET_ASIDE = "the image has to be decoded, and as many as may be are decoded"
+    FETCHING = "the image is fetched by its URL, and comes back to its lane"
     CLOSED = "no further call may leave in this run"
 
 
@@ -41,7 +49,7 @@ class Step:
     """A step made ready: how its requests look, what its images must be, and which steps may follow.
 
     `cache_key` is the step's key in the result cache, None where its results are not kept; with `reuse` cached results
-    are taken.
+    are taken. `by_url`: the service fetches images by URL itself. `canary`: images that are sent first.
     """
 
     asked: Asked
@@ -51,6 +59,8 @@ class Step:
     follow: Conditions = ()
     cache_key: CacheKey | None = None
     reuse: bool = False
+    by_url: bool = False
+    canary: Canary | None = None
 
 
 class Backlog:
@@ -119,6 +129,8 @@ class Lane:
         self._ready: deque[Task] = deque()
         self._deferred: deque[Task] = deque()
         self._aside: deque[Task] = deque()
+        self._fetched: deque[Task] = deque()
+        self._fetching = 0
 
     async def next(self) -> Task | None:
         """Return the next image; None when there is none and will be none.
@@ -131,17 +143,38 @@ class Lane:
                 return self._deferred.popleft()
             if self._aside and self._has_decoder(self._aside[0]):
                 return self._aside.popleft()
-            if len(self._aside) >= _MOST_ASIDE:
+            if self._fetched and not self._stocks_up():
+                return self._fetched.popleft()
+            if len(self._aside) >= _MOST_ASIDE or self._fetching >= _MOST_FETCHING:
                 await self._backlog.change()
                 continue
-            if not self._ready:
-                self._ready.extend(self._backlog.claim(self._numbers))
+            self._claim()
             if self._ready or self._deferred:
                 return (self._ready or self._deferred).popleft()
             if self._backlog.exhausted:
                 self._backlog.wake()  # the other workers end too
                 return None
             await self._backlog.change()
+
+    def _claim(self) -> None:
+        if not self._ready:
+            self._ready.extend(self._backlog.claim(self._numbers))
+
+    def _stocks_up(self) -> bool:
+        """Whether the next image is likely a URL (its size is not known), and too few are on their way."""
+        if self._fetching >= _STOCK:
+            return False
+        self._claim()
+        return bool(self._ready) and self._ready[0].size < 0
+
+    def begin_fetch(self) -> None:
+        """Note that an image is handed to the fetchers."""
+        self._fetching += 1
+
+    def fetched(self, task: Task) -> None:
+        """Queue an image that was fetched, or could not be."""
+        self._fetching -= 1
+        self._fetched.append(task)
 
     def defer(self, task: Task) -> None:
         """Queue an image that failed while the service was down, behind those that have not failed."""

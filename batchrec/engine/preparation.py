@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from .. import images
 from ..api.client import Request
 from ..concurrency import MemoryBudget, TurnLimiter
-from ..interfaces import ImageStore
+from ..interfaces import Fetcher, ImageStore
 from ..values import Failure, Prepared, Shortage, Task
 from .lane import Postponed, Step
 
@@ -74,11 +74,19 @@ class Ready(NamedTuple):
 class Preparation:
     """Reads files and makes the bodies of calls, in threads where that takes long.
 
-    `store` holds the bytes of the inputs. `on_place` is called when an image leaves its place among those decoded.
+    `store` holds the bytes of the inputs, and `fetcher` brings those of URLs there (None: there are none). `on_place`
+    is called when an image leaves its place among those decoded.
     """
 
-    def __init__(self, store: ImageStore, on_place: Callable[[], None], cores: int | None = None) -> None:
+    def __init__(
+        self,
+        store: ImageStore,
+        on_place: Callable[[], None],
+        cores: int | None = None,
+        fetcher: Fetcher | None = None,
+    ) -> None:
         cores = cores or os.cpu_count() or 1
+        self.fetcher = fetcher
         self._store = store
         self._on_place = on_place
         # Apart, so that nothing is read behind images that are decoded.

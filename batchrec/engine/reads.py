@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ..errors import InputsGone
+from ..language import _
 from ..values import Failure, Kind, Task
 
 _MOST_IN_A_ROW = 20
@@ -33,5 +34,5 @@ class Reads:
         if self._failed < _MOST_IN_A_ROW:
             return
         if loss := self._loss(task.key):
-            raise InputsGone(f"{loss}; what was recognized is saved: run again when it is back")
+            raise InputsGone(_("{loss}; what was recognized is saved: run again when it is back").format(loss=loss))
         self._failed = 0

@@ -5,9 +5,10 @@ A kill may cut every step short; the next opening repeats or finishes it.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from .. import images
 from ..api.endpoint import comparable
@@ -16,15 +17,17 @@ from ..errors import Interrupted
 from ..exact_json import dumps
 from ..interfaces import ImageStore
 from ..job.follow_ups import follow_ups, labels_of, triggered
-from ..job.spec import Job
-from ..journal import CALLING_SINCE, Changed, Journal, StepRecord
+from ..job.spec import Job, Step
+from ..journal import CALLING_SINCE, JOB_FILE, Changed, Journal, StepRecord
+from ..language import _, ngettext
 from ..outputs.directory import check_unaccounted
 from ..outputs.files import ResultFiles, dialect_note, is_current
-from ..sources import may_pass
+from ..sources import is_url, may_pass
+from ..sources.keys import escaped
 from ..state.answer_cache import AnswerCache, content_key
 from ..state.durable import sync_directory
 from ..state.inspection_cache import InspectionCache, of_file
-from ..values import LYING, Failure, Ignored, InputEntry, Notice, Row
+from ..values import LYING, Failure, Ignored, InputEntry, Kind, Notice, Row
 from .recorder import GROUP_MOST
 from .setup import image_store
 from .treatments import Changes, take_treatments
@@ -75,33 +78,39 @@ def open_directory(
     endpoint: str = "",
     cache: AnswerCache | None = None,
     inspections: InspectionCache | None = None,
+    store: ImageStore | None = None,
+    digests: Mapping[str, str] = MappingProxyType({}),
 ) -> OpenReport:
     """Bring journal and result files up to date with job file and inputs. Blocks: call it in a thread.
 
     Raises JobError, ResultsDamaged, OutputFailed, and Interrupted where `stopped`, which is called between inputs, says
-    so. `endpoint`: the name of the provider of the results, where that is not the job's endpoint to the letter.
+    so. `endpoint`: the name of the provider of the results, where that is not the job's endpoint to the letter. `store`
+    None: the files of the inputs alone. `digests`: those of local models, by step.
     """
     report = OpenReport()
     journal.opening.claim_identity({"name": job.name, "endpoint": endpoint or job.account.endpoint}, comparable)
     journal.put_note("base", _way(job.directory, job.base))
+    journal.put_note(JOB_FILE, os.path.join(_way(job.directory, job.base), escaped(job.path.name)))
     journal.put_note(CALLING_SINCE, None)
     _recover(journal, files, report, request, cache)
     take_inputs(job, journal, listed(entries, report, stopped), report, stopped)
     if inspections is not None:
         _recall(job, journal, inspections)
     # Not before the inputs are listed: a step that changed costs calls, and a wrong manifest must not.
-    steps = report.steps = take_steps(job, journal, report, request)
-    changes = take_treatments(job, journal, steps, lambda: _heed(stopped), lying=request.lying)
+    steps = report.steps = take_steps(job, journal, report, request, digests)
+    changes = take_treatments(job, journal, steps, lambda: _heed(stopped), lying=request.lying, store=store)
     tell_changes(report, changes)
     if request.rebuild or journal.note("dirty"):
         lost = _rewrite(journal, files, report.notices)
-        _tell(report, lost, "asked again, since their rows are missing in results.jsonl")
+        _tell(report, lost, _("sent again, since their rows are missing in results.jsonl"))
     _catch_up(journal, files, report)
     journal.queue.fill(steps[step.name] for step in job.recognize if step.when is None)
     evaluate_conditions(job, journal, files, steps)
-    _tell(report, journal.queue.retry_reads(steps.values(), may_pass), "read again, since they could not be read")
+    _tell(report, journal.queue.retry_reads(steps.values(), may_pass), _("read again, since they could not be read"))
     if request.retry:
-        _tell(report, journal.queue.retry(steps.values(), request.retry_kinds), "asked again, since they have failed")
+        if store is not None and (request.retry_kinds is None or Kind.IMAGE in request.retry_kinds):
+            _fetch_anew(journal, list(steps.values()), store)
+        _tell(report, journal.queue.retry(steps.values(), request.retry_kinds), _("sent again, since they have failed"))
     if cache is not None:
         _begin_run(journal, files, cache)
     journal.sync()
@@ -146,8 +155,11 @@ def _hand_on(journal: Journal, files: ResultFiles, cache: AnswerCache, report: O
     since = cache.run_start(journal.note("run"), files.directory)
     if latest and since is None:
         report.notices.append(
-            f"{files.directory}: its last results are not put into the result cache: an earlier version wrote them, "
-            "another machine, or a run before the directory or the state folder was moved"
+            _(
+                "{directory}: its last results are not put into the result cache: an earlier "
+                "version wrote them, another machine, or a run before the directory or the state "
+                "folder was moved"
+            ).format(directory=files.directory)
         )
     if since is None:
         return
@@ -161,7 +173,7 @@ def _hand_on(journal: Journal, files: ResultFiles, cache: AnswerCache, report: O
                 dumps(row),
             )
             for asked, variant, row in rows
-            if row["same_as"] is None and row["reused"] is None
+            if row["same_as"] is None and row["reused"] is None and row["sha256"] is not None
         ]
     )
 
@@ -185,22 +197,27 @@ def take_inputs(
         _heed(stopped)
         if (same := _same(store, change)) is not None:
             dropped += journal.opening.touch(change, same=same)
-    _tell(report, dropped, "asked again, since their files have changed")
+    _tell(report, dropped, _("sent again, since their files have changed"))
     journal.opening.note_ignored(report.ignored)
     report.notices.extend(_fewer(job, before, journal.reader.images(), report))
 
 
 def _fewer(job: Job, before: int, now: int, report: OpenReport) -> Iterator[str]:
-    last = f"; the last run found {before:,}" if before else ""
+    last = _("; the last run found {before:,}").format(before=before) if before else ""
     if not now and not job.input.allow_empty:
-        ignored = f" ({report.ignored.total():,} ignored)" if report.ignored else ""
+        ignored = _(" ({total:,} ignored)").format(total=report.ignored.total()) if report.ignored else ""
         yield (
-            f"there is no image at all in the inputs{ignored}{last}: is a folder not mounted? "
-            "(input.allow_empty = true allows that)"
+            _(
+                "there is no image at all in the inputs{ignored}{last}: is a folder not mounted? "
+                "(input.allow_empty = true allows that)"
+            ).format(ignored=ignored, last=last)
         )
     elif 0 < 2 * now < before:
-        only = "is only 1 image" if now == 1 else f"are only {now:,} images"
-        yield f"there {only} in the inputs{last}: is a folder gone or not mounted?"
+        yield ngettext(
+            "there is only {count:,} image in the inputs{last}: is a folder gone or not mounted?",
+            "there are only {count:,} images in the inputs{last}: is a folder gone or not mounted?",
+            now,
+        ).format(count=now, last=last)
 
 
 def _recall(job: Job, journal: Journal, inspections: InspectionCache) -> None:
@@ -214,18 +231,28 @@ def _recall(job: Job, journal: Journal, inspections: InspectionCache) -> None:
         journal.opening.note_digests({keys[key]: entry.sha256 for key, entry in seen.items()})
 
 
-def take_steps(job: Job, journal: Journal, report: OpenReport, request: RunRequest) -> dict[str, int]:
+def take_steps(
+    job: Job,
+    journal: Journal,
+    report: OpenReport,
+    request: RunRequest,
+    digests: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, int]:
     """Make the job's steps the journal's; images of steps with other requests now are sent again."""
-    records = step_records(job)
+    records = step_records(job, digests)
     for name, dropped in journal.reader.outdated(records).items():
-        _tell(report, dropped, f"asked again, since step {name!r} has another service, model or options now")
+        _tell(
+            report,
+            dropped,
+            _("sent again, since step {name!r} has another service, model or options now").format(name=name),
+        )
     return journal.opening.take_steps(records, evaluate_all=request.rebuild)
 
 
 def tell_changes(report: OpenReport, changes: Changes) -> None:
     """Add a line for each change of the treatment that has images sent again."""
-    _tell(report, changes.dropped, "asked again, since [input] has them sent in another way now")
-    _tell(report, changes.lying, "asked again, since an earlier version sent them lying on their side")
+    _tell(report, changes.dropped, _("sent again, since [input] has them sent in another way now"))
+    _tell(report, changes.lying, _("sent again, since an earlier version sent them lying on their side"))
 
 
 def _tell(report: OpenReport, count: int, what: str) -> None:
@@ -233,21 +260,26 @@ def _tell(report: OpenReport, count: int, what: str) -> None:
         report.again.append(f"{what}: {count:,}")
 
 
-def step_records(job: Job) -> list[StepRecord]:
-    """Return the job's steps as the journal compares them.
+def step_records(job: Job, digests: Mapping[str, str] = MappingProxyType({})) -> list[StepRecord]:
+    """Return the job's steps as the journal compares them, with the digests of local models.
 
     The condition of a follow-up holds the fingerprint of the step before, since it is evaluated anew when that changes.
     """
-    prints = {step.name: step.fingerprint for step in job.recognize}
+    prints = {step.name: fingerprint_of(step, digests) for step in job.recognize}
     return [
         StepRecord(
             step.name,
             step.service,
-            step.fingerprint,
+            prints[step.name],
             f"{step.when.model_dump_json()} {prints[step.when.step]}" if step.when else "",
         )
         for step in job.recognize
     ]
+
+
+def fingerprint_of(step: Step, digests: Mapping[str, str]) -> str:
+    """Fingerprint of a step with the digest of its local model, where it has one."""
+    return f"{step.fingerprint} {digests[step.name]}" if step.name in digests else step.fingerprint
 
 
 def listed(
@@ -267,7 +299,7 @@ def listed(
 
 def _heed(stopped: Callable[[], bool]) -> None:
     if stopped():
-        raise Interrupted("stopped while listing the inputs; nothing was sent")
+        raise Interrupted(_("stopped while listing the inputs; nothing was sent"))
 
 
 def _same(store: ImageStore, change: Changed) -> bool | None:
@@ -281,6 +313,19 @@ def _same(store: ImageStore, change: Changed) -> bool | None:
         return None
     data = store.read(change.found.key)
     return None if isinstance(data, Failure) else images.digest(data) == change.sha256
+
+
+def _fetch_anew(journal: Journal, steps: Sequence[int], store: ImageStore) -> None:
+    """Drop the cached bytes of URLs that were refused as images.
+
+    They may have come torn, and be whole at the server by now. Called before the images are back on the lists, or a
+    kill between would have the old bytes sent. What has a result at another step is whole.
+    """
+    for batch in journal.queue.refused(steps):
+        urls = {image: key for image, key in batch if is_url(key)}
+        for key in urls.values():
+            store.forget(key)
+        journal.queue.forget_contents(urls)
 
 
 def _finish_swap(journal: Journal, files: ResultFiles) -> None:
@@ -352,7 +397,7 @@ def evaluate_conditions(job: Job, journal: Journal, files: ResultFiles, steps: d
         before: tuple(condition for condition in conditions if condition[1] in anew)
         for before, conditions in follow_ups(job, steps).items()
     }
-    for _, row in files.rows() if any(fresh.values()) else ():
+    for _place, row in files.rows() if any(fresh.values()) else ():
         conditions = fresh.get(steps.get(row["step"], 0), ())
         if conditions and (numbers := triggered(conditions, labels_of(row))) and journal.answers.current(row):
             journal.queue.follow_up(row["image"], numbers)

@@ -36,12 +36,15 @@ class Outcome(NamedTuple):
 
 
 def answered(
-    asked: Asked, task: Task, sha256: bytes, sent: Prepared, answer: Answer, attempts: int, at: str
+    asked: Asked, task: Task, sha256: bytes | None, sent: Prepared, answer: Answer, attempts: int, at: str
 ) -> Outcome:
-    """Return the outcome of an answered call; `at` is ISO 8601."""
+    """Return the outcome of an answered call.
+
+    `at` is ISO 8601, `sha256` None where the service fetched the image.
+    """
     row: Row = {
         "image": task.key,
-        "sha256": sha256.hex(),
+        "sha256": None if sha256 is None else sha256.hex(),
         "step": asked.step,
         "service": asked.service.name,
         "model": asked.model,
@@ -58,7 +61,7 @@ def answered(
     return Outcome(Finished(task, sha256, attempts, at, in_tiles=bool(sent.tiles)), row)
 
 
-def copied(task: Task, sha256: bytes, known: Known, row: Row) -> Outcome:
+def copied(task: Task, sha256: bytes | None, known: Known, row: Row) -> Outcome:
     """Return the outcome of a copy from the row of an image with the same bytes; it took no call."""
     origin = row["same_as"]
     if origin in (None, task.key):  # its own answer may come back to it through a copy

@@ -31,13 +31,13 @@ class TileCaller:
         As `Caller.ask`. Where that postpones a tile, so is the image, and what is answered is kept.
         """
         answers: list[TileAnswer] = []
-        attempts = 0
+        attempts, tries = 0, self._caller.tries(step, task)
         for number, tile in enumerate(ready.tiles):
             answer = self._tiles.answer(task, number, tile.digest)
             if answer is None:
                 # Not before the next tile is to leave: after the last one the row is recorded without a pause.
                 self._workers.release()
-                reply = await self._caller.ask(gate, step, task, ready._replace(body=tile.body))
+                reply = await self._caller.ask(gate, step, task, ready._replace(body=tile.body), tries)
                 if isinstance(reply, Postponed):
                     return reply
                 result, spent = reply
@@ -45,6 +45,7 @@ class TileCaller:
                     told = f"tile {number + 1} of {len(ready.tiles)}: {result.message}"
                     return replace(result, message=told), attempts + spent
                 answer = TileAnswer(result.reply, spent, result.latency_ms)
+                tries.next_tile()
                 self._tiles.put(task, number, tile.digest, answer)
             answers.append(answer)
             attempts += answer.attempts

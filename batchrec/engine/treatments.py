@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .. import images
 from ..api.services import SERVICES
+from ..interfaces import ImageStore
 from ..job.follow_ups import follow_ups
 from ..job.spec import Job, Step
 from ..journal import Item, Journal
@@ -29,12 +30,20 @@ class Changes:
 
 
 def take_treatments(
-    job: Job, journal: Journal, numbers: Mapping[str, int], proceed: Callable[[], None], *, lying: bool = False
+    job: Job,
+    journal: Journal,
+    numbers: Mapping[str, int],
+    proceed: Callable[[], None],
+    *,
+    lying: bool = False,
+    store: ImageStore | None = None,
 ) -> Changes:
     """Drop results and failures of images that the job's treatment changes otherwise than the last run's.
 
     `lying`: drop too what an earlier version sent lying on its side. `proceed` is called before each file is read.
+    `store` None: the files of the inputs alone.
     """
+    store = image_store(job) if store is None else store
     known, decisive = journal.treatments, job.treatment.decisive
     following = follow_ups(job, numbers)
     dropped = again = 0
@@ -45,11 +54,11 @@ def take_treatments(
         if (_BEFORE.decisive if before is None else before) != decisive:
             known.begin(number)
         for batch in known.unchecked(number):
-            found = list(_variants(job, step, batch, proceed))
+            found = list(_variants(job, step, store, batch, proceed))
             same = {item.image: variant for item, variant in found if variant == item.variant}
             dropped += known.settle(number, same, [item.image for item, _ in found if item.image not in same], after)
         for batch in known.untold(number) if lying and may_lie(job, step) else ():
-            found = list(_variants(job, step, batch, proceed))
+            found = list(_variants(job, step, store, batch, proceed))
             as_now = {item.image: variant for item, variant in found if not variant}
             again += known.settle(number, as_now, [item.image for item, variant in found if lies(variant)], after)
     known.end(dict.fromkeys(numbers.values(), decisive))
@@ -85,9 +94,11 @@ def cached_row(cache: AnswerCache, key: CacheKey, sha256: bytes, variant: str, *
     return row
 
 
-def _variants(job: Job, step: Step, items: Sequence[Item], proceed: Callable[[], None]) -> Iterator[tuple[Item, str]]:
+def _variants(
+    job: Job, step: Step, store: ImageStore, items: Sequence[Item], proceed: Callable[[], None]
+) -> Iterator[tuple[Item, str]]:
     """The variants of images, by reading their files; those that cannot be read are left out."""
-    store, limits = image_store(job), SERVICES[step.service].limits
+    limits = SERVICES[step.service].limits
     for item in items:
         proceed()
         data = item.problem or store.read(item.key)

@@ -7,12 +7,13 @@ from .answers import Finished, Known
 from .journal import Journal
 from .opening import Changed, StepRecord
 from .reader import ActiveStep, AnswerPlace, Counts, Reader, StepCounts, copy_journal, reading
-from .schema import CALLING_SINCE
+from .schema import CALLING_SINCE, JOB_FILE
 from .survey import Pending
 from .treatments import Item
 
 __all__ = [
     "CALLING_SINCE",
+    "JOB_FILE",
     "ActiveStep",
     "AnswerPlace",
     "Changed",

@@ -6,7 +6,7 @@ A group is committed after its rows are on the disk, and then synced.
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..state.bloom import BloomFilter
 from ..values import Failure, Kind, Row, Task
@@ -19,7 +19,7 @@ Places = Mapping[str, tuple[int, int]]
 
 _ROWS = tuple(
     f"SELECT i.image, i.step, ?, ? FROM {table} i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
-    f"WHERE m.key = ? AND s.name = ? AND i.at = ? AND lower(hex({digest})) = ? AND {condition}"
+    f"WHERE m.key = ? AND s.name = ? AND i.at = ? AND (?6 = '' OR lower(hex({digest})) = ?6) AND {condition}"
     for table, digest, condition in (
         ("items", "m.sha256", f"i.state = {ANSWERED}"),
         (
@@ -31,7 +31,8 @@ _ROWS = tuple(
 )
 """Queries for image and step of a row that counts now, and of a superseded one without a new answer.
 
-Given as they are returned: start and length; then the row's image, step, time and digest.
+Given as they are returned: start and length; then the row's image, step, time and digest, which is empty in the row of
+a URL that the service fetched.
 """
 
 _DROP_UNASKED = (
@@ -104,10 +105,17 @@ class Answers:
                 f"AND (i.variant = coalesce(?, i.variant) AND NOT {IS_UNCHECKED} OR i.variant IS NULL AND ?) LIMIT 1",
                 (step, sha256, variant, earlier),
             ).fetchone()
-        if row is None:
-            return None
-        failure = Failure(Kind(row[4]), row[5], row[6]) if row[4] else None
-        return Known(row[0], row[1], row[2] or 0, row[3] or 0, failure, row[7])
+        return _known(row)
+
+    def finished_image(self, step: int, image: int) -> Known | None:
+        """The answer of an image of this job, or its failure if that is its own fault. As `finished_content`."""
+        with translated(self._db.path, WRITTEN):
+            row = self._looker.execute(
+                "SELECT image, attempts, start, length, kind, code, message, variant FROM items "
+                f"WHERE image = ? AND step = ? AND (state = {ANSWERED} OR state = {FAILED} AND kind = 'image')",
+                (image, step),
+            ).fetchone()
+        return _known(row)
 
     def commit(self, finished: Sequence[Finished], outputs: Places) -> None:
         """Commit one group: what is finished, the follow-up steps, and the lengths of the files.
@@ -166,13 +174,13 @@ class Answers:
 
         A superseded one is kept while there is no new answer.
         """
-        whose = (start, length, row["image"], row["step"], row["answered_at"], row["sha256"])
+        whose = (start, length, row["image"], row["step"], row["answered_at"], row["sha256"] or "")
         with self._db.guarded():
             return any(self._db.execute(f"INSERT OR IGNORE INTO kept {rows}", whose).rowcount > 0 for rows in _ROWS)
 
     def current(self, row: Row) -> bool:
         """Whether a row is an answer that counts now, not a superseded one."""
-        whose = (0, 0, row["image"], row["step"], row["answered_at"], row["sha256"])
+        whose = (0, 0, row["image"], row["step"], row["answered_at"], row["sha256"] or "")
         with self._db.guarded():
             return self._db.execute(_ROWS[0], whose).fetchone() is not None
 
@@ -233,6 +241,13 @@ class Answers:
         self._db.executemany(
             "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", ((name, *place) for name, place in outputs.items())
         )
+
+
+def _known(row: tuple[Any, ...] | None) -> Known | None:
+    if row is None:
+        return None
+    failure = Failure(Kind(row[4]), row[5], row[6]) if row[4] else None
+    return Known(row[0], row[1], row[2] or 0, row[3] or 0, failure, row[7])
 
 
 def _finished_row(item: Finished) -> tuple[object, ...]:

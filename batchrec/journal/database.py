@@ -14,12 +14,16 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import OutputFailed
+from ..language import _, mark
 from ..outputs.directory import open_own
 from ..state.durable import sync_file
 from ..state.file_system import OUTPUT_REMEDY, with_cause
 
 READ, WRITTEN = "read", "written"
-"""Uses of a journal, as the message about a broken one names them."""
+"""Uses of a journal."""
+
+_CANNOT = {READ: mark("{path}: cannot be read: {reason}"), WRITTEN: mark("{path}: cannot be written: {reason}")}
+"""Messages about a journal that cannot be used so."""
 
 _BUSY_SECONDS = 30
 _CHECKPOINT_BYTES = 4 * 1024 * 1024
@@ -61,13 +65,13 @@ class Database:
                     self.execute("ROLLBACK")
                 raise
 
-    def streamed(self, sql: str) -> Iterator[Any]:
+    def streamed(self, sql: str, *values: object) -> Iterator[Any]:
         """The rows of a long query; in a journal that is being written, no commit waits for it."""
         with translated(self.path, self._use), ExitStack() as opened:
             execute = self.execute
             if self._use == WRITTEN:
                 execute = opened.enter_context(closing(connect(self.path))).execute
-            yield from execute(sql)
+            yield from execute(sql, values)
 
     def one(self, sql: str, *values: object) -> int:
         """The number that a query gives. The lock must be held."""
@@ -127,7 +131,9 @@ def translated(path: Path, use: str = READ) -> Iterator[None]:
     except (sqlite3.Error, OSError) as exc:
         broken = getattr(exc, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
         raise OutputFailed(
-            f"{path}: {'is broken' if broken else 'cannot be ' + use}: {with_cause(exc, OUTPUT_REMEDY)}"
+            (_("{path}: is broken: {reason}") if broken else _(_CANNOT[use])).format(
+                path=path, reason=with_cause(exc, OUTPUT_REMEDY)
+            )
         ) from exc
 
 

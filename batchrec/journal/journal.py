@@ -13,6 +13,7 @@ from ..outputs.directory import JOURNAL, open_own
 from ..state.durable import boot_id
 from .answers import Answers
 from .calls import Calls
+from .canaries import Canaries
 from .database import WRITTEN, Log, connect, open_for_writing, translated
 from .opening import Opening
 from .queue import Queue
@@ -44,6 +45,7 @@ class Journal:
             self.opening = Opening(self.database, self.calls, self.queue)
             self.answers = Answers(self.database, self.calls, looker)
             self.tiles = Tiles(self.database, self.calls)
+            self.canaries = Canaries(self.database, self.calls)
             self.survey = Survey(self.database)
             self.treatments = Treatments(self.database)
             self.reader = Reader(self.database)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ..errors import JobError
+from ..language import _
 from ..values import InputEntry
 from .calls import Calls
 from .database import Database
@@ -72,8 +73,10 @@ class Opening:
                 stored = self._db.note(key)
                 if stored is not None and comparable(str(stored)) != value:
                     raise JobError(
-                        f"{self._db.path.parent}: holds the results of {key} {stored!r}, but this job has {key} "
-                        f"{value!r}; give it another output.directory"
+                        _(
+                            "{parent}: holds the results of {key} {stored!r}, but this job has {key} {value!r}; "
+                            "give it another output.directory"
+                        ).format(parent=self._db.path.parent, key=key, stored=stored, value=value)
                     )
                 if stored != value:
                     self._db.put_note(key, value)
@@ -171,6 +174,15 @@ class Opening:
         with self._db.transaction():
             self._db.put_note(IGNORED, json.dumps(kinds, ensure_ascii=False, sort_keys=True))
 
+    def urls(self) -> int:
+        """Number of inputs that are URLs. No path is one: a path has no two slashes in a row."""
+        with self._db.guarded():
+            # The ranges are for the index: LIKE, which knows no case, would read all keys.
+            return self._db.one(
+                "SELECT count(*) FROM images WHERE (key >= 'H' AND key < 'I' OR key >= 'h' AND key < 'i') "
+                "AND (key LIKE 'http://%' OR key LIKE 'https://%') AND position IS NOT NULL"
+            )
+
     def undigested(self) -> Iterator[list[tuple[int, str, int, int]]]:
         """Inputs that can be read and whose digest is not known, in batches: number, key, size and time."""
         last = 0
@@ -238,5 +250,5 @@ class Opening:
             if not rows:
                 return
             last = rows[-1][0]
-            for _, image, key, size, mtime_ns, problem, sha256 in rows:
+            for _row, image, key, size, mtime_ns, problem, sha256 in rows:
                 yield Changed(image, InputEntry(key, 0, 0, size, mtime_ns, problem), sha256)

@@ -1,6 +1,6 @@
 """Lists of a job: the images that remain at each step, in input order, and who has taken them off."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..values import Kind, Task
 from .database import Database
@@ -9,10 +9,14 @@ from .schema import ANSWERED, CLAIMED, FAILED, NOTE_DIGEST, PARKED, PENDING, UNF
 EVERYTHING = 2**62
 """Horizon of a run without a limit: a position beyond every input."""
 
-_FIRST_PENDING = (
+_BATCH = 1_000  # images that are read at once
+
+_TASKS = (
     "SELECT i.image, i.step, m.key, i.position, m.size, m.sha256, m.problem, m.mtime_ns, i.variant, i.message "
     "FROM items i "
-    f"JOIN images m ON m.id = i.image WHERE i.step = ? AND i.state = {PENDING} AND i.position <= ? "
+)
+_FIRST_PENDING = (
+    f"{_TASKS}JOIN images m ON m.id = i.image WHERE i.step = ? AND i.state = {PENDING} AND i.position <= ? "
     "ORDER BY i.position LIMIT ?"
 )
 
@@ -66,6 +70,31 @@ class Queue:
                 ).rowcount
         return again
 
+    def refused(self, steps: Sequence[int]) -> Iterator[list[tuple[int, str]]]:
+        """Images that failed by their own fault at these steps and have no result, in batches: number and key."""
+        last = 0
+        while True:
+            with self._db.guarded():
+                batch = self._db.execute(
+                    "SELECT DISTINCT m.id, m.key FROM items i JOIN images m ON m.id = i.image WHERE m.id > ? "
+                    f"AND i.step IN ({numbers(steps)}) AND i.state = {FAILED} AND i.kind = '{Kind.IMAGE}' "
+                    f"AND NOT EXISTS (SELECT 1 FROM items o WHERE o.image = m.id AND o.state = {ANSWERED}) "
+                    "ORDER BY m.id LIMIT ?",
+                    (last, _BATCH),
+                ).fetchall()
+            if not batch:
+                return
+            yield batch
+            last = batch[-1][0]
+
+    def forget_contents(self, images: Iterable[int]) -> None:
+        """Forget the digests of images whose bytes are brought anew.
+
+        Under the old ones the failure of a copy would be taken for theirs.
+        """
+        with self._db.transaction():
+            self._db.executemany("UPDATE images SET sha256 = NULL WHERE id = ?", ((image,) for image in images))
+
     def retry_reads(self, steps: Iterable[int], may_pass: Callable[[str], bool]) -> int:
         """Put inputs that could not be read back on the lists, since nothing was sent. Returns how many.
 
@@ -78,7 +107,7 @@ class Queue:
                 f"UPDATE items SET kind = '{Kind.READ}' WHERE {earlier} AND message = ?",
                 [(message,) for (message,) in messages if may_pass(message)],
             )
-        return self.retry(steps, (Kind.READ,))
+        return self.retry(steps, (Kind.READ, Kind.FETCH))
 
     def release(self) -> None:
         """Put what a killed run had claimed or parked back on the lists. Within a transaction."""
@@ -132,6 +161,25 @@ class Queue:
             )
         return tasks
 
+    def unfinished_task(self, image_key: str, step: int) -> Task | None:
+        """An image that remains at a step, on the list or taken off it; None where it does not."""
+        with self._db.guarded():
+            row = self._db.execute(
+                f"{_TASKS}JOIN images m ON m.id = i.image WHERE m.key = ? AND i.step = ? AND i.state {UNFINISHED}",
+                (image_key, step),
+            ).fetchone()
+        return None if row is None else Task(*row)
+
+    def restrict(self, tasks: Iterable[tuple[str, int]]) -> None:
+        """Make these images, by key, and steps all that is on the lists."""
+        with self._db.transaction():
+            self._db.execute(f"DELETE FROM items WHERE state = {PENDING}")
+            self._db.executemany(
+                "INSERT INTO items (image, step, state, position) "
+                f"SELECT id, ?2, {PENDING}, position FROM images WHERE key = ?1",
+                tasks,
+            )
+
     def saw(self, task: Task, sha256: bytes) -> None:
         """Note digest and variant of a file for which no call can be made now, so that the next run has them."""
         with self._db.transaction():
@@ -140,10 +188,11 @@ class Queue:
                 "UPDATE items SET variant = ? WHERE image = ? AND step = ?", (task.variant, task.image, task.step)
             )
 
-    def park(self, task: Task, sha256: bytes, leader: int) -> None:
-        """Set a copy aside until the image whose call is under way is finished."""
+    def park(self, task: Task, sha256: bytes | None, leader: int) -> None:
+        """Set a copy aside until the image whose call is under way is finished. `sha256` None: of a URL."""
         with self._db.transaction():
-            self._db.execute(NOTE_DIGEST, (sha256, task.image))
+            if sha256 is not None:
+                self._db.execute(NOTE_DIGEST, (sha256, task.image))
             self._db.execute(
                 f"UPDATE items SET state = {PARKED}, leader = ? WHERE image = ? AND step = ?",
                 (leader, task.image, task.step),

@@ -4,6 +4,7 @@ Writes nothing, also where a run is writing.
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -12,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JobError
+from ..language import _
 from ..outputs.directory import JOURNAL, check_directory, check_unclaimed
 from ..values import QuotaKey
 from .database import Database, translated
+from .endings import Endings
 from .opening import StepRecord
+from .overview import FAILED_NOW, Overview
 from .schema import ANSWERED, ASIDE, FAILED, FINISHED, IGNORED, SUPERSEDED_NOW, UNFINISHED, current_copy
-
-_FAILED_NOW = (
-    "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
-    f"WHERE i.state = {FAILED} AND m.position IS NOT NULL AND s.active = 1"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +79,8 @@ class Reader:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self.overview = Overview(db)
+        self.endings = Endings(db)
 
     def note(self, key: str) -> Any:
         """The value of a note, or None."""
@@ -89,6 +90,12 @@ class Reader:
         """Committed (length, crc) of every result file, by name."""
         with self._db.guarded():
             return {name: (length, crc) for name, length, crc in self._db.execute("SELECT * FROM outputs")}
+
+    def digest(self, key: str) -> bytes | None:
+        """The SHA-256 of an image as it was read last; None where its bytes were never read."""
+        with self._db.guarded():
+            row = self._db.execute("SELECT sha256 FROM images WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
 
     def images(self) -> int:
         """Number of inputs."""
@@ -109,7 +116,7 @@ class Reader:
                 "WHERE sha256 IS NOT NULL AND position IS NOT NULL"
             )
             answered = self._db.one(f"SELECT count(*) FROM items WHERE state = {ANSWERED}")
-            failed = self._db.one(f"SELECT count(*) FROM {_FAILED_NOW}")
+            failed = self._db.one(f"SELECT count(*) FROM {FAILED_NOW}")
             remaining = self._db.one(
                 "SELECT count(*) FROM items JOIN steps ON steps.id = step AND active = 1 "
                 f"WHERE state {UNFINISHED} AND position IS NOT NULL"
@@ -129,7 +136,7 @@ class Reader:
         """By code: what is failed now."""
         with self._db.guarded():
             rows = self._db.execute(
-                f"SELECT CAST(code AS TEXT), count(*) FROM {_FAILED_NOW} GROUP BY 1 ORDER BY 1"
+                f"SELECT CAST(code AS TEXT), count(*) FROM {FAILED_NOW} GROUP BY 1 ORDER BY 1"
             ).fetchall()
         return dict(rows)
 
@@ -153,10 +160,45 @@ class Reader:
         """The rows of failures.jsonl, in input order, read beside a running commit."""
         columns = ("image", "step", "service", "kind", "code", "message", "attempts", "failed_at")
         for row in self._db.streamed(
-            f"SELECT m.key, s.name, s.service, kind, code, message, attempts, at FROM {_FAILED_NOW} "
+            f"SELECT m.key, s.name, s.service, kind, code, message, attempts, at FROM {FAILED_NOW} "
             "ORDER BY m.position, s.id"
         ):
             yield dict(zip(columns, row, strict=True))
+
+    def by_image(self) -> Iterator[tuple[str, str, int | None, int, str]]:
+        """Results and failures that count, in input order; images that are no input any more come last.
+
+        Key, step, start and length of the row in results.jsonl, and the failure as a JSON object. Start is None and the
+        failure is not empty where the image has failed.
+        """
+        key = "m.position IS NULL, m.position, m.id, s.id, "
+        failure = (
+            "json_object('image', m.key, 'step', s.name, 'service', s.service, 'kind', kind, 'code', code, "
+            "'message', message, 'attempts', attempts, 'failed_at', at)"
+        )
+        step = "JOIN images m ON m.id = {0}.image JOIN steps s ON s.id = {0}.step"
+        for row in self._db.streamed(
+            f"SELECT {key} m.key, s.name, i.start, i.length, '' FROM items i {step.format('i')} "
+            f"WHERE i.state = {ANSWERED} UNION ALL "
+            f"SELECT {key} m.key, s.name, o.start, o.length, '' FROM (SELECT * FROM {SUPERSEDED_NOW}) o "
+            f"{step.format('o')} UNION ALL "
+            f"SELECT {key} m.key, s.name, NULL, 0, {failure} FROM {FAILED_NOW} ORDER BY 1, 2, 3, 4"
+        ):
+            yield row[4:]
+
+    def steps_with_results(self) -> list[str]:
+        """Names of the steps that have a row, also of those that are no longer in the job."""
+        with self._db.guarded():
+            rows = self._db.execute(
+                f"SELECT name FROM steps s WHERE EXISTS (SELECT 1 FROM items WHERE step = s.id AND state = {ANSWERED}) "
+                "OR EXISTS (SELECT 1 FROM superseded WHERE step = s.id) ORDER BY id"
+            ).fetchall()
+        return [name for (name,) in rows]
+
+    def images_with_results(self) -> int:
+        """Number of images that have a row or a failure."""
+        with self._db.guarded():
+            return self._db.one(f"SELECT count(DISTINCT image) FROM items WHERE state {FINISHED}")
 
     def answers(self) -> Iterator[AnswerPlace]:
         """Every row of an answer, also those that are superseded, in the order of results.jsonl."""
@@ -168,11 +210,47 @@ class Reader:
         ):
             yield AnswerPlace(*row)
 
+    def in_input_order(self, step: str | None = None, most: int | None = None) -> Iterator[tuple[int, int]]:
+        """Offset and length of every row that counts now, in the order of the inputs and steps.
+
+        Rows of inputs that are gone come last. `step`: the rows of this step only; `most`: at most so many.
+        """
+        joined = "JOIN images m ON m.id = image " + ("JOIN steps s ON s.id = step AND s.name = ?1" if step else "")
+        rows = f"(SELECT image, step, start, length FROM items WHERE state = {ANSWERED})"
+        with self._db.guarded():
+            if self._db.one(f"SELECT EXISTS (SELECT 1 FROM {SUPERSEDED_NOW})"):
+                rows = f"({rows[1:-1]} UNION ALL SELECT o.image, o.step, o.start, o.length FROM {SUPERSEDED_NOW})"
+        yield from self._db.streamed(
+            f"SELECT start, length FROM {rows} {joined} ORDER BY m.position NULLS LAST, m.id, step LIMIT ?2",
+            step,
+            -1 if most is None else most,
+        )
+
+    def stands(self, image: str, step: str, start: int) -> bool:
+        """Whether the row of an image and step, or its superseded row, is at an offset of results.jsonl."""
+        with self._db.guarded():
+            found = self._db.execute(
+                "SELECT 1 FROM images m, steps s WHERE m.key = ?1 AND s.name = ?2 AND (EXISTS (SELECT 1 FROM items i "
+                f"WHERE i.image = m.id AND i.step = s.id AND i.state = {ANSWERED} AND i.start = ?3) OR EXISTS "
+                "(SELECT 1 FROM superseded o WHERE o.image = m.id AND o.step = s.id AND o.start = ?3))",
+                (image, step, start),
+            ).fetchone()
+        return found is not None
+
     def superseded(self, step: int) -> set[int]:
         """The numbers of the images at a step whose answer is superseded, and that have no new one."""
         with self._db.guarded():
             rows = self._db.execute(f"SELECT image FROM {SUPERSEDED_NOW} AND step = ?", (step,)).fetchall()
         return {image for (image,) in rows}
+
+    def replaced(self) -> frozenset[int]:
+        """Offsets in results.jsonl of the rows that a newer row of their image and step has replaced."""
+        with self._db.guarded():
+            rows = self._db.execute(
+                "SELECT o.start FROM superseded o JOIN items i ON i.image = o.image AND i.step = o.step "
+                f"WHERE i.state = {ANSWERED}"
+            ).fetchall()
+        return frozenset(start for (start,) in rows)
 
     def latest(self, count: int) -> list[tuple[str, str, int, int]]:
         """The answers committed last: their step's fingerprint, their variant, start and length of their row."""
@@ -251,10 +329,14 @@ def reading(directory: Path) -> Iterator[Reader]:
     path = directory / JOURNAL
     with translated(path):
         check_directory(directory, writing=False)
-    if not path.is_file():
-        raise JobError(f"{directory}: holds no {JOURNAL}; expected the output directory of a job")
+    if not os.path.isfile(path):
+        raise JobError(
+            _("{directory}: holds no {journal}; expected the output directory of a job").format(
+                directory=directory, journal=JOURNAL
+            )
+        )
     with translated(path), ExitStack() as opened:
-        db, _ = current_copy(path, opened)
+        db, _version = current_copy(path, opened)
         db.execute("BEGIN")
         yield Reader(Database(path, db))
 
@@ -268,7 +350,7 @@ def copy_journal(directory: Path, to: Path) -> None:
     with translated(path):
         check_directory(directory)
         check_unclaimed(directory)
-    if not path.is_file():
+    if not os.path.isfile(path):
         return
     with reading(directory) as journal, closing(sqlite3.connect(to / JOURNAL)) as copy:
         journal.copy(copy)

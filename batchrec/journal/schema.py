@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import JobError
+from ..language import _, mark
 from .database import connect, read_only
 
 VERSION = 5
@@ -33,6 +34,9 @@ SUPERSEDED_NOW = (
 
 CALLING_SINCE = "calling_since"
 """Name of the note with the time from which the run under way calls (ISO 8601, UTC); absent while it opens."""
+
+JOB_FILE = "job_file"
+"""Name of the note with the path of the job file, from the output directory."""
 
 UNFINISHED = f"< {ANSWERED}"
 """Condition on a state: PENDING, CLAIMED or PARKED."""
@@ -142,13 +146,15 @@ def current_copy(path: Path, opened: ExitStack) -> tuple[sqlite3.Connection, str
         except sqlite3.OperationalError as exc:
             if exc.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # a full disk, say
                 raise
-            raise JobError(f"{path}: {_NO_JOURNAL}") from exc
+            raise JobError(f"{path}: {_(_NO_JOURNAL)}") from exc
     if _schema(db) != _expected_schema():
-        raise JobError(f"{path}: {_NO_JOURNAL}")
+        raise JobError(f"{path}: {_(_NO_JOURNAL)}")
     return db, script
 
 
-_NO_JOURNAL = "was made by something else: its tables are not those of a journal; give the job another output.directory"
+_NO_JOURNAL = mark(
+    "was made by something else: its tables are not those of a journal; give the job another output.directory"
+)
 
 
 def _upgrade(path: Path, db: sqlite3.Connection) -> str:
@@ -163,8 +169,12 @@ def _upgrade(path: Path, db: sqlite3.Connection) -> str:
         return _in_one_transaction("".join(SINCE[was] for was in range(version, VERSION)))
     if version == 0 and not _schema(db):
         return _in_one_transaction(SCHEMA)
-    made = "a newer version of batchrec" if version > VERSION else "something else"
-    raise JobError(f"{path}: was made by {made} (format {version}, this one writes {VERSION})")
+    made = _("a newer version of batchrec") if version > VERSION else _("something else")
+    raise JobError(
+        _("{path}: was made by {made} (format {version}, this one writes {own})").format(
+            path=path, made=made, version=version, own=VERSION
+        )
+    )
 
 
 def _in_one_transaction(script: str) -> str:

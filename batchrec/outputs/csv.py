@@ -9,7 +9,7 @@ from ..values import Row
 
 COLUMNS = (
     *("image", "step", "service", "rank", "name", "score", "root", "calorie", "year"),
-    *("left", "top", "width", "height", "log_id", "answered_at"),
+    *("left", "top", "width", "height", "log_id", "answered_at", "error"),
 )
 
 _SIDES = ("left", "top", "width", "height")
@@ -32,8 +32,11 @@ class CsvOutput:
 
     name = "csv"
     filename = "results.csv"
-    dialect = 2
-    """1: an apostrophe before ASCII signs, tab and CR at a cell's start; 2: before full-width signs, and inside too."""
+    dialect = 3
+    """1: an apostrophe before ASCII signs, tab and CR at a cell's start; 2: before full-width signs, and inside too.
+
+    3: the column `error`, with the failed images at the end of the file.
+    """
     header = ("\ufeff" + ",".join(COLUMNS) + "\r\n").encode()
 
     def encode(self, row: Row) -> bytes:
@@ -43,9 +46,14 @@ class CsvOutput:
         library's writer takes several times as long.
         """
         head = f"{_cell(row['image'])},{_asked(row['step'], row['service'])},"
-        tail = f",{_cell(row['response'].get('log_id'))},{_cell(row['answered_at'])}\r\n"
+        tail = f",{_cell(row['response'].get('log_id'))},{_cell(row['answered_at'])},\r\n"
         lines = [_label(rank, label) for rank, label in enumerate(row["labels"], start=1)] or [_NO_LABEL]
         return f"{head}{f'{tail}{head}'.join(lines)}{tail}".encode("utf-8", "replace")
+
+    def encode_failure(self, failure: Row) -> bytes:
+        """A line with an empty rank and the failure's code."""
+        asked = f"{_cell(failure['image'])},{_asked(failure['step'], failure['service'])},"
+        return f"{asked}{_NO_LABEL},,,{_cell(failure['code'])}\r\n".encode("utf-8", "replace")
 
 
 def _label(rank: int, label: Mapping[str, Any]) -> str:
@@ -95,6 +103,10 @@ def _cell(value: object) -> str:
     text = str(value)
     if type(value) in _NUMBERS or _PLAIN(text):
         return text
-    if _FORMULA(text):
-        text = "'" + _INNER.sub("'", text)
+    text = escape_formula(text)
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
+
+
+def escape_formula(text: str) -> str:
+    """The text with an apostrophe before each sign that begins a formula in a spreadsheet."""
+    return "'" + _INNER.sub("'", text) if _FORMULA(text) else text

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import JobError
+from ..language import _, mark
 from ..state import file_system
 from . import OUTPUTS, JsonlOutput
 
@@ -49,10 +50,14 @@ def check_directory(directory: Path, *, writing: bool = True) -> None:
     complaints = []
     for name, status in _present(directory, NAMES):
         changed = writing or name == _SHARED_MEMORY or (name == LOCK and status.st_size > 0)
-        if problem := _kind(status) or (_FOREIGN_ROLLBACK if name == _ROLLBACK else ""):
-            complaints.append(f"{directory / name}: {problem}; move it away, or give the job another output.directory")
+        if problem := _kind(status) or (_(_FOREIGN_ROLLBACK) if name == _ROLLBACK else ""):
+            complaints.append(
+                _("{path}: {problem}; move it away, or give the job another output.directory").format(
+                    path=directory / name, problem=problem
+                )
+            )
         elif changed and (problem := _second_name(status)):
-            complaints.append(f"{directory / name}: {problem}; {_COPY}")
+            complaints.append(f"{directory / name}: {problem}; {_(_COPY)}")
     if complaints:
         raise JobError(*complaints)
 
@@ -89,8 +94,10 @@ def check_unaccounted(directory: Path) -> None:
 def refuse_strangers(directory: Path, names: Iterable[str]) -> None:
     """Raise JobError that lists files which no journal accounts for; nothing happens where there are none."""
     complaints = [
-        f"{directory / name}: no {JOURNAL} accounts for it; move it away, put the journal back, or give the job "
-        "another output.directory"
+        _(
+            "{path}: no {journal} accounts for it; move it away, put the journal back, or give "
+            "the job another output.directory"
+        ).format(path=directory / name, journal=JOURNAL)
         for name in names
     ]
     if complaints:
@@ -119,14 +126,17 @@ def create_own(path: Path) -> BinaryIO:
     return open(path, "xb", opener=open_own)
 
 
-_COPY = "put a copy in its place (cp FILE FILE.copy && mv FILE.copy FILE), or give the job another output.directory"
-_FOREIGN_ROLLBACK = "is a rollback journal, which batchrec never leaves and SQLite would play back"
+_COPY = mark(
+    "put a copy in its place (cp FILE FILE.copy && mv FILE.copy FILE), or give the job another output.directory"
+)
+_FOREIGN_ROLLBACK = mark("is a rollback journal, which batchrec never leaves and SQLite would play back")
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+_DEVICE = mark("is a device, not a file")
 _KINDS = (
-    (stat.S_ISLNK, "is a link"),
-    (stat.S_ISDIR, "is a folder"),
-    (stat.S_ISFIFO, "is a pipe"),
-    (stat.S_ISSOCK, "is a socket"),
+    (stat.S_ISLNK, mark("is a link, not a file")),
+    (stat.S_ISDIR, mark("is a folder, not a file")),
+    (stat.S_ISFIFO, mark("is a pipe, not a file")),
+    (stat.S_ISSOCK, mark("is a socket, not a file")),
 )
 
 
@@ -143,11 +153,13 @@ def _kind(status: os.stat_result) -> str:
     """The kind of an entry in place of a plain file; empty where it is one."""
     if stat.S_ISREG(status.st_mode):
         return ""
-    return next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), "is a device") + ", not a file"
+    return _(next((words for is_kind, words in _KINDS if is_kind(status.st_mode)), _DEVICE))
 
 
 def _second_name(status: os.stat_result) -> str:
     """The reason not to write to a file that has names elsewhere; empty where it has one name."""
     if status.st_nlink > 1:
-        return f"has {status.st_nlink} names (hard links), so that writing to it would change another file"
+        return _("has {count} names (hard links), so that writing to it would change another file").format(
+            count=status.st_nlink
+        )
     return ""

@@ -18,6 +18,7 @@ import orjson
 from ..errors import OutputFailed, ResultsDamaged
 from ..exact_json import dumps, loads
 from ..interfaces import Output
+from ..language import _
 from ..redact import may_hold_secret, redact_json
 from ..state.durable import sync_directory, sync_file
 from ..state.file_system import OUTPUT_REMEDY, with_cause
@@ -35,7 +36,7 @@ Texts = tuple[bytes, ...]
 """A row as each of the files has it, in the order of the outputs."""
 
 _BLOCK = 1024 * 1024  # bytes read at a time for a checksum
-_TEXTS = ("image", "step", "service", "sha256", "answered_at")
+_TEXTS = ("image", "step", "service", "answered_at")
 _SCALARS = ("name", "score", "root", "calorie", "year")
 
 
@@ -79,13 +80,19 @@ class ResultFiles:
         length = max(_length(self.results), 0)
         if length < committed:
             raise ResultsDamaged(
-                f"{self.results}: has {length} bytes, but {committed} were committed: answers are missing. "
-                "Put the file back, or run again with --rebuild to ask again for what is missing"
+                _(
+                    "{results}: has {length} bytes, but {committed} were committed: results are "
+                    "missing. Put the file back, or run again with --rebuild to send again what is "
+                    "missing"
+                ).format(results=self.results, length=length, committed=committed)
             )
         if committed and not self.intact(JsonlOutput.filename):
             raise ResultsDamaged(
-                f"{self.results}: its first {committed} bytes are not those that were written: it was edited. "
-                "Put the file back, or run again with --rebuild to keep its whole rows and ask again for the others"
+                _(
+                    "{results}: its first {committed} bytes are not those that were written: it was "
+                    "edited. Put the file back, or run again with --rebuild to keep its whole rows and "
+                    "send the others again"
+                ).format(results=self.results, committed=committed)
             )
         _cut(self.results, committed)
 
@@ -137,11 +144,11 @@ class ResultFiles:
                 for output, file in files:
                     text = line if isinstance(output, JsonlOutput) else output.encode(row)
                     places[output.filename] = _append(file, text, places[output.filename])
-            for _, file in files:
+            for _name, file in files:
                 file.flush()
                 sync_file(file.fileno())
         finally:
-            for _, file in files:
+            for _name, file in files:
                 file.close()
         if files:
             sync_directory(self.directory)
@@ -161,8 +168,10 @@ class ResultFiles:
                 kept = _free_name(path)
                 os.rename(path, kept)
                 yield (
-                    f"{path}: was edited; the edited file is kept as {kept.name}, and {path.name} is written anew from "
-                    f"{self.results.name}"
+                    _(
+                        "{path}: was edited; the edited file is kept as {name}, and {name2} is written anew "
+                        "from {name3}"
+                    ).format(path=path, name=kept.name, name2=path.name, name3=self.results.name)
                 )
 
     def _torn(self, path: Path, new: Path) -> bool:
@@ -248,7 +257,9 @@ class ResultFiles:
                 file.seek(start)
                 row: Row = loads(file.read(length))
         except (OSError, ValueError) as exc:
-            raise ResultsDamaged(f"{self.results}: was changed while the run went on") from exc
+            raise ResultsDamaged(
+                _("{results}: was changed while the run went on").format(results=self.results)
+            ) from exc
         return row
 
     def _stamp(self, filename: str) -> list[int] | None:
@@ -275,9 +286,11 @@ def is_current(output: Output, note: Callable[[str], Any]) -> bool:
     return bool((note(dialect_note(output)) or 1) == output.dialect)
 
 
-def writing(path: Path, exc: OSError) -> OutputFailed:
+def writing(path: Path | str, exc: OSError) -> OutputFailed:
     """The error for an output that cannot be written."""
-    return OutputFailed(f"{path}: cannot be written: {with_cause(exc, OUTPUT_REMEDY)}")
+    return OutputFailed(
+        _("{path}: cannot be written: {reason}").format(path=path, reason=with_cause(exc, OUTPUT_REMEDY))
+    )
 
 
 def _append(file: BinaryIO, text: bytes, place: Place) -> Place:
@@ -358,6 +371,7 @@ def _sound(row: Row) -> bool:
     labels = row.get("labels")
     return (
         all(isinstance(row.get(name), str) for name in _TEXTS)
+        and isinstance(row.get("sha256", 0), str | None)  # null where the service fetched the image
         and isinstance(row.get("response"), dict)
         and isinstance(labels, list)
         and all(isinstance(label, dict) and _sound_label(label) for label in labels)

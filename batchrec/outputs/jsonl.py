@@ -15,3 +15,7 @@ class JsonlOutput:
     def encode(self, row: Row) -> bytes:
         """The row as one line."""
         return dumps(row) + b"\n"
+
+    def encode_failure(self, failure: Row) -> bytes:
+        """Nothing: failures have a file of their own, failures.jsonl."""
+        return b""

@@ -126,7 +126,7 @@ class Parts:
         """A gate that some call has gone through."""
         clock = Clock(asyncio.get_running_loop().time, unix, random.Random(1))
         keeper = LocalKeeper(self.rates, self.quota, clock.time)
-        target, policy = Target("me", name, Caps(qps, daily, None)), Policy(patience, wait=False)
+        target, policy = Target("me", name, Caps.of(qps, daily=daily)), Policy(patience, wait=False)
         gate = open_gate(target, OneToken(), keeper, self.journal.calls, self.slots, policy, clock)
         gate.breaker.tried = True
         return gate

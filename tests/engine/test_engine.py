@@ -1,6 +1,8 @@
 """Engine: whole runs over real files, journal and gates, in virtual time."""
 
 import asyncio
+import random
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +12,7 @@ from batchrec.exact_json import loads
 from batchrec.job.spec import When
 from tests.support.virtual_time import virtual
 
-from .parts import RESET, a_step, lead_to, open_parts, picture, refusal
+from .parts import RESET, a_step, answer, lead_to, open_parts, picture, refusal
 
 
 @virtual
@@ -86,6 +88,23 @@ async def test_an_engine_hires_while_answers_are_slow(tmp_path):
         await engine.run()
         assert engine.tally.answered == 120
         assert 20 <= parts.service.most_in_flight <= 20 * 2 + PREPARING
+
+
+@virtual
+async def test_a_bad_hour_costs_calls_and_backoffs_but_no_rate(tmp_path):
+    """A fault share of 60 %: the run takes as long as its calls and the backoffs of one image."""
+    chance = random.Random(1)
+    script = [refusal(282000) if chance.random() < 0.6 else answer() for _ in range(1000)]
+    async with open_parts(tmp_path, script) as parts:
+        parts.take(*(picture(number) for number in range(200)))
+        parts.steps = {number: replace(step, attempts=5) for number, step in parts.steps.items()}
+        engine = parts.engine(lambda backlog, _: [parts.lane(parts.gate(qps=50), backlog, workers=200)])
+        began = asyncio.get_running_loop().time()
+        await engine.run()
+        seconds = asyncio.get_running_loop().time() - began
+        assert engine.error is None
+        assert engine.tally.answered > 180
+        assert seconds < engine.tally.calls / 50 + 8  # the most that four backoffs of one image take
 
 
 @virtual

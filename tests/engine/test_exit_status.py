@@ -8,7 +8,7 @@ import pytest
 
 from batchrec.engine.exit_status import ExitStatus, RunFacts, exit_status
 from batchrec.errors import CredentialsRefused, InputsGone, JobError, OutputFailed, ResultsDamaged, ServiceUnavailable
-from batchrec.limits.quota import DAILY, TOTAL
+from batchrec.periods import DAILY, TOTAL
 from batchrec.values import Closure
 
 MIDNIGHT = 1_767_369_600.0
@@ -21,7 +21,7 @@ REASONS: list[tuple[dict[str, Any], ExitStatus]] = [
     ({"error": CredentialsRefused("no such key")}, ExitStatus(77, "credentials")),
     ({"forbidden": True}, ExitStatus(77, "permission")),
     ({"error": ServiceUnavailable("no route")}, ExitStatus(69, "service")),
-    ({"closures": (Closure(DAILY, MIDNIGHT),)}, ExitStatus(75, "daily_limit", "2026-01-03T00:00:00+08:00")),
+    ({"closures": (Closure(DAILY.code, MIDNIGHT),)}, ExitStatus(75, "daily_limit", "2026-01-03T00:00:00+08:00")),
     ({"signal": SIGINT}, ExitStatus(130, "SIGINT")),
     ({"failed": 3}, ExitStatus(1)),
     ({}, ExitStatus(0)),
@@ -67,7 +67,9 @@ def test_kinds_of_reasons(facts, expected):
 
 @pytest.mark.parametrize(
     "closures",
-    list(permutations([Closure(TOTAL, None), Closure(DAILY, MIDNIGHT + 86400), Closure(DAILY, MIDNIGHT)])),
+    list(
+        permutations([Closure(TOTAL.code, None), Closure(DAILY.code, MIDNIGHT + 86400), Closure(DAILY.code, MIDNIGHT)])
+    ),
 )
 def test_several_limits(closures):
     """It is worth running again when the first of them opens."""
@@ -76,4 +78,4 @@ def test_several_limits(closures):
 
 def test_total_limit():
     """A pack that is used up has no time at which to run again."""
-    assert exit_status(RunFacts(closures=(Closure(TOTAL, None),))) == ExitStatus(75, "total_limit", None)
+    assert exit_status(RunFacts(closures=(Closure(TOTAL.code, None),))) == ExitStatus(75, "total_limit", None)

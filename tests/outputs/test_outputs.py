@@ -21,7 +21,7 @@ from batchrec.outputs.csv import COLUMNS
 from batchrec.outputs.files import Line, ResultFiles
 from batchrec.values import Row
 
-HEADER = "image,step,service,rank,name,score,root,calorie,year,left,top,width,height,log_id,answered_at"
+HEADER = "image,step,service,rank,name,score,root,calorie,year,left,top,width,height,log_id,answered_at,error"
 BOX = {"left": 1, "top": 2.5, "width": 3, "height": 4}
 
 
@@ -61,15 +61,23 @@ def test_csv_line_for_each_label():
         )
     )
     assert text.decode() == (
-        "photos/a.jpg,food,dish,1,香辣蟹,0.64,,128.0,,,,,,9223372036854775809,2026-01-02T03:04:05Z\r\n"
-        "photos/a.jpg,food,dish,2,car,,a-b,,2017,1,2.5,3,4,9223372036854775809,2026-01-02T03:04:05Z\r\n"
+        "photos/a.jpg,food,dish,1,香辣蟹,0.64,,128.0,,,,,,9223372036854775809,2026-01-02T03:04:05Z,\r\n"
+        "photos/a.jpg,food,dish,2,car,,a-b,,2017,1,2.5,3,4,9223372036854775809,2026-01-02T03:04:05Z,\r\n"
     )
 
 
 def test_csv_line_without_labels():
     """An answer that saw nothing has one line with an empty rank; a reply may lack its log_id."""
     text = CsvOutput().encode(row(response={}))
-    assert text == b"photos/a.jpg,food,dish,,,,,,,,,,,,2026-01-02T03:04:05Z\r\n"
+    assert text == b"photos/a.jpg,food,dish,,,,,,,,,,,,2026-01-02T03:04:05Z,\r\n"
+
+
+def test_csv_line_of_a_failure():
+    """Empty rank, the code in the last cell; texts are guarded as in other rows."""
+    failure = {"image": "=a.jpg", "step": "food", "service": "dish", "code": 216201}
+    assert CsvOutput().encode_failure(failure) == b"'=a.jpg,food,dish,,,,,,,,,,,,,216201\r\n"
+    (cells,) = read(CsvOutput().encode_failure({**failure, "code": "torn"}))
+    assert (len(cells), cells[-1]) == (len(COLUMNS), "torn")
 
 
 SIGNS = "=+-@＝＋－＠"
@@ -86,7 +94,7 @@ def guarded(text: str) -> str:
 def test_csv_formulas(start):
     """Text that a spreadsheet takes for a formula gets an apostrophe, in any text cell; numbers do not."""
     label = {"name": f"{start}1", "root": f"{start}2", "year": f"{start}3", "score": -0.5, "box": BOX | {"left": -7}}
-    ((image, *_, left, _, _, _, log_id, _),) = cells = read(
+    ((image, *_, left, _, _, _, log_id, _, _),) = cells = read(
         CsvOutput().encode(row(label, image=f"{start}x.jpg", response={"log_id": f"{start}4"}))
     )
     assert (image, left, log_id) == (f"'{start}x.jpg", "-7", f"'{start}4")
@@ -108,7 +116,7 @@ def test_csv_formulas_inside_a_text(name, expected):
     """Excel may separate at ; or tab, and the rest of a text is a cell: a sign there is guarded as well."""
     assert read(CsvOutput().encode(row({"name": name, "score": 1.0})))[0][4] == expected
     (cells,) = read(CsvOutput().encode(row(response={"log_id": [name]})))
-    assert cells[-2] == guarded(str([name]))
+    assert cells[-3] == guarded(str([name]))
 
 
 @given(st.text(st.sampled_from("=+-@＝＋－＠;\t\r\n\0\",'a食 ")), st.text(st.sampled_from("=;\t+a＠")))
@@ -132,7 +140,7 @@ def test_csv_log_id_of_any_kind(log_id):
     """Any JSON value that a reply has as its log_id is one cell."""
     (cells,) = read(CsvOutput().encode(row(response={"log_id": log_id})))
     assert len(cells) == len(COLUMNS)
-    assert cells[-2] == str(log_id)
+    assert cells[-3] == str(log_id)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
@@ -157,7 +165,7 @@ def test_jsonl_is_one_line(response):
 
 
 def files_of(directory: Path) -> ResultFiles:
-    return ResultFiles(directory, list(OUTPUTS.values()), {"results.jsonl": (0, 0), "results.csv": (0, 0)})
+    return ResultFiles(directory, list(OUTPUTS.values()), {output.filename: (0, 0) for output in OUTPUTS.values()})
 
 
 async def append(files: ResultFiles, rows: list[Row]) -> list[Line]:

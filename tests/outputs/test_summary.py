@@ -33,7 +33,7 @@ def test_summary(tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_bytes())
     assert tuple(summary) == SUMMARY
     assert [summary[key] for key in ("images", "ignored", "stopped_by", "exit_code")] == [3, 4, "daily_limit", 75]
-    assert set(SUMMARY) == {field.name for field in fields(Summary)}
+    assert {*SUMMARY, "model_changes"} == {field.name for field in fields(Summary)}
 
 
 def test_the_old_view_stays_until_the_new_one_is_whole(tmp_path):

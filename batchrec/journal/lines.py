@@ -1,0 +1,54 @@
+"""Lines of results.jsonl, read in part: the top label, or all labels.
+
+To parse a whole line takes several times as long. Each function knows the order of the keys as batchrec writes them and
+checks it; it returns None for a line that has another order, which the caller parses as a whole.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+"""Pattern of a text in JSON."""
+
+_BEGINNING = re.compile(
+    rb'\{"image":(%b),"sha256":(?:"[0-9a-f]*"|null),"step":(%b),"service":"[^"]*","model":(?:null|%b),"labels":\['
+    rb'(?:\{"name":(null|%b),"score":([^,}]*)|\])' % (TEXT, TEXT, TEXT, TEXT)
+)
+_LABELS, _RESPONSE = b'"labels":[', b',"response":'
+"""Bytes that no text holds as they stand, since JSON escapes the quotation mark."""
+
+_MOST_TEXTS = 1 << 16
+"""Labels whose verdict is kept: services have some 100,000 names, a job has a part of them."""
+
+beginning_of = _BEGINNING.match
+"""Function from a line to a match: image, step, and name and score of the top label, as JSON.
+
+The last two are None where there is no label.
+"""
+
+
+def labels_of(line: bytes) -> list[dict[str, Any]] | None:
+    """The labels of a row, best first, parsed without the rest of the line."""
+    start = line.find(_LABELS)
+    end = line.find(_RESPONSE, start)
+    if start < 0 or end < 0:
+        return None
+    try:
+        found = orjson.loads(line[start + len(_LABELS) - 1 : end])
+    except ValueError:
+        return None
+    return found if isinstance(found, list) else None
+
+
+def remembered(judge: Callable[[dict[str, Any]], bool]) -> Callable[[str | None, str | None], bool]:
+    """A verdict about labels as one about their name and root, each taken once."""
+
+    @lru_cache(_MOST_TEXTS)
+    def verdict(name: str | None, root: str | None) -> bool:
+        return judge({"name": name, "root": root})
+
+    return verdict

@@ -1,0 +1,188 @@
+"""Search of results: the rows that a selection matches, in the order of the inputs or by score.
+
+A million rows are a gigabyte of JSON, which takes several seconds to parse. So a line is read only where its bytes do
+not rule it out, no more of it than its labels, and a label that was seen before is not judged again.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from heapq import nsmallest
+from math import inf
+from typing import NamedTuple
+
+from ..exact_json import dumps
+from .lines import beginning_of, labels_of, remembered
+from .results import Results
+from .selection import Selection
+
+_NO_LABELS = b'"labels":[],'
+_LITERAL = re.compile(
+    r'[^\\^$.|?*+()\[\]{}"\x00-\x1f\x7f-\x9f\u2028\u2029]+(?:\|[^\\^$.|?*+()\[\]{}"\x00-\x1f\x7f-\x9f\u2028\u2029]+)*'
+)
+"""Regular expressions that are words, or words with `|` between them, and stand in JSON as they are."""
+
+
+_UNSCORED = 1.0
+"""Rank of a row without a score: behind all others, whose rank is their score, negative."""
+
+_Judge = Callable[[bytes], float | None]
+"""Function from a line to its rank; None where it does not match."""
+
+
+class Match(NamedTuple):
+    """A row that matches: its place in results.jsonl, in bytes."""
+
+    start: int
+    length: int
+
+
+def search(results: Results, selection: Selection, *, by_score: bool = False, most: int | None = None) -> list[Match]:
+    """The matching rows in the order of the inputs, or the best scores first; `most`: at most so many.
+
+    The score of a row is that of its first label that meets the conditions. Holds the places of all matches. Raises as
+    `Results.groups` does, and JobError for a step that the job does not have.
+    """
+    selection.check_steps(results.steps)
+    if by_score:
+        found = _matches(results, selection)
+        ranked = sorted(found) if most is None else nsmallest(most, found)
+        return [Match(start, length) for _rank, start, length in ranked]
+    if not _restrictive(selection):
+        return [Match(*place) for place in results.journal.in_input_order(selection.step, most)]
+    wanted = {start for _rank, start, _length in _matches(results, selection)}
+    matches: list[Match] = []
+    if wanted:
+        for start, length in results.journal.in_input_order(selection.step):
+            if start in wanted:
+                matches.append(Match(start, length))
+                if len(matches) == min(len(wanted), len(wanted) if most is None else most):
+                    break
+    return matches
+
+
+def _restrictive(selection: Selection) -> bool:
+    """Whether anything but the step is asked for."""
+    return selection.conditional or selection.not_label is not None
+
+
+def _matches(results: Results, selection: Selection) -> Iterator[tuple[float, int, int]]:
+    """The matching rows in order of completion: rank, offset and length."""
+    may_match, judge, replaced = _sieve(selection), _judge(results, selection), results.journal.replaced()
+    may_hold = _holder(words) if (words := _words(selection)) else None
+    for start, block in results.blocks():
+        if may_hold and not may_hold(block):  # no line of a quarter of a megabyte has to be cut out
+            continue
+        for line in block.splitlines(keepends=True):
+            if may_match(line) and start not in replaced and (rank := judge(line)) is not None:
+                yield rank, start, len(line)
+            start += len(line)
+
+
+def _judge(results: Results, selection: Selection) -> _Judge:
+    """Function that judges a line which the sieve has let through."""
+
+    def parsed(line: bytes) -> float | None:
+        row = results.head(line)
+        if not selection.matches(row):
+            return None
+        label = next(selection.labels(row), None)
+        return _rank(None if label is None else label.get("score"))
+
+    if selection.label is None and selection.not_label is None and (selection.top == 1 or not selection.conditional):
+        return _by_top_label(selection, parsed)
+    return _by_labels(selection, parsed)
+
+
+def _by_top_label(selection: Selection, parsed: _Judge) -> _Judge:
+    """Function that judges a line by the score of its top label."""
+    conditional, within = selection.conditional, _interval(selection)
+
+    def judge(line: bytes) -> float | None:
+        if (found := beginning_of(line)) is None:
+            return parsed(line)
+        score = _number(found[4])
+        return _rank(score) if not conditional or within(score) else None
+
+    return judge
+
+
+def _by_labels(selection: Selection, parsed: _Judge) -> _Judge:
+    """Function that judges a line by its labels."""
+    named, barred, within = remembered(selection.named), remembered(selection.barred), _interval(selection)
+    top, conditional, bars = selection.top, selection.conditional, selection.not_label is not None
+
+    def judge(line: bytes) -> float | None:
+        labels = labels_of(line)
+        if labels is None:
+            return parsed(line)
+        try:
+            if bars and any(barred(label["name"], label.get("root")) for label in labels):
+                return None
+            for label in labels[:top]:
+                if named(label["name"], label.get("root")) and within(label["score"]):
+                    return _rank(label["score"])
+        except (KeyError, TypeError):  # not as batchrec writes them
+            return parsed(line)
+        return None if conditional else _UNSCORED
+
+    return judge
+
+
+def _interval(selection: Selection) -> Callable[[float | None], bool]:
+    """Function that tells whether a score meets the conditions."""
+    least, most = selection.min_score, selection.max_score
+    if least is None and most is None:
+        return lambda score: True
+    low, high = -inf if least is None else least, inf if most is None else most
+    return lambda score: score is not None and low <= score <= high
+
+
+def _number(text: bytes | None) -> float | None:
+    return None if text is None or text == b"null" else float(text)
+
+
+def _rank(score: float | None) -> float:
+    return _UNSCORED if score is None else -score
+
+
+def _sieve(selection: Selection) -> Callable[[bytes], bool]:
+    """Function that is false for lines that cannot match; it looks at bytes alone."""
+    tests: list[Callable[[bytes], object]] = []
+    if selection.step is not None:
+        tests.append(_holder((b'"step":' + dumps(selection.step),)))
+    if words := _words(selection):
+        tests.append(_holder(words))
+    if selection.label is not None and (least := selection.min_score) is not None:
+        tests.append(_reaching(least))
+    if selection.conditional:
+        tests.append(lambda line: _NO_LABELS not in line)
+    if not tests:
+        return lambda line: True
+    if len(tests) == 1:
+        (only,) = tests
+        return lambda line: bool(only(line))
+    return lambda line: all(test(line) for test in tests)
+
+
+def _words(selection: Selection) -> tuple[bytes, ...]:
+    """Bytes of which every matching line holds one; none where the label is no list of words."""
+    label = selection.label
+    return tuple(word.encode() for word in label.split("|")) if label is not None and _LITERAL.fullmatch(label) else ()
+
+
+def _reaching(least: float) -> Callable[[bytes], bool]:
+    """Function that is false where the top label, which has the highest score, is below `least`."""
+
+    def reaches(line: bytes) -> bool:
+        found = beginning_of(line)
+        score = None if found is None else _number(found[4])
+        return score is None or score >= least
+
+    return reaches
+
+
+def _holder(words: tuple[bytes, ...]) -> Callable[[bytes], object]:
+    if len(words) == 1:
+        (word,) = words
+        return lambda line: word in line
+    return re.compile(b"|".join(map(re.escape, words))).search
