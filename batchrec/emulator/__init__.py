@@ -9,6 +9,7 @@ client is not repeated in its own test double. `rules` decides and knows no sock
 from .access import HostError
 from .answers import Answers, Box, Guess, Undecodable
 from .answers.choice import BuiltIn, advice, best
+from .answers.own_models import Damaged, OwnModels
 from .changes import SettingsError, changed
 from .counters import Counters
 from .faults import Fault, FaultPlan, FaultPlanError
@@ -23,12 +24,14 @@ __all__ = [
     "Box",
     "BuiltIn",
     "Counters",
+    "Damaged",
     "Emulator",
     "Fault",
     "FaultPlan",
     "FaultPlanError",
     "Guess",
     "HostError",
+    "OwnModels",
     "Picture",
     "Settings",
     "SettingsError",

@@ -4,7 +4,7 @@ Knows the rules and the clock, but no socket.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -12,10 +12,12 @@ import orjson
 
 from . import bodies
 from .answers import Answers, Undecodable
+from .answers.own_models import Damaged
 from .bodies import Fields
 from .changes import changed
 from .counters import Counters
-from .images import CLASSIC, EASYDL, Picture, inspect
+from .data_sets import DataSets, Refused
+from .images import CLASSIC, EASYDL, Picture, inspect, inspect_bytes
 from .rules import Limits, LogIds, Tokens, authorize, client_error, error_body
 from .services import Service
 from .settings import Settings
@@ -43,16 +45,29 @@ class Call:
     request: Received
     raw: bytes
 
+    @property
+    def counted(self) -> str:
+        """Name under which the call counts towards the limits: each EasyDL model has limits of its own."""
+        return f"{self.service.name}/{self.model}" if self.model else self.service.name
+
 
 class Desk:
     """Answers calls by the rules and keeps the books."""
 
-    def __init__(self, settings: Settings, answers: Answers, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        answers: Answers,
+        now: Callable[[], float],
+        fetch: Callable[[str, Settings], Awaitable[bytes | int]],
+    ) -> None:
         random = Random(settings.seed)
         self.settings = settings
         self.counters = Counters()
+        self.data_sets = DataSets()
         self.tokens = Tokens(random)
         self._answers = answers
+        self._fetch = fetch
         self._now = now
         self._limits = Limits()
         self._log_ids = LogIds(random)
@@ -92,27 +107,52 @@ class Desk:
         self.counters.tokens_issued += 1
         return Answer("ok", orjson.dumps(self.tokens.issue(self.settings, at)), content_type="application/json")
 
+    async def data_set(self, name: str, request: Received, raw: bytes) -> Answer:
+        """One call of the data-set API; these count towards no limit, since none is documented."""
+        await self.pause()
+        if code := authorize(self.settings, self.tokens, request, self.now()):
+            return self.error(code)
+        try:
+            return Answer("ok", self._signed(self.data_sets.answer(name, raw, self.settings)))
+        except Refused as refused:
+            return self.error(refused.code, refused.message)
+
     async def recognize(self, call: Call) -> Answer:
         """One recognition call, from the gateway to the reply."""
+        try:
+            return await self._recognize(call)
+        except Damaged as damaged:
+            return self.error(_MODEL_UNAVAILABLE, str(damaged))
+
+    async def _recognize(self, call: Call) -> Answer:
         service, settings, at = call.service, self.settings, self.now()
         code = self._gate(call, at)
         await self.pause()
         if code:
             return self.error(code)
         picture, options = _read(call, settings)
+        if picture == _BY_URL:
+            picture = await self._fetched(call, options["url"], settings)
         if not isinstance(picture, Picture):
             return self._refused(call, picture, settings, at)
         try:
-            guesses = await self._answers.answer(service.name, picture, options)
+            guesses = await self._answers.answer(service.name, picture, options, call.model)
         except Undecodable:
             return self._refused(call, 216201, settings, at)
         self.counters.recognized(service.name, picture.sha256)
         return Answer("ok", self._signed(service.compose(guesses, options)))
 
+    async def _fetched(self, call: Call, url: str, settings: Settings) -> Picture | int:
+        """The picture at a URL, or the code that refuses it."""
+        found = await self._fetch(url, settings)
+        if isinstance(found, int):
+            return found
+        return inspect_bytes(found, settings, EASYDL if call.service.body == "json" else CLASSIC)
+
     def _refused(self, call: Call, code: int, settings: Settings, at: float) -> Answer:
         """The error of a call that was admitted, and whose picture or parameters are not right."""
         if not settings.failed_calls_take_quota:
-            self._limits.give_back(call.service.name, settings, at)
+            self._limits.give_back(call.counted, settings, at)
         return self.error(code)
 
     def _gate(self, call: Call, at: float) -> int:
@@ -121,13 +161,20 @@ class Desk:
         code = authorize(settings, self.tokens, call.request, at)
         if code:
             return code
-        barred = settings.services is not None and name not in settings.services
-        unbound = call.model is not None and settings.models is not None and call.model not in settings.models
-        if barred or unbound:
+        if settings.services is not None and name not in settings.services:
             return 6
-        code = self._limits.admit(name, settings, at)
+        if call.model is not None and (code := self._barred(name, call.model)):
+            return code
+        code = self._limits.admit(call.counted, settings, at)
         self.counters.judged(name, at, admitted=not code)
         return code
+
+    def _barred(self, service: str, model: str) -> int:
+        """0, or the code for a model that the account's application may not call."""
+        settings, allowed = self.settings, self._answers.may_call(service, model)
+        if allowed is None:
+            return settings.unknown_model_code
+        return 0 if allowed and (settings.models is None or model in settings.models) else 6
 
     def _signed(self, body: dict[str, object]) -> bytes:
         """With a log id, before or after the rest: the service keeps no order (captured replies)."""
@@ -138,17 +185,20 @@ class Desk:
 def _read(call: Call, settings: Settings) -> tuple[Picture | int, dict[str, str]]:
     """The picture and the parameters of a call, or the code that refuses the body.
 
-    `image` wins over `url`; a `url` alone is never fetched and gets 282112, as if it had not answered
-    in time.
+    `image` wins over `url`; for a `url` alone the code is `_BY_URL`, and the picture is to be fetched.
     """
     easydl = call.service.body == "json"
     found: Fields | int = bodies.easydl(call.raw) if easydl else bodies.form(call.raw)
     if isinstance(found, int):
         return found, {}
     if found.image is None and found.options.get("url"):
-        return 282112, found.options
+        return _BY_URL, found.options
     general = call.service.name == "advanced_general"
     return inspect(found.image, settings, EASYDL if easydl else CLASSIC, general=general), found.options
+
+
+_BY_URL = -1  # in place of a code
+_MODEL_UNAVAILABLE = 336100  # the service's "model temporarily unavailable"
 
 
 def _refusal(status: int, error: str, description: str) -> Answer:

@@ -13,6 +13,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .complaints import complaint
+from .data_sets import CALLS
 from .services import SERVICES
 
 Kind = Literal[
@@ -50,8 +51,8 @@ class Fault(BaseModel):
     """One kind of accident and the calls it happens to.
 
     A call is hit when its number is among `calls` (if given), lies in `from` .. `to`, and the draw
-    falls under `share`. Without `service` every recognition service is meant; the token endpoint only by
-    name.
+    falls under `share`. Without `service` every recognition service is meant; the token endpoint and the calls of the
+    data-set API only by name.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
@@ -77,10 +78,9 @@ class Fault(BaseModel):
             raise ValueError(f"kind {self.kind!r} needs the key {missing[0]!r}")
         if foreign := sorted(own - needed - allowed):
             raise ValueError(f"kind {self.kind!r} has no key {foreign[0]!r}")
-        if self.service not in (None, "token", *SERVICES):
-            raise ValueError(
-                f"unknown service {self.service!r}; right would be 'token' or one of {', '.join(SERVICES)}"
-            )
+        if self.service not in (None, "token", *SERVICES, *CALLS.values()):
+            names = ", ".join((*SERVICES, *CALLS.values()))
+            raise ValueError(f"unknown service {self.service!r}; right would be 'token' or one of {names}")
         if self.kind == "invalid_client" and self.service != "token":
             raise ValueError("kind 'invalid_client' belongs to service 'token'")
         if self.kind == "torn" and self.before:
@@ -96,7 +96,7 @@ class Fault(BaseModel):
 
     def concerns(self, service: str, number: int) -> bool:
         """Whether the `number`-th call of `service` (from 1) is one this fault may happen to."""
-        if self.service != service and (self.service is not None or service == "token"):
+        if self.service != service and (self.service is not None or service not in SERVICES):
             return False
         if self.calls is not None and number not in self.calls:
             return False

@@ -100,6 +100,11 @@ def inspect(text: bytes | None, settings: Settings, codes: Complaints, *, genera
         return codes.encoding
     if not data:
         return codes.encoding
+    return inspect_bytes(data, settings, codes, larger=larger)
+
+
+def inspect_bytes(data: bytes, settings: Settings, codes: Complaints, *, larger: bool = False) -> Picture | int:
+    """As `inspect`, of the picture itself. `larger`: up to 8,192 px a side."""
     found = _header(data)
     if found is None or (found[0] == "GIF" and not settings.gif):
         return codes.format

@@ -69,6 +69,13 @@ MESSAGES: dict[int, str] = {
     336005: "图片解码失败",
     336006: "缺失必要参数",
     336100: "model temporarily unavailable",
+    406000: "internal server error",
+    406001: "param invalid",
+    406002: "dataset not exist",
+    406003: "dataset already exists",
+    406004: "dataset can not be modified temporarily",
+    406005: "label not exist",
+    406006: "no permission to modify the dataset",
 }
 """The service's texts, spelt as it spells them (official docs 2019 to 2024; 23 from captured replies)."""
 

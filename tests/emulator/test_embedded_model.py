@@ -23,7 +23,8 @@ import numpy as np
 
 from batchrec.api.services import LIMITS_2024
 from batchrec.emulator.answers import Guess, Undecodable, activation, classes, weights
-from batchrec.emulator.answers.model import SCOPES, EmbeddedModel, Network, merged, squashed
+from batchrec.emulator.answers.model import SCOPES, EmbeddedModel, merged, squashed
+from batchrec.emulator.answers.network import Network, times
 from batchrec.emulator.answers.weights import WeightsError
 from batchrec.emulator.images import Picture
 from batchrec.images import prepare
@@ -248,6 +249,14 @@ def test_scores_are_probabilities(network: Network) -> None:
     assert float(scores.sum()) == pytest.approx(1, abs=1e-5)
     assert (scores.shape, cells.shape) == ((1000,), (1280, 7, 7))
     assert len(classes.load()) == 1000
+
+
+def test_products_in_blocks_are_those_of_the_whole_matrix() -> None:
+    """Also where the rows are no multiple of a block."""
+    chance = np.random.default_rng(1)
+    for rows in (1, 250, 1001):
+        matrix, vector = chance.random((rows, 12), np.float32), chance.random(12, np.float32)
+        np.testing.assert_allclose(times(matrix, vector), matrix @ vector, rtol=1e-5)
 
 
 def test_features_are_the_mean_of_the_map(network: Network) -> None:

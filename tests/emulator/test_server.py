@@ -412,6 +412,8 @@ NONSENSE: dict[str, tuple[object, ...]] = {
     "token_life": (0, 60.5, 10**12, None),
     "services": (["soup"], "dish", [1]),
     "models": ([""], ["m" * 201], "fruit"),
+    "unknown_model_code": (4, "6", None),
+    "fetch_hosts": ([""], ["h" * 201], "example.org"),
     "seed": (0.5, None, "x"),
     "clock_offset": (1e12, -1e12, None),
     "refused_calls_take_qps": (1, "yes", None),
@@ -427,6 +429,8 @@ NONSENSE: dict[str, tuple[object, ...]] = {
     "general_2024": (1, "yes", None),
     "gif": (1, "yes", None),
     "lenient_base64": (1, "yes", None),
+    "entities_by_name": (1, "yes", None),
+    "equal_images_dropped": (1, "yes", None),
 }
 """For each setting values that no emulator can have."""
 
@@ -506,7 +510,12 @@ async def test_own_answers_take_the_place_of_the_stand_in() -> None:
     asked: list[tuple[str, int, int, dict[str, str]]] = []
 
     class Echo:
-        async def answer(self, service: str, picture: Picture, options: Mapping[str, str]) -> Sequence[Guess]:
+        def may_call(self, service: str, model: str) -> bool | None:
+            return True
+
+        async def answer(
+            self, service: str, picture: Picture, options: Mapping[str, str], model: str | None = None
+        ) -> Sequence[Guess]:
             asked.append((service, picture.width, picture.height, dict(options)))
             return [Guess("回声", 0.5)]
 

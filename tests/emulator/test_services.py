@@ -114,6 +114,8 @@ def test_easydl_says_results() -> None:
     assert reply("easydl_detection", threshold="0.6")["results"] == [
         {"location": LOCATION, "name": "n0", "score": 0.87311432}
     ]
+    many = [Guess("nut", 0.9, box=Box(number, 0, 5, 5)) for number in range(7)]
+    assert len(reply("easydl_detection", many)["results"]) == 7
 
 
 @pytest.mark.parametrize(

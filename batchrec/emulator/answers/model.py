@@ -7,24 +7,23 @@ rescaled to the classes that a service may name. Importing this needs the extra 
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
-from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..images import Picture, upright
-from . import Box, Guess, Undecodable, activation, classes, graph, weights
+from ..images import Picture
+from . import Box, Guess, Undecodable, activation, classes, crops, weights
 from .classes import Class
-
-Array = NDArray[Any]
+from .network import Array, Head, Network, seen, times
+from .own_models import OwnModels, Published
 
 
 class Scope(NamedTuple):
@@ -38,6 +37,9 @@ class Scope(NamedTuple):
     rows: int = 20
     boxed: bool = False
 
+
+DETECTION = "easydl_detection"
+"""The service whose models find objects; those of the other one classify."""
 
 SCOPES = {
     "advanced_general": Scope(rows=5),
@@ -64,11 +66,14 @@ class EmbeddedModel:
     """
 
     name = "model"
-    models: frozenset[str] | None = frozenset()
-    """None is published here, and none is pretended."""
 
-    def __init__(self, threads: int | None = None) -> None:
-        """`threads`: pictures looked at at a time, None for one per core. ImportError without the weights."""
+    def __init__(self, threads: int | None = None, own: OwnModels | None = None) -> None:
+        """`threads`: pictures looked at at a time, None for one per core.
+
+        `own`: the user's models, None for none. ImportError without the weights.
+        """
+        self._own = own
+        self._heads: dict[str, Head] = {}
         self._file = weights.find()
         self._classes = classes.load()
         self._members = {service: _members(self._classes, scope.group) for service, scope in SCOPES.items()}
@@ -76,11 +81,23 @@ class EmbeddedModel:
         self._loading = Lock()
         self._network: Network | None = None
 
-    async def answer(self, service: str, picture: Picture, options: Mapping[str, str]) -> Sequence[Guess]:
+    def may_call(self, service: str, model: str) -> bool | None:
+        """Whether an application is bound to the user's model; None where no version of it is published."""
+        found = self._published(service, model)
+        return None if found is None else found.bound
+
+    async def answer(
+        self, service: str, picture: Picture, options: Mapping[str, str], model: str | None = None
+    ) -> Sequence[Guess]:
         """Recognize an image with the network, best first. Raises Undecodable where it cannot be decoded."""
+        in_thread = asyncio.get_running_loop().run_in_executor
+        if model is not None:
+            published = self._published(service, model)
+            work = self._detect if service == DETECTION else self._classify
+            return await in_thread(self._threads, work, published, picture) if published else []
         if service not in SCOPES:
             return []
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._look, service, picture)
+        return await in_thread(self._threads, self._look, service, picture)
 
     def close(self) -> None:
         """Finish what is being looked at, and let go of threads and memory. There are no answers after it."""
@@ -97,36 +114,40 @@ class EmbeddedModel:
         if scope.boxed:
             mixture = np.zeros_like(scores)  # of the classes looked for: breeds of dog share a box
             mixture[members] = scores[members]
-            box = activation.locate(cells, mixture @ network.linear, *picture.displayed)
+            box = activation.locate(cells, times(network.linear, mixture), *picture.displayed)
         best = members[np.argsort(-scores[members], kind="stable")[: scope.rows]]
         return merged([_guess(self._classes[index], float(scores[index]), service, box) for index in best])
 
-    def _loaded(self) -> "Network":
+    def _published(self, service: str, model: str) -> Published | None:
+        return None if self._own is None else self._own.find(service, model)
+
+    def _classify(self, published: Published, picture: Picture) -> list[Guess]:
+        """The classes of the user's model, best first."""
+        pixels = squashed(picture)
+        network, head = self._loaded(), self._head(published)
+        scores = head.probabilities(network.features(pixels))
+        return [
+            Guess(head.classes[index], round(float(scores[index]), 6)) for index in np.argsort(-scores, kind="stable")
+        ]
+
+    def _detect(self, published: Published, picture: Picture) -> list[Guess]:
+        """The objects that the user's model finds, best first."""
+        network = self._loaded()
+        with _opened(picture) as image:
+            found = crops.look(network, image)
+        return crops.detections(self._head(published), found, *picture.displayed)
+
+    def _head(self, published: Published) -> Head:
+        head = self._heads.get(published.digest)
+        if head is None:
+            head = self._heads[published.digest] = Head.load(published.head)
+        return head
+
+    def _loaded(self) -> Network:
         with self._loading:
             if self._network is None:
                 self._network = Network.load(self._file)
             return self._network
-
-
-class Network(NamedTuple):
-    """The network, ready to run. `linear` (1000 x 1280) is how much each feature speaks for each class."""
-
-    session: onnxruntime.InferenceSession
-    linear: Array
-
-    @classmethod
-    def load(cls, file: Path) -> "Network":
-        """From the weights file, in about a quarter of a second; `weights.WeightsError` if it is no such file."""
-        arrays = weights.load(file)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(graph.build(arrays), options, providers=["CPUExecutionProvider"])
-        return cls(session, arrays["_fc.weight"])
-
-    def see(self, pixels: Array) -> tuple[Array, Array]:
-        """The probability of each class, and the feature map (1280 x 7 x 7); may be called from many threads."""
-        scores, cells = self.session.run(["scores", "map"], {"image": pixels[np.newaxis]})
-        return scores[0], cells[0]
 
 
 def squashed(picture: Picture) -> Array:
@@ -136,11 +157,16 @@ def squashed(picture: Picture) -> Array:
 
     Nothing is cropped, so that things at the edge are seen too. It is seen upright, as EXIF says.
     """
-    size = graph.SIDE, graph.SIDE
+    with _opened(picture) as image:
+        return seen(image)
+
+
+@contextmanager
+def _opened(picture: Picture) -> Iterator[Image.Image]:
+    """The image of a picture. Raises Undecodable for what its decoding raises in the block."""
     try:
         with Image.open(BytesIO(picture.data), formats=[picture.format]) as image:
-            image.draft("RGB", size)  # a large JPEG is decoded at a fraction of its size
-            return np.asarray(upright(image.convert("RGB").resize(size, Image.Resampling.BICUBIC)))
+            yield image
     except (OSError, SyntaxError, ValueError, OverflowError, Image.DecompressionBombError) as exc:
         raise Undecodable(str(exc)) from exc
 

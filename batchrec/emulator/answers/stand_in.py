@@ -20,9 +20,14 @@ class StandIn:
     """The same bytes get the same answer from the same service, in every process and for ever."""
 
     name = "stand-in"
-    models: frozenset[str] | None = None
 
-    async def answer(self, service: str, picture: Picture, options: Mapping[str, str]) -> Sequence[Guess]:
+    def may_call(self, service: str, model: str) -> bool | None:
+        """Any name is that of a model."""
+        return True
+
+    async def answer(
+        self, service: str, picture: Picture, options: Mapping[str, str], model: str | None = None
+    ) -> Sequence[Guess]:
         """Twenty made-up rows with falling scores, or none where "nothing" is on the picture."""
         if finds_nothing(service, picture.sha256):
             return []
