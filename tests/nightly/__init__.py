@@ -1,0 +1,1 @@
+"""Tests of schedules, notifications, metrics, logs and the check of the environment."""
