@@ -1,0 +1,1 @@
+"""A job on many machines: one keeper of rate and quota, shards, parts."""

@@ -1,0 +1,346 @@
+"""The driver of a run on a cluster: hands out shards, merges parts, hands lost shards out again.
+
+The engine of the cluster is behind `Fleet`. Nothing here relies on its retries or on its word that a node is dead: a
+shard is lost when its holder has given no sign of life to the keeper for ten seconds, or when its work has failed.
+"""
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ..console.progress import Snapshot, StepProgress
+from ..engine.assembly import Run, Work
+from ..engine.attempts import Tally
+from ..engine.duplicates import Duplicates
+from ..engine.recorder import Recorded
+from ..engine.resume import OpenReport
+from ..engine.setup import by_service
+from ..engine.watch import last_result
+from ..errors import BatchrecError, ResultsDamaged
+from ..journal import StepCounts
+from ..language import _
+from ..sources import Logins
+from ..values import InputEntry, Task
+from .client import ShardLost
+from .closures import Closures
+from .keeper import Holder
+from .merge import Merger
+from .node import Report, Shard
+from .parts import GATHERED_SECONDS, PARTS, Parts
+
+_log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""Time between two looks at the parts and at the holders."""
+
+_MOST_EPOCHS = 5
+"""Times that a shard is handed out at most: what kills five workers will kill the sixth."""
+
+Tasks = Sequence[Task]
+
+
+class Fleet(Protocol):
+    """Workers of a cluster, and the epochs of its keeper."""
+
+    async def room(self) -> int:
+        """Number of shards that could be worked on beside the present ones. Raises BatchrecError."""
+        ...
+
+    def start(self, shard: Shard, holder: Holder) -> Awaitable[Report]:
+        """Have a shard worked on. What is awaited raises ShardLost where its worker is gone."""
+        ...
+
+    def stop(self) -> None:
+        """Ask all workers to end the calls that have left, and to begin no others."""
+        ...
+
+    async def begin(self, shard: str, floor: int) -> Holder:
+        """As `ClusterKeeper.begin`."""
+        ...
+
+    async def end(self, holder: Holder) -> None:
+        """As `ClusterKeeper.end`."""
+        ...
+
+    async def silent(self, given: Sequence[Holder]) -> list[Holder]:
+        """As `ClusterKeeper.silent`."""
+        ...
+
+
+@dataclass(slots=True)
+class _Running:
+    """A shard under way."""
+
+    holder: Holder
+    tasks: Tasks
+    future: asyncio.Future[Report]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A shard that was lost, with the epoch in which it was and what remains of it."""
+
+    name: str
+    epoch: int
+    tasks: Tasks
+
+
+class Driver:
+    """One run on a cluster.
+
+    `run` holds the output directory. `pattern` is a shard without images, `size` the number of images and steps of one.
+    `rebuild`: parts that are damaged are left out, and what they held is called for again. `merged` takes the shards
+    that are merged, which are removed where it is None; those in it are passed over.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        report: OpenReport,
+        pattern: Shard,
+        logins: Logins,
+        size: int,
+        *,
+        rebuild: bool = False,
+        merged: set[str] | None = None,
+    ) -> None:
+        self.work = Work()
+        """Work of the run so far."""
+        self._rebuild, self._merged = rebuild, merged
+        self._looked_at = -math.inf
+        self._run, self._parts, self._report, self._size = run, Parts(pattern.output), report, size
+        self._pattern, self._logins = pattern, logins
+        self._live = not any(step.when for step in pattern.job.recognize)
+        """Whether parts are merged while their shards are under way: where steps follow, two shards would have them."""
+        steps = run.steps(report)
+        following = {number: step.follow for number, step in steps.items()}
+        remember = Duplicates(run.journal, run.files, steps, run.cache, time.time).remember
+        self._merger = Merger(run.journal, run.files, self._parts, report.steps, following, self._committed, remember)
+        self._before = run.journal.reader.by_step()
+        self._fleet: Fleet | None = None
+        self._running: dict[str, _Running] = {}
+        self._lost: deque[_Waiting] = deque()
+        self._stopping = False
+        services = by_service(pattern.job).items()
+        self._services = {report.steps[step.name]: name for name, members in services for step in members}
+        self._closures = Closures(self._services)
+        # Beside the number: a writer of an earlier run may still be at work on a shard of that number.
+        self._number, self._token = 0, secrets.token_hex(4)
+        self._last_row = b""
+        self._attempts = 0
+
+    async def merge(self) -> None:
+        """Record all parts that there are, and remove them.
+
+        Raises ResultsDamaged, which names the parts that are damaged, unless the run is to do without them.
+        """
+        shards = [name for name in await asyncio.to_thread(self._parts.shards) if name not in (self._merged or ())]
+        await self._merger.catch_up(shards)
+        if (error := self._damage()) is not None:
+            raise error
+        for name in shards:
+            await self._remove(name)
+
+    def _damage(self) -> ResultsDamaged | None:
+        """The parts that are damaged. None with `rebuild`: what they held is called for again."""
+        lines = [f"{PARTS}/{shard}/{part}: {reason}" for (shard, part), reason in self._merger.damaged.items()]
+        if self._rebuild:
+            for line in lines:
+                _log.warning("%s", line)
+        if not lines or self._rebuild:
+            return None
+        text = _("{parts}. Put the file back, or run again with --rebuild to call again for what is missing")
+        return ResultsDamaged(text.format(parts="; ".join(lines)))
+
+    async def drive(self, fleet: Fleet, horizon: int) -> None:
+        """Work until nothing remains up to the horizon, or no further call may leave.
+
+        Raises OutputFailed, OSError.
+        """
+        self._fleet = fleet
+        while (remains := await self._hand_out(fleet, horizon)) or self._running:
+            futures = [running.future for running in self._running.values()]
+            if futures:
+                await asyncio.wait(futures, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            elif remains:
+                await asyncio.sleep(LOOK_SECONDS)
+            await self._look()
+            await self._collect(fleet)
+        if not isinstance(self.work.error, ResultsDamaged):
+            await self.merge()
+        unfinished, closed = self._run.journal.queue.unfinished, self._closures.all
+        steps = {service: [step for step, each in self._services.items() if each == service] for service in closed}
+        self.work.closed = {each: why for each, why in closed.items() if unfinished(steps[each], horizon)}
+        # A shard that was lost has told nothing of its calls but what it left.
+        self.work.tally.calls = max(self.work.tally.calls, self._attempts)
+
+    async def _look(self) -> None:
+        """Merge what shards under way have left; on object storage rarely, where a look costs."""
+        seconds = LOOK_SECONDS if self._parts.appends else GATHERED_SECONDS
+        if self._live and time.monotonic() - self._looked_at >= seconds / 2:
+            self._looked_at = time.monotonic()
+            await self._merger.catch_up(list(self._running))
+
+    def stop(self) -> None:
+        """Let no new call leave; what has left is waited for and merged."""
+        self._stopping = True
+        if self._fleet is not None:
+            self._fleet.stop()
+
+    def snapshot(self) -> Snapshot:
+        """Progress, as far as it is merged."""
+        tally, steps = self.work.tally, list[StepProgress]()
+        for name, number in self._report.steps.items():
+            start = self._before.get(number, StepCounts())
+            done = start.answered + start.failed + tally.finished_at[number]
+            total = max(done, start.answered + start.failed + start.open + tally.added_at[number])
+            steps.append(StepProgress(name, done, total, total, finished=tally.finished_at[number]))
+        failed = sum(start.failed for start in self._before.values()) + tally.failed
+        return Snapshot(tuple(steps), failed, last_result(self._last_row), 0.0, 0.0, time.time())
+
+    def _committed(self, group: Sequence[Recorded]) -> None:
+        for finished, line in group:
+            self.work.tally.take(finished)
+            self._attempts += finished.attempts
+            self._last_row = line or self._last_row
+
+    # -- shards
+
+    async def _hand_out(self, fleet: Fleet, horizon: int) -> bool:
+        """Hand out as many shards as there is room for. Returns whether there may be others."""
+        if self._stopping:
+            return False
+        room = await fleet.room()
+        for place in range(max(room, len(self._lost))):
+            # What was lost does not wait for the end of another shard.
+            waiting = self._lost_one(self._closures.open())
+            if waiting is None and place < room:
+                waiting = self._new(self._closures.open(), horizon)
+            if waiting is None:
+                break
+            await self._give(fleet, waiting)
+        else:
+            return True
+        if self._running or not self._closures.doubtful():
+            return False
+        self._closures.settle(self.work.tally.answered)
+        trial = self._closures.doubtful()
+        waiting = self._lost_one(trial) or self._new(trial, horizon)
+        if waiting is None:
+            return False
+        await self._give(fleet, waiting)
+        return True
+
+    def _lost_one(self, steps: Sequence[int]) -> _Waiting | None:
+        """A shard that was lost with images of these steps."""
+        for waiting in self._lost:
+            if any(task.step in steps for task in waiting.tasks):
+                self._lost.remove(waiting)
+                return waiting
+        return None
+
+    def _new(self, steps: Sequence[int], horizon: int) -> _Waiting | None:
+        """A new shard: the next images of these steps, in input order."""
+        tasks = self._run.journal.queue.claim(steps, horizon, self._size)
+        if not tasks:
+            return None
+        self._number += 1
+        return _Waiting(f"{self._number:06}-{self._token}", 0, tasks)
+
+    async def _give(self, fleet: Fleet, waiting: _Waiting) -> None:
+        holder = await fleet.begin(waiting.name, waiting.epoch)
+        entries, logins = list(self._entries(waiting.tasks)), self._logins.of(task.key for task in waiting.tasks)
+        shard = replace(self._pattern, name=waiting.name, tasks=entries, logins=logins)
+        future = asyncio.ensure_future(fleet.start(shard, holder))
+        self._running[waiting.name] = _Running(holder, waiting.tasks, future)
+
+    def _entries(self, tasks: Tasks) -> Iterator[tuple[InputEntry, list[str]]]:
+        names = {number: name for name, number in self._report.steps.items()}
+        steps: dict[str, tuple[InputEntry, list[str]]] = {}
+        for task in tasks:
+            entry = InputEntry(task.key, 0, task.position, task.size, task.mtime_ns, task.problem)
+            steps.setdefault(task.key, (entry, []))[1].append(names[task.step])
+        yield from steps.values()
+
+    async def _collect(self, fleet: Fleet) -> None:
+        """Take in what has ended, and shards whose holders are silent."""
+        given = [running.holder for running in self._running.values()]
+        silent = {holder.shard for holder in await fleet.silent(given)}
+        for name, running in list(self._running.items()):
+            if not running.future.done() and name not in silent:
+                continue
+            del self._running[name]
+            await fleet.end(running.holder)
+            report = _report(running.future)
+            await self._merger.catch_up([name])
+            if (damaged := self._damage()) is not None:
+                self._fail(damaged)
+                continue
+            remaining = [task for task in running.tasks if self._remains(task)]
+            self._count(report.work)
+            left = {task.step for task in remaining}
+            done = set() if report.lost else {task.step for task in running.tasks} - left
+            self._closures.note(report.work.closed, done)
+            waiting = _Waiting(name, running.holder.epoch, remaining)
+            if not remaining:
+                await self._remove(name)
+            elif self._stopping:
+                pass
+            elif report.lost:
+                self._lose(waiting)
+            elif left.intersection(self._closures.open()):
+                self._stopping = True  # what keeps one shard from its images keeps all
+            elif left.intersection(self._closures.doubtful()):
+                self._lost.append(waiting)
+
+    def _remains(self, task: Task) -> bool:
+        return self._run.journal.queue.unfinished_task(task.key, task.step) is not None
+
+    def _lose(self, waiting: _Waiting) -> None:
+        """Hand a shard out again, under the next epoch."""
+        self._lost.append(waiting)
+        if waiting.epoch >= _MOST_EPOCHS:
+            text = _("shard {name} was lost {times} times")
+            self._fail(ShardLost(text.format(name=waiting.name, times=_MOST_EPOCHS)))
+
+    def _count(self, work: Work) -> None:
+        """Add the figures of a shard to those of the run, which counts outcomes itself."""
+        mine, tally = self.work, work.tally
+        mine.tally.calls += tally.calls
+        mine.tally.throttled += tally.throttled
+        mine.tally.retries += tally.retries
+        mine.refreshes += work.refreshes
+        if work.error is not None and not isinstance(work.error, ShardLost):
+            self._fail(work.error)
+
+    def _fail(self, error: BatchrecError) -> None:
+        if error.outranks(self.work.error):
+            self.work.error = error
+        self.stop()
+
+    async def _remove(self, name: str) -> None:
+        """Remove the parts of a shard, which are merged: what remains of it is called for anew."""
+        if self._merged is not None:
+            self._merged.add(name)
+            return
+        await asyncio.to_thread(self._parts.remove, name)
+        self._merger.forget(name)
+
+
+def _report(future: asyncio.Future[Report]) -> Report:
+    """The report of a shard; one that is lost where its worker is gone, or does not answer."""
+    if not future.done():
+        future.cancel()
+        return Report(Work(), lost=True)
+    try:
+        return future.result()
+    except ShardLost:
+        return Report(Work(), lost=True)
+    except BatchrecError as error:
+        return Report(Work(Tally(), error=error))
