@@ -8,17 +8,50 @@ and, without a job file,
 
 >>> async for row in batchrec.recognize(["cat.jpg"], service="animal"):
 ...     print(row["labels"])
+
+Results are read, also while a run goes on, with
+
+>>> for row in batchrec.results("jobs/results/demo"):
+...     print(row["image"])
 """
 
 __version__ = "0.1.0"
-__all__ = ["ImagesFailed", "load_job", "recognize", "run"]
+__all__ = [
+    "DirectoryBusy",
+    "Failure",
+    "ImagesFailed",
+    "Interrupted",
+    "Job",
+    "JobError",
+    "Label",
+    "Row",
+    "RunOptions",
+    "Summary",
+    "failures",
+    "load_job",
+    "recognize",
+    "results",
+    "run",
+]
 
 _WHERE = {
-    "load_job": "job.loading",
-    "run": "engine.assembly",
-    "recognize": "commands.recognize",
-    "ImagesFailed": "commands.recognize",
+    "DirectoryBusy": ("errors", "DirectoryBusy"),
+    "Failure": ("values", "FailureRow"),
+    "ImagesFailed": ("commands.recognize", "ImagesFailed"),
+    "Interrupted": ("errors", "Interrupted"),
+    "Job": ("job.loading", "Job"),
+    "JobError": ("errors", "JobError"),
+    "Label": ("values", "LabelRow"),
+    "Row": ("values", "ResultRow"),
+    "RunOptions": ("engine.assembly", "Options"),
+    "Summary": ("values", "Summary"),
+    "failures": ("commands.python", "failures"),
+    "load_job": ("job.loading", "load_job"),
+    "recognize": ("commands.recognize", "recognize"),
+    "results": ("commands.python", "results"),
+    "run": ("commands.python", "run"),
 }
+"""Module and name of each public name."""
 
 
 def __getattr__(name: str) -> object:
@@ -27,4 +60,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    module, attribute = _WHERE[name]
+    return getattr(import_module(f".{module}", __name__), attribute)
+
+
+def __dir__() -> list[str]:
+    """The public names, which are there before they are imported."""
+    return sorted({*globals(), *__all__})

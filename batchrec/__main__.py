@@ -18,17 +18,23 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):  # a console may not be UTF-8; labels and file names are
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
+        from .language import translate_typer
+
+        translate_typer()
         from .cli import app
 
         app()
     except KeyboardInterrupt:  # while something is still being imported
         sys.exit(130)
     except Exception:
+        import logging
+
         from .console.text import say
+        from .language import _
         from .redact import redact
 
-        say(*redact(traceback.format_exc()).rstrip().split("\n"))
-        say("This is a defect in batchrec. Please report the lines above.")
+        say(*redact(traceback.format_exc()).rstrip().split("\n"), level=logging.ERROR)
+        say(_("This is a defect in batchrec. Please report the lines above."), level=logging.ERROR)
         sys.exit(70)
 
 

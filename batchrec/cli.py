@@ -5,63 +5,68 @@ A command imports what it needs, so that `--help` is quick.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-_MOST = 10**12
-"""Largest count that is accepted: SQLite and the tables on the screen hold it."""
+from .command_line.account import login, quota_app
+from .command_line.dataset import dataset_app
+from .command_line.emulator import emulator
+from .command_line.epilog import epilog
+from .command_line.help import ACCOUNT, JOBS, RESULTS, START, TOOLS, App
+from .command_line.models import dataset_train  # noqa: F401  # adds commands to `dataset_app`
+from .command_line.nightly import doctor, schedule_app
+from .command_line.options import (
+    DirectoryOrJob,
+    Format,
+    JobFile,
+    Json,
+    Level,
+    Limit,
+    LogFile,
+    LogFormat,
+    LogLevel,
+    Metrics,
+    NoReuse,
+    On,
+    PlanOn,
+    Progress,
+    ProgressOption,
+    Quiet,
+    ReuseModels,
+    Set,
+    ShardSize,
+    Verbose,
+    display,
+    log_level,
+)
+from .command_line.report import compare, report
+from .command_line.results import export, show
+from .command_line.told import told
+from .command_line.usage import number
+from .language import _
 
-
-app = typer.Typer(
+app = App(
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
     context_settings={
         "help_option_names": ["-h", "--help"],
         # Typer loads pydantic (60 ms) for an option without a value; a bool it takes as it is.
-        "default_map": {"help": False, "quota": {"help": False}},
+        "default_map": {
+            "help": False,
+            "quota": {"help": False},
+            "schedule": {"help": False},
+            "dataset": {"help": False},
+            "install_completion": False,
+            "show_completion": False,
+        },
     },
-    help="Recognize thousands to millions of images with Baidu AI Cloud, exactly once.\n\n"
-    "Example: `batchrec run jobs/demo.toml`",
+    help=_(
+        "Recognize thousands to millions of images with Baidu AI Cloud, each exactly once.\n\n"
+        "Example: `batchrec run jobs/demo.toml`"
+    ),
+    epilog=epilog(),
 )
-quota_app = typer.Typer(
-    invoke_without_command=True,
-    help="Show what each account has used of its quota, and correct it.\n\nExample: `batchrec quota`",
-)
-app.add_typer(quota_app, name="quota")
-
-
-class Progress(StrEnum):
-    """Display of progress."""
-
-    AUTO = "auto"
-    RICH = "rich"
-    PLAIN = "plain"
-    NONE = "none"
-
-
-class LogLevel(StrEnum):
-    """Least severe level that is logged to standard error."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-LATER = {
-    "report": "a gallery of the results",
-}
-"""Commands that this version does not have yet, and their purpose."""
-
-JobFile = Annotated[Path, typer.Argument(metavar="JOB.toml", show_default=False)]
-Level = Annotated[LogLevel, typer.Option("--log-level", help="What is logged to standard error.")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -75,83 +80,172 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+        bool,
+        typer.Option("--version", "-V", callback=_show_version, is_eager=True, help=_("Print the version and exit.")),
     ] = False,
 ) -> None:
     pass
 
 
-@app.command()
+@app.command(
+    rich_help_panel=JOBS,
+    help=_("Run a job, or resume it where it stopped.\n\nExample: `batchrec run jobs/demo.toml --set limits.qps=10`"),
+)
 def run(
     job: JobFile,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again for all that has failed.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help=_("Retry everything that has failed."))] = False,
     retry_kind: Annotated[
-        list[str] | None, typer.Option("--retry-kind", metavar="KIND", help="Ask again for failures of this kind.")
+        list[str] | None,
+        typer.Option(
+            "--retry-kind",
+            metavar="KIND",
+            help=_(
+                "Retry one kind of failure: transient, image, request, read, fetch, unknown, lying; may be repeated."
+            ),
+        ),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, max=_MOST, metavar="N", help="At most N unanswered images.")
-    ] = None,
-    progress: Annotated[Progress, typer.Option(help="How far it is: live, plain lines, or nothing.")] = Progress.AUTO,
-    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Take no answer from an earlier job.")] = False,
-    reuse_models: Annotated[
-        bool, typer.Option("--reuse-models", help="Take answers of EasyDL models from earlier jobs as well.")
+    limit: Limit = None,
+    progress: ProgressOption = Progress.AUTO,
+    quiet: Quiet = False,
+    no_reuse: NoReuse = False,
+    reuse_models: ReuseModels = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help=_("Send images again whose rows results.jsonl has lost."))
     ] = False,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Ask again for what results.jsonl has lost.")] = False,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the job file.")
-    ] = None,
+    set_: Set = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option("--allow-private", help=_("Fetch URLs from private addresses too, if the job file says so.")),
+    ] = False,
+    log_file: LogFile = None,
+    log_format: Format = LogFormat.TEXT,
+    metrics: Metrics = None,
+    on: On = None,
+    shard_size: ShardSize = 10_000,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Ask for results again without a question where options have changed.")
+        bool, typer.Option("--yes", help=_("Send images again without a question where options have changed."))
     ] = False,
-    log_level: Level = LogLevel.WARNING,
+    verbose: Verbose = False,
+    level: Level = LogLevel.WARNING,
 ) -> None:
-    """Run a job, or resume it where it stopped.
-
-    Example: `batchrec run jobs/demo.toml --set limits.qps=10`
-    """
-    with _told():
+    """Run a job."""
+    with told():
         from .commands.run import RunOptions, run_job_file
+        from .console.log import LogOptions
 
-        options = RunOptions(limit, not no_reuse, reuse_models, progress.value, log_level.value, yes)
+        shown = display(progress, quiet)
+        log = LogOptions(log_level(level, verbose), log_file, log_format.value)
+        options = RunOptions(limit, not no_reuse, reuse_models, shown, log, yes, allow_private, metrics, on, shard_size)
         raise typer.Exit(run_job_file(job, set_ or [], options, retry_failed, retry_kind, rebuild=rebuild))
 
 
-@app.command()
+@app.command(
+    rich_help_panel=RESULTS,
+    help=_(
+        "Merge what the nodes of a cluster have left of a run that was cut short, or copy results from object storage "
+        "to a folder. Nothing is sent.\n\n"
+        "Example: `batchrec merge results/furniture`"
+    ),
+)
+def merge(
+    directory: DirectoryOrJob,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help=_("Copy results at an address such as s3:// to this folder.")),
+    ] = None,
+    progress: ProgressOption = Progress.AUTO,
+    quiet: Quiet = False,
+) -> None:
+    """Merge the parts of an output directory."""
+    with told():
+        from .commands.cluster import merge_parts
+
+        raise typer.Exit(merge_parts(directory, display(progress, quiet), out))
+
+
+@app.command(
+    rich_help_panel=START,
+    help=_(
+        "Run the demo job without an account: 27 images, whose job file and results are put into a folder.\n\n"
+        "Example: `batchrec demo`"
+    ),
+)
 def demo(
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="Where the job, its photographs and results are put.")
+        Path, typer.Argument(metavar="[FOLDER]", help=_("The folder for job file, images and results."))
     ] = Path("batchrec-demo"),
-    progress: Annotated[Progress, typer.Option(help="How far it is: live, plain lines, or nothing.")] = Progress.AUTO,
+    progress: ProgressOption = Progress.AUTO,
+    quiet: Quiet = False,
 ) -> None:
-    """Run the demo job: 27 photographs, without an account. Job file, photographs and results are put into a folder.
-
-    Example: `batchrec demo`
-    """
-    with _told():
+    """Run the demo job."""
+    with told():
         from .commands.demo import run_demo
 
-        raise typer.Exit(run_demo(folder, progress.value))
+        raise typer.Exit(run_demo(folder, display(progress, quiet)))
 
 
-@app.command()
+@app.command(
+    rich_help_panel=START,
+    help=_(
+        "Write a short job file for a folder of images. No file is overwritten.\n\n"
+        "Example: `batchrec init photos --embedded`"
+    ),
+)
+def init(
+    folder: Annotated[
+        str | None,
+        typer.Argument(metavar="[FOLDER]", show_default=False, help=_("A folder of images, an image or a list.")),
+    ] = None,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help=_("Use the embedded endpoint, which needs no account."))
+    ] = False,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--service", metavar="NAME", help=_("A service to call, see `batchrec services`; may be repeated.")
+        ),
+    ] = None,
+    all_keys: Annotated[bool, typer.Option("--all-keys", help=_("Write every key with its default."))] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help=_("Write job.schema.json beside the job file, for editors."))
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="JOB.toml", help=_("The new job file."))] = Path("job.toml"),
+) -> None:
+    """Write a job file."""
+    with told():
+        from .commands.init import JobFileOptions, write_job_file
+
+        write_job_file(folder, out, JobFileOptions(embedded, tuple(service or ()), all_keys, schema))
+
+
+@app.command(
+    rich_help_panel=JOBS,
+    help=_(
+        "Show what a run would do: images, calls, time, days and cost. Nothing is sent.\n\n"
+        "Example: `batchrec plan jobs/demo.toml`"
+    ),
+)
 def plan(
     job: JobFile,
-    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
-    progress: Annotated[Progress, typer.Option(help="How far it is: live, plain lines, or nothing.")] = Progress.AUTO,
-    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="As if no answer of an earlier job were taken.")] = False,
-    reuse_models: Annotated[
-        bool, typer.Option("--reuse-models", help="As if those of EasyDL models were taken as well.")
+    json: Json = False,
+    files: Annotated[
+        bool,
+        typer.Option(
+            "--files",
+            help=_("List the images that would be refused, and why; with --json as JSON lines, without the plan."),
+        ),
     ] = False,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change a key of the job file.")
-    ] = None,
-    log_level: Level = LogLevel.WARNING,
+    progress: ProgressOption = Progress.AUTO,
+    quiet: Quiet = False,
+    no_reuse: NoReuse = False,
+    reuse_models: ReuseModels = False,
+    set_: Set = None,
+    on: PlanOn = None,
+    verbose: Verbose = False,
+    level: Level = LogLevel.WARNING,
 ) -> None:
-    """Say what a run would do: images, calls, time, days and money. Nothing is sent.
-
-    Example: `batchrec plan jobs/demo.toml`
-    """
-    with _told():
+    """Show what a run would do."""
+    with told():
         from .commands.show import show_plan_of
 
         raise typer.Exit(
@@ -160,252 +254,214 @@ def plan(
                 set_ or [],
                 reuse=not no_reuse,
                 reuse_models=reuse_models,
-                progress=progress.value,
-                log_level=log_level.value,
+                progress=display(progress, quiet),
+                log_level=log_level(level, verbose),
                 json=json,
+                files=files,
+                machines=on is not None,
             )
         )
 
 
-@app.command()
-def status(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="A job's output directory.")],
-    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
-) -> None:
-    """Say how far a job is, from its journal, also while it runs.
-
-    Example: `batchrec status jobs/results/demo`
-    """
-    with _told():
+@app.command(
+    rich_help_panel=RESULTS,
+    help=_("Show the progress of a job, also while it runs.\n\nExample: `batchrec status jobs/demo.toml`"),
+)
+def status(directory: DirectoryOrJob, json: Json = False) -> None:
+    """Show the progress of a job."""
+    with told():
         from .commands.show import show_status_of
+        from .job.loading import output_directory
 
-        show_status_of(directory, json=json)
+        show_status_of(output_directory(directory), json=json)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=RESULTS,
+    help=_(
+        "Check that journal, results, inputs and counts agree: exit code 0 or 1. Nothing is sent or written.\n\n"
+        "Example: `batchrec verify jobs/demo.toml`"
+    ),
+)
 def verify(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="A job's output directory.")],
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Do not read the input files again to see whether they have changed.")
-    ] = False,
+    directory: DirectoryOrJob,
+    quick: Annotated[bool, typer.Option("--quick", help=_("Do not read the input files again."))] = False,
 ) -> None:
-    """Check that journal, results, inputs and counts agree. Exit code 0 or 1; nothing is sent or written.
-
-    Example: `batchrec verify jobs/results/demo`
-    """
-    with _told():
+    """Check an output directory."""
+    with told():
+        from .commands.cluster import address_in, verify_address
         from .commands.show import show_findings_of
+        from .job.loading import output_directory
 
-        raise typer.Exit(show_findings_of(directory, quick=quick))
+        if (url := address_in(directory)) is not None:
+            raise typer.Exit(verify_address(url, quick=quick))
+        raise typer.Exit(show_findings_of(output_directory(directory), quick=quick))
 
 
-@app.command()
+app.command(
+    rich_help_panel=RESULTS,
+    help=_(
+        "Show results in the terminal, one row an image, filtered and sorted. Without --label, scores are those of the "
+        "top label.\n\nExample: `batchrec show jobs/demo.toml --max-score 0.3 --sort score`"
+    ),
+)(show)
+app.command(
+    "report",
+    rich_help_panel=RESULTS,
+    help=_(
+        "Write a page with all images and their results: filters, search, charts. No server, no network.\n\n"
+        "Example: `batchrec report jobs/demo.toml --open`"
+    ),
+)(report)
+app.command(
+    "compare",
+    rich_help_panel=RESULTS,
+    help=_(
+        "Compare two results: agreement of the top labels, label by label, and the images that differ.\n\n"
+        "Example: `batchrec compare jobs/demo.toml jobs/demo.toml --step advanced_general --step animal`"
+    ),
+)(compare)
+app.command(
+    rich_help_panel=RESULTS,
+    help=_(
+        "Export results for another program. Nothing is sent.\n\nExample: `batchrec export jobs/demo.toml --to xlsx`"
+    ),
+)(export)
+
+
+@app.command(
+    rich_help_panel=JOBS,
+    help=_(
+        "Recognize a few images without a job file: a table on a terminal, otherwise JSON lines.\n\n"
+        "Example: `batchrec recognize cat.jpg --service animal --option top_num=3 --endpoint embedded`"
+    ),
+)
 def recognize(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", show_default=False)],
-    service: Annotated[str, typer.Option(help="What is asked; see `batchrec services`.")] = "advanced_general",
-    option: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A request parameter of the service.")] = None,
-    model: Annotated[str | None, typer.Option(help="Your EasyDL model.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="`embedded`, or the address of the service.")] = None,
-    profile: Annotated[str, typer.Option(help="Which credentials, as `batchrec login` keeps them.")] = "default",
-    no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Take no answer from an earlier job.")] = False,
-    log_level: Level = LogLevel.WARNING,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", show_default=False, help=_("Images, folders or globs."))
+    ],
+    service: Annotated[
+        str, typer.Option("--service", metavar="NAME", help=_("The service to call: see `batchrec services`."))
+    ] = "advanced_general",
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="K=V", help=_("A request parameter of the service; may be repeated.")),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help=_("Your EasyDL model."))] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="URL", help=_("`embedded`, or the address of the service."))
+    ] = None,
+    profile: Annotated[
+        str, typer.Option("--profile", metavar="NAME", help=_("The credentials, as `batchrec login` keeps them."))
+    ] = "default",
+    qps: Annotated[
+        float | None,
+        typer.Option(
+            "--qps", parser=number(), metavar="N", help=_("Calls per second; default: 2, embedded: no limit.")
+        ),
+    ] = None,
+    limit: Limit = None,
+    json: Annotated[bool, typer.Option("--json", help=_("Print JSON lines on a terminal as well."))] = False,
+    no_reuse: NoReuse = False,
+    progress: ProgressOption = Progress.AUTO,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    level: Level = LogLevel.WARNING,
 ) -> None:
-    """Recognize a few files: rows as in results.jsonl, to standard output.
-
-    Example: `batchrec recognize cat.jpg --service animal --option top_num=3 --endpoint embedded`
-    """
-    with _told():
-        from .commands.recognize import print_rows
+    """Recognize a few images."""
+    with told():
+        from .commands.recognize import Printing, print_rows
 
         raise typer.Exit(
             print_rows(
                 files,
+                Printing(json, limit, display(progress, quiet), log_level(level, verbose)),
                 service=service,
                 pairs=option or [],
                 model=model,
                 endpoint=endpoint,
                 profile=profile,
+                qps=qps,
                 reuse=not no_reuse,
-                log_level=log_level.value,
             )
         )
 
 
-@app.command()
-def services(
-    name: Annotated[str | None, typer.Argument(show_default=False, help="A service, for its options.")] = None,
-) -> None:
-    """List the services, or the options and limits of one.
+app.command(
+    rich_help_panel=START,
+    help=_(
+        "Prompt for a key, try it with one token call, and keep it in a file that only this user can read.\n\n"
+        "Example: `batchrec login --profile shop`"
+    ),
+)(login)
 
-    Example: `batchrec services dish`
-    """
-    with _told():
+app.command(
+    rich_help_panel=TOOLS,
+    help=_(
+        "Check credentials, clock, TLS, proxy, disk, locks, state folder and schedules: exit code 0 or 1.\n\n"
+        "Example: `batchrec doctor jobs/nightly.toml`"
+    ),
+)(doctor)
+
+app.add_typer(
+    schedule_app,
+    name="schedule",
+    rich_help_panel=JOBS,
+    help=_("Run a job every night by cron or systemd.\n\nExample: `batchrec schedule list`"),
+)
+
+app.add_typer(
+    quota_app,
+    name="quota",
+    rich_help_panel=ACCOUNT,
+    help=_("Show the calls and quota of each account, and correct them.\n\nExample: `batchrec quota`"),
+)
+
+app.add_typer(
+    dataset_app,
+    name="dataset",
+    rich_help_panel=TOOLS,
+    help=_("Data sets for training an EasyDL model.\n\nExample: `batchrec dataset check fruit`"),
+)
+
+
+@app.command(
+    rich_help_panel=ACCOUNT,
+    help=_("List the services, or the options and limits of one.\n\nExample: `batchrec services dish`"),
+)
+def services(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", show_default=False, help=_("A service, for its options."))
+    ] = None,
+) -> None:
+    """List the services."""
+    with told():
         from .commands.show import show_catalogue
 
         show_catalogue(name)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=ACCOUNT,
+    help=_("Explain an error code, a word of failures.jsonl or an exit code.\n\nExample: `batchrec errors 18`"),
+)
 def errors(
-    code: Annotated[str | None, typer.Argument(show_default=False, help="A number of the service, or a word.")] = None,
+    code: Annotated[
+        str | None,
+        typer.Argument(metavar="CODE", show_default=False, help=_("A number or a word; without it: all of them.")),
+    ] = None,
 ) -> None:
-    """Say what an error code means, and what batchrec does about it.
-
-    Example: `batchrec errors 18`
-    """
-    with _told():
+    """Explain error codes."""
+    with told():
         from .commands.show import show_codes
 
         show_codes(code)
 
 
-@app.command()
-def emulator(
-    ctx: typer.Context,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8087,
-    qps: Annotated[float | None, typer.Option(min=0, help="Calls per second and service; none: no limit.")] = None,
-    daily: Annotated[int | None, typer.Option(min=0, help="Calls per service and day.")] = None,
-    total: Annotated[int | None, typer.Option(min=0, help="Calls per service in all.")] = None,
-    latency: Annotated[float, typer.Option(min=0, help="Seconds that every answer takes.")] = 0.0,
-    faults: Annotated[Path | None, typer.Option(metavar="FILE", help="A fault plan, JSON.")] = None,
-    token_life: Annotated[int, typer.Option(min=1, help="Seconds that a token lives.")] = 2_592_000,
-    key: Annotated[
-        str | None,
-        typer.Option(envvar="BATCHREC_EMULATOR_KEY", show_envvar=False, help="The only API Key accepted; none: any."),
-    ] = None,
-    secret: Annotated[
-        str | None,
-        typer.Option(
-            envvar="BATCHREC_EMULATOR_SECRET", show_envvar=False, help="The only Secret Key accepted; none: any."
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A host name under which requests may come, too.")
-    ] = None,
-) -> None:
-    """Serve the emulator: the service's wire protocol without an account. Its first line is its URL.
-
-    Example: `batchrec emulator --port 0 --qps 10 --daily 500`
-    """
-    limits = {"qps": qps, "daily": daily, "total": total, "latency": latency, "token_life": token_life}
-    given = [f"--{name}" for name in ("key", "secret") if _from_command_line(ctx, name)]
-    with _told():
-        from .commands.emulator import serve_emulator
-
-        serve_emulator(limits, key, secret, host, port, faults, allow_host or [], given)
-
-
-def _from_command_line(ctx: typer.Context, name: str) -> bool:
-    source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-@app.command()
-def login(
-    profile: Annotated[str, typer.Option(help="The name under which it is kept.")] = "default",
-    endpoint: Annotated[
-        str,
-        typer.Option(
-            envvar="BATCHREC_ENDPOINT", show_envvar=False, help="Where the key is tried; it is sent nowhere else."
-        ),
-    ] = "https://aip.baidubce.com",
-    account: Annotated[str, typer.Option(help="Profiles of one account share its counts under this name.")] = "",
-) -> None:
-    """Ask for a key and a secret, try them with one token call, and keep them for this user alone.
-
-    Example: `batchrec login --profile shop`
-    """
-    with _told():
-        from .commands.login import login_at_terminal
-
-        login_at_terminal(profile, endpoint, account)
-
-
-@app.command()
-def init(job: Annotated[Path, typer.Argument(metavar="[JOB.toml]")] = Path("job.toml")) -> None:
-    """Write a commented job file to start from. It refers to the JSON Schema, so that editors complete it.
-
-    Example: `batchrec init furniture.toml`
-    """
-    with _told():
-        from .commands.init import write_job_file
-
-        write_job_file(job)
-
-
-@quota_app.callback()
-def quota(ctx: typer.Context) -> None:
-    """Show what each account has used of its quota, and correct it."""
-    if ctx.invoked_subcommand is None:
-        with _told():
-            from .commands.show import show_counts
-
-            show_counts()
-
-
-@quota_app.command("set")
-def quota_set(
-    service: Annotated[str, typer.Argument(help="As `batchrec quota` lists it.")],
-    today: Annotated[int | None, typer.Option(min=0, max=_MOST, help="Calls of the Beijing day.")] = None,
-    total: Annotated[int | None, typer.Option(min=0, max=_MOST, help="Calls in all.")] = None,
-    account: Annotated[str | None, typer.Option(help="Needed where several accounts are listed.")] = None,
-) -> None:
-    """Correct a count, to what the console says.
-
-    Example: `batchrec quota set dish --today 120 --total 3400`
-    """
-    with _told():
-        from .commands.quota import set_counts
-
-        set_counts(service, account, today=today, total=total)
-
-
-@quota_app.command("open")
-def quota_open(
-    service: Annotated[str, typer.Argument(help="As `batchrec quota` lists it.")],
-    account: Annotated[str | None, typer.Option(help="Needed where several accounts are listed.")] = None,
-) -> None:
-    """Forget that a service was used up, after buying or claiming more.
-
-    Example: `batchrec quota open dish`
-    """
-    with _told():
-        from .commands.quota import reopen_service
-
-        reopen_service(service, account)
-
-
-def _refuse_later(name: str, does: str) -> None:
-    @app.command(
-        name,
-        help=f"Not in this version yet: {does}.",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )
-    def refused(ctx: typer.Context) -> None:
-        from . import __version__
-        from .console.text import say
-
-        say(f"batchrec {name}: version {__version__} does not have this command yet")
-        raise typer.Exit(2)
-
-
-for _name, _does in LATER.items():
-    _refuse_later(_name, _does)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Print an error of batchrec to standard error, and end with its exit code."""
-    from .console.text import say
-    from .errors import BatchrecError, JobError
-    from .redact import redact
-
-    try:
-        yield
-    except BatchrecError as error:
-        lines = error.complaints if isinstance(error, JobError) else (str(error),)
-        say(*map(redact, lines))
-        raise typer.Exit(error.exit_code) from None
-    except (KeyboardInterrupt, typer.Abort):  # Abort: at a prompt
-        raise typer.Exit(130) from None
+app.command(
+    rich_help_panel=TOOLS,
+    help=_(
+        "Serve the emulator: the service's protocol without an account. Its first line is its URL.\n\n"
+        "Example: `batchrec emulator --port 0 --qps 10 --daily 500`"
+    ),
+)(emulator)

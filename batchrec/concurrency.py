@@ -1,12 +1,13 @@
-"""Concurrency: micro-batching, event-loop turns, a byte budget, a lock with priorities, chunks."""
+"""Concurrency: micro-batching, turns, a byte budget, a lock with priorities, chunks, work beside."""
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Executor
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 _MOST = 64
 """Items of a batch."""
@@ -195,3 +196,15 @@ def mapped(pool: Executor, work: Callable[[_Item], _Result], items: Sequence[_It
     chunks = [items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK)]
     for results in pool.map(lambda chunk: [work(item) for item in chunk], chunks):
         yield from results
+
+
+@contextlib.asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run a coroutine while the block runs, and cancel it at the end; what it raised is raised then."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -13,6 +13,7 @@ from .values import (
     Ignored,
     InputEntry,
     Notice,
+    Permit,
     Permits,
     QuotaKey,
     Reply,
@@ -54,6 +55,40 @@ class ImageStore(Protocol):
         """Description of what is gone, where that keeps an input from being read; else empty."""
         ...
 
+    def forget(self, key: str) -> None:
+        """Drop what is kept of an input that is elsewhere, so that it is brought anew and whole."""
+        ...
+
+
+class Fetcher(Protocol):
+    """Fetches images by URL, so that the store can read them. `key` is an image's."""
+
+    @property
+    def per_host(self) -> int:
+        """Fetches from one host at once."""
+        ...
+
+    @property
+    def ahead_bytes(self) -> int:
+        """Bytes that may be fetched ahead of their use."""
+        ...
+
+    def has(self, key: str) -> int | None:
+        """Size in bytes of an image that need not be fetched; None where it has to be."""
+        ...
+
+    def host(self, key: str) -> str:
+        """Host of an image."""
+        ...
+
+    def address(self, key: str) -> str:
+        """The URL of an image with its login, as the service is to fetch it."""
+        ...
+
+    async def fetch(self, key: str) -> Failure | None:
+        """Fetch an image; the failure, of the kind `fetch`, where that cannot be done."""
+        ...
+
 
 class Output(Protocol):
     """One result file's format: pure, from a row to the bytes appended for it."""
@@ -80,6 +115,10 @@ class Output(Protocol):
 
     def encode(self, row: Row) -> bytes:
         """The lines of one row, each ended."""
+        ...
+
+    def encode_failure(self, failure: Row) -> bytes:
+        """The lines of one failure, which stand behind all results while no run goes on; may be empty."""
         ...
 
 
@@ -157,8 +196,10 @@ class Keeper(Protocol):
         """Wait until calls may leave soon. Returns 1 to `most` permits, or the reason why there will be none."""
         ...
 
-    def charge(self, target: Target, calls: int) -> Sequence[QuotaKey | Closure]:
-        """Count calls before they leave; returns for each its key, or why it must not leave.
+    def charge(self, target: Target, permits: Sequence[Permit]) -> Sequence[QuotaKey | Closure]:
+        """Count calls with these permits before they leave.
+
+        Returns for each its key, or why it must not leave.
 
         A kill after it leaves at most these calls counted and not made.
         """

@@ -4,12 +4,72 @@ Those that are made for every image or label are named tuples, which are made th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 Row = dict[str, Any]
 """One line of results.jsonl, keys as docs/en/output.md lists them."""
+
+
+class BoxRow(TypedDict):
+    """A rectangle as rows have it: pixels of the image as displayed, from its top left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class LabelRow(TypedDict):
+    """A label as rows have it. `score` is from 0 to 1, None where the service gives none.
+
+    The other keys are there for the services that have them.
+    """
+
+    name: str | None
+    score: float | None
+    root: NotRequired[str | None]
+    calorie: NotRequired[float | None]
+    year: NotRequired[str | None]
+    box: NotRequired[BoxRow]
+
+
+class ResultRow(TypedDict):
+    """A line of results.jsonl: `Row` with its keys, for users of the package.
+
+    `sha256` is of the file as it is. `labels` are best first. `response` is the service's JSON, with exact integers.
+    `latency_ms` is of the call that was answered. `same_as` is the image of this job with the same bytes, `reused` and
+    `answered_at` are times (ISO 8601, UTC), `tiles` is the number of calls of a split image.
+    """
+
+    image: str
+    sha256: str | None
+    step: str
+    service: str
+    model: str | None
+    labels: list[LabelRow]
+    response: dict[str, Any]
+    attempts: int
+    latency_ms: float
+    repaired: list[str] | None
+    same_as: str | None
+    reused: str | None
+    answered_at: str
+    tiles: int | None
+
+
+class FailureRow(TypedDict):
+    """A line of failures.jsonl. `code` is the service's number, or a word of batchrec."""
+
+    image: str
+    step: str
+    service: str
+    kind: str
+    code: int | str
+    message: str
+    attempts: int
+    failed_at: str
 
 
 class Kind(StrEnum):
@@ -22,6 +82,7 @@ class Kind(StrEnum):
     TRANSIENT = "transient"
     IMAGE = "image"
     READ = "read"
+    FETCH = "fetch"
     REQUEST = "request"
     UNKNOWN = "unknown"
 
@@ -78,11 +139,18 @@ class QuotaKey(NamedTuple):
 
 
 class Caps(NamedTuple):
-    """Limits of a job for a service: calls/s (infinite: to be found), per Beijing day, and in all."""
+    """Limits of a job for a service.
+
+    `qps` is in calls/s, infinite where it is to be found; `calls` are pairs of the name of a limit and its calls.
+    """
 
     qps: float
-    daily: int | None = None
-    total: int | None = None
+    calls: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, qps: float, **calls: int | None) -> "Caps":
+        """Limits by name, such as `daily=500`; None: no limit."""
+        return cls(qps, tuple((name, most) for name, most in calls.items() if most is not None))
 
 
 class Target(NamedTuple):
@@ -97,10 +165,11 @@ class Target(NamedTuple):
 class Closure:
     """Reason why a service takes no more calls. `until`: Unix time; None: only a person reopens it.
 
-    `reported` is False where batchrec stops by the limits that were set, before the service has to say so.
+    `reported` is False where batchrec stops by the limits that were set, before the service has to say so. `code` is a
+    word where the service has no number for that limit.
     """
 
-    code: int
+    code: int | str
     until: float | None
     reported: bool = True
 
@@ -190,9 +259,9 @@ class Uncounted(NamedTuple):
 
 
 class UsedUp(NamedTuple):
-    """The service said 17 or 19 to a call that left on that Beijing day."""
+    """The service said that a quota is used up (17, 19) to a call that left on that Beijing day."""
 
-    code: int
+    code: int | str
     day: str
 
 
@@ -369,6 +438,23 @@ class Notice:
     text: str
 
 
+class ServiceState(NamedTuple):
+    """State of a service in a run, for a person who watches.
+
+    `word`: "" (calls leave at the full rate), "first" (one call leaves, to try key and request), "probing",
+    "throttled", "exhausted" or "forbidden". `since`: seconds that it has lasted; `code`: the last error code;
+    `patience`: seconds after which the run gives up. `until`: Unix time at which an exhausted quota ends, None where
+    that is not known; `waits`: the run waits for it.
+    """
+
+    word: str = ""
+    since: float = 0.0
+    code: int | str | None = None
+    patience: float = 0.0
+    until: float | None = None
+    waits: bool = False
+
+
 class Task(NamedTuple):
     """One image and step that is to be answered. `image` and `step` are the journal's numbers for them.
 
@@ -390,12 +476,26 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ModelChange:
+    """A change of the model under an address, as canary images showed it at the time `at` (ISO 8601).
+
+    `since`: the last time at which the earlier model was seen. `changed` of the `compared` images had another result.
+    """
+
+    step: str
+    since: str
+    at: str
+    changed: int
+    compared: int
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Content of `summary.json`.
 
     `base` is the folder that `image` is relative to. Times are ISO 8601 with offset. `answered` counts rows, `left`
-    images that remain. All from `images` to `failures_by_code` are of the job, the others of this run; `rate` is in
-    answers per second. `exit_code` is what the command line returns.
+    images that remain. All from `images` to `failures_by_code` and `model_changes` are of the job, the others of this
+    run; `rate` is in answers per second. `exit_code` is what the command line returns.
     """
 
     job: str = ""
@@ -423,6 +523,14 @@ class Summary:
     rate: float = 0.0
     stopped_by: str | None = None
     resume_at: str | None = None
+    model_changes: tuple[ModelChange, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as JSON has it; `model_changes` where there are any."""
+        found = asdict(self)
+        if not self.model_changes:
+            del found["model_changes"]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

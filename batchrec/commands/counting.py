@@ -10,6 +10,7 @@ from .. import images
 from ..api.client import expected_body
 from ..api.credentials import Credentials
 from ..api.services import SERVICES, Service
+from ..engine.resume import fingerprint_of
 from ..engine.setup import by_service, caps_of, payer, result_cache
 from ..engine.treatments import alike_before, cached_row
 from ..images import calls_of
@@ -18,11 +19,12 @@ from ..job.spec import NO_LIMIT, Job, Step
 from ..journal import Journal
 from ..limits.quota import Quota
 from ..limits.shared_rate import SharedRates
+from ..periods import PERIODS
 from ..state.answer_cache import AnswerCache
 from ..state.uplinks import measured
 from ..times import beijing_day
-from ..values import ADVISED_SIDE, Caps, Label, QuotaKey
-from .estimate import LaneLimits, StepWork, UplinkRate
+from ..values import ADVISED_SIDE, Caps, Label, Target
+from .estimate import CallLimit, LaneLimits, StepWork, UplinkRate
 from .inspection import Inspection, accepted, variant_of, way_of
 
 
@@ -38,9 +40,10 @@ class Counter:
         *,
         reuse: bool,
         reuse_models: bool,
+        digests: Mapping[str, str],
     ) -> None:
         self._job, self._state, self._credentials, self.now = job, state, credentials, now
-        self._reuse, self._reuse_models = reuse, reuse_models
+        self._reuse, self._reuse_models, self._digests = reuse, reuse_models, digests
         self._extra: dict[int, list[int]] = {}
         """By a step's number: images that cached results of earlier steps put on its list."""
 
@@ -70,6 +73,7 @@ class Counter:
                         listed=state.answered + state.failed + state.open,
                         finished=state.answered,
                         price=self._job.account.prices.get(step.service),
+                        free=self._job.account.free.get(step.service, 0),
                     )
                 )
         return works, known
@@ -79,8 +83,9 @@ class Counter:
         limits = {}
         for lane, members in by_service(self._job).items():
             caps = caps_of(self._job, members)
-            left = None if caps.daily is None or lane not in busy else self._left_today(lane, caps.daily)
-            limits[lane] = LaneLimits(self._rate(lane, caps), caps.daily, left)
+            left = self._left(lane, caps) if lane in busy else {}
+            counted = tuple(CallLimit(PERIODS[name], most, left.get(name, most)) for name, most in caps.calls)
+            limits[lane] = LaneLimits(self._rate(lane, caps), counted, beijing_day(self.now()))
         return limits
 
     def uplink(self) -> UplinkRate | None:
@@ -120,6 +125,11 @@ class Counter:
                     sent.again += each.image in superseded
                 for after in triggered(follow, labels) if labels is not None else ():
                     self._extra.setdefault(after, []).append(each.image)
+        if step.canary is not None and sent.calls:
+            fingerprint = fingerprint_of(step, self._digests)
+            for image in journal.canaries.images(number, step.name, fingerprint, step.canary):
+                variant = image.variant or ""
+                sent.add(service, image.task.size, variant, calls_of(variant))
         return sent, known
 
     def _rate(self, lane: str, caps: Caps) -> float | None:
@@ -134,14 +144,12 @@ class Counter:
         ):
             return rate.ceiling.proven or None
 
-    def _left_today(self, lane: str, daily: int) -> int:
-        if self._credentials is None:
-            return daily
+    def _left(self, lane: str, caps: Caps) -> dict[str, int]:
+        """Calls that the limits leave of their present periods, by name; nothing where nobody counts."""
+        if self._credentials is None or not caps.calls:
+            return {}
         with closing(Quota(self._state, self.now)) as quota:
-            account = payer(self._job, self._credentials)
-            if quota.closure(account, lane) is not None:
-                return 0
-            return max(0, daily - quota.counted(QuotaKey(account, lane, beijing_day(self.now()))))
+            return quota.left(Target(payer(self._job, self._credentials), lane, caps))
 
 
 @dataclass(slots=True)
@@ -157,7 +165,13 @@ class _Sent:
     shrunk: int = 0
 
     def add(self, service: Service, size: int, variant: str, calls: int) -> None:
-        """Count the calls for a file of `size` bytes; its tiles together are taken to weigh as much as it."""
+        """Count the calls for a file of `size` bytes; its tiles together are taken to weigh as much as it.
+
+        Nothing is known of a URL's bytes; its `size` is negative.
+        """
+        if size < 0:
+            self.calls += calls
+            return
         sent = images.expected_bytes(size, service.limits, images.shrunk_size(variant))
         self.calls += calls
         self.bytes += expected_body(service, sent)

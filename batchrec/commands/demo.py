@@ -11,6 +11,7 @@ from ..engine.assembly import Options
 from ..errors import JobError, OutputFailed
 from ..job.loading import load_job
 from ..job.spec import SCHEMA_FILE
+from ..language import _
 from .run import run_to_its_end
 
 JOB = "demo.toml"
@@ -24,7 +25,11 @@ def run_demo(folder: Path, progress: Style) -> int:
     log_to_stderr("warning")
     job = unpack(folder)
     if progress != "none":
-        say(f"the demo job is {job}; again, or after a change: batchrec run {shlex.quote(str(job))}")
+        say(
+            _("the demo job is {job}; again, or after a change: batchrec run {quoted}").format(
+                job=job, quoted=shlex.quote(str(job))
+            )
+        )
     environ = {name: value for name, value in os.environ.items() if name != "BATCHREC_ENDPOINT"}
     return run_to_its_end(load_job(job, environ=environ), Options(progress=progress, signals=True))
 
@@ -43,9 +48,13 @@ def unpack(folder: Path) -> Path:
             if path.is_file():
                 _write(folder / path.relative_to(source), path.read_bytes())
     except (FileExistsError, NotADirectoryError) as exc:
-        raise JobError(f"{folder}: a file is in the way; give another folder: batchrec demo FOLDER") from exc
+        raise JobError(
+            _("{folder}: a file is in the way; give another folder: batchrec demo FOLDER").format(folder=folder)
+        ) from exc
     except OSError as exc:
-        raise OutputFailed(f"{exc.filename or folder}: cannot be written: {exc.strerror}") from exc
+        raise OutputFailed(
+            _("{path}: cannot be written: {reason}").format(path=exc.filename or folder, reason=exc.strerror)
+        ) from exc
     return folder / JOB
 
 
@@ -55,7 +64,7 @@ def _packaged() -> Path:
     for folder in (package / "jobs", package.parent / "jobs"):
         if (folder / JOB).is_file():
             return folder
-    raise JobError("the demo job is not in this installation of batchrec; install it again")
+    raise JobError(_("the demo job is not in this installation of batchrec; install it again"))
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -2,14 +2,20 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Any, NamedTuple
 
+from ..periods import DAILY, Period
 from ..times import iso_beijing, iso_utc, next_reset
 
 _DAY_SECONDS = 86_400
 _MEGABITS = 8e-6  # in a byte
 CALLS_PER_PRICE = 1000
 """The service's price list is per 1,000 calls."""
+
+ASSUMED_SHARE = 0.5
+"""Share of images that are taken to lead to a following step, as long as there is no result to judge by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +24,9 @@ class StepPlan:
 
     `again` of the calls are for images that have a result already, which stays until there is a new one.
     `qps` is in calls/s, None where it has to be found first; `seconds` at that rate; `days` is the number of Beijing
-    days on which calls are made; `yuan` None without a price.
+    days on which calls are made; `yuan` None without a price, of the expected number of calls, between `yuan_min` and
+    `yuan_max`. `share` is the share of images that lead to a following step, None for other steps; `share_assumed`:
+    there is no result yet to judge by.
     """
 
     step: str
@@ -32,6 +40,10 @@ class StepPlan:
     seconds: float | None
     days: int
     yuan: float | None
+    yuan_min: float | None = None
+    yuan_max: float | None = None
+    share: float | None = None
+    share_assumed: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,8 @@ class Inputs:
     `unreadable`, `refused` and `to_repair` are images among those that need a call; `known` counts pairs of image and
     step whose result is known already, `superseded` results that are asked for again for the reasons `again`, which
     stay until there are new ones, `lying` results of images that an earlier version sent lying on their side. An
-    image that is damaged inside is found only by decoding it.
+    image that is damaged inside is found only by decoding it. `unknown` are URLs whose bytes nobody has fetched yet:
+    each counts as one call a step.
     """
 
     endpoint: str
@@ -53,6 +66,7 @@ class Inputs:
     unreadable: int
     refused: int
     to_repair: int
+    unknown: int
     duplicates: int
     known: int
     superseded: int
@@ -81,7 +95,8 @@ class Estimate:
 
     `bytes` are those of the calls' bodies, as expected from the sizes of the files. `seconds` are those at the rate and
     `uplink` has those of the uplink, None where none was measured. `limited_by` says which are more: "rate" or
-    "uplink", None where that is not known.
+    "uplink", None where that is not known. `beyond_limits` of the calls are more than `limits.total` leaves: the run
+    ends with exit code 75 before, at `finish_at`.
     """
 
     calls: int
@@ -92,12 +107,20 @@ class Estimate:
     days: int
     finish_at: str | None
     yuan: float | None
+    yuan_min: float | None
+    yuan_max: float | None
     steps: list[StepPlan]
+    beyond_limits: int
 
 
 @dataclass(frozen=True)
 class Plan(Estimate, Inputs):
-    """Plan of a whole job: what `plan --json` prints, the inputs first."""
+    """Plan of a whole job: what `plan --json` prints, the inputs first.
+
+    `barred`: by the names of steps with calls, why their model on the embedded endpoint answers them with error code 6.
+    """
+
+    barred: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +130,8 @@ class StepWork:
     `lane` is what limits are counted for: a service, or one model of an EasyDL service. `after` is the step that this
     one follows upon, None for a step that every image goes through. `sure` counts the contents that need a call
     already, `again` those of them whose image has a result, `listed` the images that the step has been asked of so far,
-    `finished` those that have a result at it. `price` is in yuan per 1,000 calls. `sent` are the bytes of the bodies of
+    `finished` those that have a result at it. `price` is in yuan per 1,000 calls, `free` the calls of its
+    service that cost nothing. `sent` are the bytes of the bodies of
     the `sure` calls, `sent_shrunk` those with `input.max_side` at the side that is recommended.
     """
 
@@ -121,6 +145,7 @@ class StepWork:
     listed: int = 0
     finished: int = 0
     price: float | None = None
+    free: int = 0
     sent: int = 0
     sent_shrunk: int = 0
 
@@ -134,13 +159,26 @@ class UplinkRate:
     shrinkable: bool = False
 
 
+class CallLimit(NamedTuple):
+    """Limit of a lane that counts calls: calls in each period, and what remains of the present one."""
+
+    period: Period
+    most: int
+    left: int
+
+
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """Limits of a lane: calls/s (None: unknown), calls a Beijing day, and left today (None: no limit)."""
+    """Limits of a lane: calls/s (None: unknown), and those that count calls. `today` is the Beijing day."""
 
     rate: float | None
-    daily: int | None = None
-    left_today: int | None = None
+    counted: tuple[CallLimit, ...] = ()
+    today: str = "2000-01-01"
+
+    @property
+    def in_all(self) -> float:
+        """Calls that the limits without an end leave; infinite where there is none."""
+        return min((limit.left for limit in self.counted if limit.period.end(self.today) is None), default=math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +195,28 @@ def estimate(
 ) -> Estimate:
     """Calls, time and money of the steps, in the order of the job file; `now` is in Unix seconds."""
     ranges = call_ranges(works)
+    costs = _costs(works, ranges)
     steps = {}
     ends: list[float | None] = []
+    beyond = 0
     for lane, limit in limits.items():
         members = [work for work in works if work.lane == lane]
-        calls = sum(ranges[work.step].expected for work in members)
+        wanted = sum(ranges[work.step].expected for work in members)
+        calls = int(min(wanted, limit.in_all))
+        beyond += wanted - calls
         days, last = days_of(calls, limit)
         ends.append(end_of(calls, limit.rate, days, last, now))
         for work in members:
-            steps[work.step] = _step_plan(work, ranges[work.step], calls, days, limit.rate)
+            steps[work.step] = replace(
+                _step_plan(work, ranges[work.step], calls, days, limit.rate),
+                **costs[work.step],
+                **_share_of(work, works),
+            )
     plans = [steps[work.step] for work in works]
     seconds = [step.seconds for step in plans if step.calls]
-    prices = [step.yuan for step in plans if step.yuan is not None]
+    yuan, yuan_min, yuan_max = (
+        _sum(each) for each in zip(*((s.yuan, s.yuan_min, s.yuan_max) for s in plans), strict=True)
+    )
     calls = sum(step.calls for step in plans)
     by_rate = None if None in seconds else max((s for s in seconds if s is not None), default=0.0)
     sent, shrunk = (_in_all(works, calls, each) for each in ((w.sent for w in works), (w.sent_shrunk for w in works)))
@@ -183,8 +231,11 @@ def estimate(
         seconds=by_rate,
         days=max((step.days for step in plans), default=0),
         finish_at=None if None in ends else iso_beijing(max((end for end in ends if end is not None), default=0.0)),
-        yuan=round(sum(prices), 2) if prices else None,
+        yuan=yuan,
+        yuan_min=yuan_min,
+        yuan_max=yuan_max,
         steps=plans,
+        beyond_limits=beyond,
     )
 
 
@@ -200,11 +251,45 @@ def call_ranges(works: Sequence[StepWork]) -> dict[str, CallRange]:
         if work.after is None:
             ranges[work.step] = CallRange(work.sure, work.sure, work.sure)
             continue
-        before, results = ranges[work.after], finished[work.after]
-        share = min(1.0, work.listed / results) if results else 1.0
+        before = ranges[work.after]
+        share = _share(work, finished[work.after])
         expected = work.sure + math.ceil(share * before.expected)
         ranges[work.step] = CallRange(expected, work.sure, work.sure + before.most)
     return ranges
+
+
+def _share(work: StepWork, results: int) -> float:
+    """Share of the images with a result that lead to a following step."""
+    return min(1.0, work.listed / results) if results else ASSUMED_SHARE
+
+
+def _share_of(work: StepWork, works: Sequence[StepWork]) -> dict[str, Any]:
+    """The fields of a plan about the share of images that lead to a step."""
+    if work.after is None:
+        return {}
+    results = next(before.finished for before in works if before.step == work.after)
+    return {"share": round(_share(work, results), 4), "share_assumed": not results}
+
+
+def _costs(works: Sequence[StepWork], ranges: Mapping[str, CallRange]) -> dict[str, dict[str, Any]]:
+    """By step: yuan for the expected, the fewest and the most calls.
+
+    Free calls go to a service's first steps.
+    """
+    costs: dict[str, dict[str, Any]] = {work.step: {} for work in works}
+    for key, bound in (("yuan", "expected"), ("yuan_min", "least"), ("yuan_max", "most")):
+        free = {work.service: work.free for work in works}
+        for work in works:
+            calls = getattr(ranges[work.step], bound)
+            paid = max(0, calls - free[work.service])
+            free[work.service] -= calls - paid
+            costs[work.step][key] = None if work.price is None else round(paid * work.price / CALLS_PER_PRICE, 2)
+    return costs
+
+
+def _sum(yuan: Iterable[float | None]) -> float | None:
+    known = [each for each in yuan if each is not None]
+    return round(sum(known), 2) if known else None
 
 
 def _in_all(works: Sequence[StepWork], calls: int, sent: Iterable[int]) -> int:
@@ -229,14 +314,38 @@ def busy_lanes(works: Sequence[StepWork]) -> set[str]:
 
 
 def days_of(calls: int, limit: LaneLimits) -> tuple[int, int]:
-    """Number of Beijing days with calls, today first, and the calls of the last of them."""
-    if not calls:
-        return 0, 0
-    left = limit.daily if limit.left_today is None else limit.left_today
-    if limit.daily is None or left is None or calls <= left:
-        return 1, calls
-    later = calls - left
-    return 1 + math.ceil(later / limit.daily), (later - 1) % limit.daily + 1
+    """Number of Beijing days until the last call, today first, and the calls of the last day.
+
+    `calls` are at most `limit.in_all`.
+    """
+    day, last_day, last = limit.today, limit.today, 0
+    counted = [each for each in limit.counted if each.period.end(day) is not None]
+    left = [each.left for each in counted]
+    all_daily = all(each.period.first_day is DAILY.first_day for each in counted)
+    while calls > 0:
+        if room := min(calls, *left) if left else calls:
+            calls, last, last_day = calls - room, room, day
+            left = [each - room for each in left]
+        following = _day_after(day, 1)
+        if all_daily and counted and calls:
+            # Every further day is like the next one: all that are full are passed over at once.
+            following = _day_after(following, (calls - 1) // (full := min(each.most for each in counted)))
+            calls = (calls - 1) % full + 1
+        left = [
+            remaining if _same_period(each.period, day, following) else each.most
+            for each, remaining in zip(counted, left, strict=True)
+        ]
+        day = following
+    days = (date.fromisoformat(last_day) - date.fromisoformat(limit.today)).days + 1
+    return (days, last) if last else (0, 0)
+
+
+def _same_period(period: Period, day: str, following: str) -> bool:
+    return period.first_day is None or period.first_day(day) == period.first_day(following)
+
+
+def _day_after(day: str, days: int) -> str:
+    return (date.fromisoformat(day) + timedelta(days)).isoformat()
 
 
 def end_of(calls: int, rate: float | None, days: int, last: int, now: float) -> float | None:
@@ -264,5 +373,5 @@ def _step_plan(work: StepWork, calls: CallRange, lane_calls: int, days: int, rat
         qps=rate,
         seconds=round(lane_calls / rate, 1) if rate else None,
         days=days,
-        yuan=None if work.price is None else round(calls.expected * work.price / CALLS_PER_PRICE, 2),
+        yuan=None,
     )

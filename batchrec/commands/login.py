@@ -22,6 +22,7 @@ from ..api.pasted import is_api_key, pasted_key
 from ..console.text import say
 from ..engine.process import run_loop
 from ..errors import JobError, OutputFailed
+from ..language import _
 from ..redact import remember
 from ..state.directory import make_private, write_private
 from ..state.file_system import CONFIG_REMEDY, private_lock, with_cause
@@ -34,13 +35,19 @@ _WAKE_EVERY = 0.2
 def login_at_terminal(profile: str, endpoint: str, account: str) -> None:
     """Ask for key and secret, try them at the endpoint, and keep them."""
     host = tried_at(endpoint)
-    say(f"the key is tried at {host}")
+    say(_("the key is tried at {host}").format(host=host))
     api_key = ask("API Key")
     bearer = is_api_key(api_key)
     secret_key = "" if bearer else ask("Secret Key")
     path = run_loop(lambda: try_and_keep(profile, api_key, secret_key, account, host))
-    tried = "an API Key (bce-v3) needs no secret, and no call without cost can try it" if bearer else "the key works"
-    say(f"{tried}; kept as profile {profile!r} in {path}, for {host} alone")
+    tried = (
+        _("an API Key (bce-v3) needs no secret, and no call without cost can try it") if bearer else _("the key works")
+    )
+    say(
+        _("{tried}; kept as profile {profile!r} in {path}, for {host} alone").format(
+            tried=tried, profile=profile, path=path, host=host
+        )
+    )
 
 
 def ask(label: str) -> str:
@@ -62,7 +69,7 @@ def _woken() -> Iterator[None]:
     if not hasattr(signal, "setitimer"):  # Windows
         yield
         return
-    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    before = signal.signal(signal.SIGALRM, lambda *_signal: None)
     signal.setitimer(signal.ITIMER_REAL, _WAKE_EVERY, _WAKE_EVERY)
     try:
         yield
@@ -76,7 +83,7 @@ def tried_at(endpoint: str) -> str:
     try:
         return real_endpoint(endpoint)
     except ValueError as exc:
-        raise JobError(f"--endpoint (or BATCHREC_ENDPOINT): {exc}") from None
+        raise JobError(_("--endpoint (or BATCHREC_ENDPOINT): {problem}").format(problem=exc)) from None
 
 
 async def try_and_keep(profile: str, api_key: str, secret_key: str, account: str, endpoint: str) -> Path:
@@ -89,7 +96,7 @@ async def try_and_keep(profile: str, api_key: str, secret_key: str, account: str
     endpoint = tried_at(endpoint)
     credentials = replace(of_fields({"api_key": api_key, "secret_key": secret_key}), account=account, endpoint=endpoint)
     if not credentials.complete:
-        raise JobError("both an API Key and a Secret Key are needed, or an API Key that begins with bce-v3/")
+        raise JobError(_("both an API Key and a Secret Key are needed, or an API Key that begins with bce-v3/"))
     remember(*credentials.secrets)
     path = credentials_file(os.environ)
     read_profiles(path)  # a file that cannot be added to is told before anything is sent
@@ -101,7 +108,9 @@ async def try_and_keep(profile: str, api_key: str, secret_key: str, account: str
     try:
         await asyncio.to_thread(_keep, path, profile, {key: value for key, value in table.items() if value})
     except (OSError, Timeout) as exc:
-        raise OutputFailed(f"{path}: cannot be written: {with_cause(exc, CONFIG_REMEDY)}") from exc
+        raise OutputFailed(
+            _("{path}: cannot be written: {reason}").format(path=path, reason=with_cause(exc, CONFIG_REMEDY))
+        ) from exc
     return path
 
 

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 
 from ..api.services import SERVICES
 from ..errors import JobError
+from ..language import _
 from ..limits.quota import Quota
 from ..state.directory import state_directory
 
@@ -22,7 +23,7 @@ def set_counts(service: str, account: str | None, *, today: int | None, total: i
     """Correct the calls of the Beijing day, of all days, or both. Raises JobError where neither is given."""
     with open_counts() as counts:
         if today is None and total is None:
-            raise JobError("nothing to set: give --today, --total or both")
+            raise JobError(_("nothing to set: give --today, --total or both"))
         counts.correct(resolve_account(counts, account), resolve_service(counts, service), today=today, total=total)
 
 
@@ -30,7 +31,7 @@ def reopen_service(service: str, account: str | None) -> None:
     """Forget that a service was used up. Raises JobError where it is not."""
     with open_counts() as counts:
         if not counts.reopen(resolve_account(counts, account), service):
-            raise JobError(f"{service} is not closed")
+            raise JobError(_("{service} is not closed").format(service=service))
 
 
 def resolve_account(counts: Quota, account: str | None) -> str:
@@ -42,14 +43,16 @@ def resolve_account(counts: Quota, account: str | None) -> str:
         return account
     known = sorted({usage.account for usage in counts.usage()})
     if len(known) != 1:
-        raise JobError(f"--account: name one of {', '.join(known) or 'none yet'}")
+        raise JobError(_("--account: name one of {known}").format(known=", ".join(known) or _("none yet")))
     return known[0]
 
 
 def resolve_service(counts: Quota, service: str) -> str:
     """Check a service as counts name it: EasyDL with its model, as in `easydl_detection/itcast_fruit`."""
-    name, _, model = service.partition("/")
+    name, _slash, model = service.partition("/")
     if name not in SERVICES or SERVICES[name].custom != bool(model):
         known = ", ".join(sorted({usage.service for usage in counts.usage()}))
-        raise JobError(f"{service!r} is not counted; there are: {known or 'none yet'}")
+        raise JobError(
+            _("{service!r} is not counted; there are: {known}").format(service=service, known=known or _("none yet"))
+        )
     return service

@@ -8,13 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from ..errors import JobError
 from ..journal import CALLING_SINCE, Reader, reading
+from ..journal.canaries import MODEL_CHANGES, changes_of
+from ..language import _
 from ..outputs.directory import SUMMARY
 from ..times import iso_utc
+from ..values import ModelChange
+from .outcome import LastRun
 
 _LATELY = 60.0
 """Seconds over which the rate is measured."""
@@ -40,7 +45,12 @@ class Status:
     `rate` is in results/s over the last minute, or over the age of a younger run; `seconds_left` at that rate, None if
     unknown.
 
-    `stopped_by` and `resume_at` are what the last run that came to its end said, None while one runs.
+    `images_done`, `images_failed` and `images_remaining` are the figures of the last line on the screen; `results`
+    counts rows, as `answered`, `failed` and `left` do.
+
+    `calls` and `seconds`, `stopped_by` and `resume_at` are of the last run that came to its end, None while one runs.
+
+    `model_changes`: those that canary images have shown, the oldest first.
     """
 
     running: bool
@@ -57,6 +67,14 @@ class Status:
     stopped_by: str | None
     resume_at: str | None
     steps: list[StepStatus]
+    images_done: int
+    images_failed: int
+    images_remaining: int
+    results: int
+    calls: int | None
+    seconds: float | None
+    failures_by_code: Mapping[str, int]
+    model_changes: tuple[ModelChange, ...]
 
 
 def status(directory: Path, *, running: bool, now: Callable[[], float] = time.time) -> Status:
@@ -70,9 +88,12 @@ def status(directory: Path, *, running: bool, now: Callable[[], float] = time.ti
                 for state in (states[step.number],)
             ]
             rate = _rate(journal, now()) if running else 0.0
+            remaining, failed = journal.remaining(), journal.overview.failed_images()
+            by_code, changes = journal.failures_by_code(), changes_of(journal.note(MODEL_CHANGES))
         last = {} if running else _last(directory)
     except OSError as exc:
-        raise JobError(f"{directory}: cannot be read: {exc.strerror}") from exc
+        text = _("{directory}: cannot be read: {reason}").format(directory=directory, reason=exc.strerror)
+        raise JobError(text) from exc
     done = counts.done
     return Status(
         running=running,
@@ -89,6 +110,14 @@ def status(directory: Path, *, running: bool, now: Callable[[], float] = time.ti
         stopped_by=last.get("stopped_by"),
         resume_at=last.get("resume_at"),
         steps=steps,
+        images_done=counts.images - remaining - failed,
+        images_failed=failed,
+        images_remaining=remaining,
+        results=counts.answered,
+        calls=last.get("calls"),
+        seconds=last.get("seconds"),
+        failures_by_code=by_code,
+        model_changes=changes,
     )
 
 
@@ -101,7 +130,19 @@ def _rate(journal: Reader, now: float) -> float:
     return journal.finished_since(max(since, iso_utc(now - _LATELY))) / seconds
 
 
-def _last(directory: Path) -> dict[str, str | None]:
+def last_run(directory: Path) -> LastRun:
+    """Figures of the last run that came to its end; zeros where there was none."""
+    last = _last(directory)
+    resume_at = last.get("resume_at")
+    return LastRun(
+        calls=int(last.get("calls") or 0),
+        seconds=float(last.get("seconds") or 0.0),
+        stopped_by=last.get("stopped_by"),
+        resume_at=resume_at,
+    )
+
+
+def _last(directory: Path) -> dict[str, Any]:
     """Summary of the last run; empty where there is none."""
     try:
         said = orjson.loads((directory / SUMMARY).read_bytes())

@@ -19,16 +19,19 @@ from typing import BinaryIO
 import orjson
 
 from .. import images
+from ..cluster.parts import Parts, damages, local_parts
 from ..concurrency import mapped
+from ..console.extras import require_extra
 from ..errors import JobError
 from ..exact_json import dumps
 from ..job.follow_ups import Conditions, labels_of, triggered
 from ..job.spec import When
 from ..journal import AnswerPlace, Counts, Reader, reading
+from ..language import _
 from ..outputs import OUTPUTS, JsonlOutput
 from ..outputs.directory import FAILURES, SUMMARY
 from ..outputs.files import Place, is_current, read_row
-from ..sources import FileStore
+from ..sources import FileStore, is_url
 from ..values import Failure, QuotaKey, Row
 
 MOST_TOLD = 50
@@ -38,13 +41,15 @@ _BATCH = 1000
 """Inputs that are hashed between two reads of the journal."""
 
 _NO_SUCH_FILE = "no such file"
+_NOT_KEPT = "a URL whose bytes are not in the cache"
 
 
 @dataclass(slots=True)
 class Findings:
     """Problems of an output directory, each as a sentence; `problems` counts those beyond `MOST_TOLD` too.
 
-    `hashed` and `gone` count inputs; they are 0 with `quick`, where no input was looked at.
+    `hashed` and `gone` count inputs; they are 0 with `quick`, where no input was looked at. `unkept` counts URLs whose
+    bytes are not in the cache: they are accounted for, and cannot be hashed.
     """
 
     counts: Counts
@@ -53,6 +58,7 @@ class Findings:
     problems: int = 0
     hashed: int = 0
     gone: int = 0
+    unkept: int = 0
 
     def add(self, problem: str) -> None:
         """One more thing that is wrong."""
@@ -61,14 +67,21 @@ class Findings:
             self.told.append(problem)
 
 
-def verify(directory: Path, counted: Callable[[QuotaKey], int], *, running: bool, quick: bool = False) -> Findings:
+def verify(
+    directory: Path,
+    counted: Callable[[QuotaKey], int],
+    *,
+    running: bool,
+    quick: bool = False,
+    kept: Callable[[bytes], bytes | None] = lambda sha256: None,
+) -> Findings:
     """Everything that is wrong with an output directory.
 
     Raises JobError where it is none, or cannot be read.
 
     `counted` gives the calls that the quota has counted on something. While a run is going on, what it has not
     committed yet, and the views that it writes at its end, are left out. `quick`: the inputs are not read, so that it
-    goes unnoticed where one of them has changed or is gone.
+    goes unnoticed where one of them has changed or is gone. `kept` gives the cached bytes of a URL by their SHA-256.
     """
     try:
         with reading(directory) as journal:
@@ -78,10 +91,14 @@ def verify(directory: Path, counted: Callable[[QuotaKey], int], *, running: bool
             if not running:
                 _check_views(directory, journal, findings)
             if not quick:
-                _check_files(directory, journal, findings)
+                _check_files(directory, journal, findings, kept)
             _check_counts(journal, counted, findings)
+            if not running and local_parts(directory):
+                _check_parts(directory, findings)
     except OSError as exc:
-        raise JobError(f"{directory}: cannot be read: {exc.strerror}") from exc
+        raise JobError(
+            _("{directory}: cannot be read: {reason}").format(directory=directory, reason=exc.strerror)
+        ) from exc
     return findings
 
 
@@ -98,10 +115,10 @@ def _check_rows(directory: Path, journal: Reader, findings: Findings, *, running
         }
         results = files["jsonl"]
         made = [(file, OUTPUTS[name]) for name, file in files.items() if file is not results]
-        for file, output in made:
-            file.expect(output.header)
         # A file of an earlier dialect is what its run committed, by its checksum; the next run makes it anew.
         compared = [(file, output) for file, output in made if is_current(output, journal.note)]
+        for file, output in compared:
+            file.expect(output.header)
         for place in journal.answers():
             row = _row(results, place, findings)
             if row is not None:
@@ -109,6 +126,8 @@ def _check_rows(directory: Path, journal: Reader, findings: Findings, *, running
                     file.expect(output.encode(row))
                 if not place.superseded:
                     _check_follow_ups(journal, following.get(place.step, ()), place, row, findings)
+        for file, output in compared:
+            file.end(running=running, tail=() if running else map(output.encode_failure, journal.failures()))
         for file in files.values():
             file.end(running=running)
 
@@ -124,7 +143,7 @@ class _Committed:
         self._findings = findings
         self._file: BinaryIO | None = None
         self._crc = 0
-        self._differs = False
+        self._differs = self._ended = False
 
     def __enter__(self) -> "_Committed":
         if self._place is not None:
@@ -132,7 +151,7 @@ class _Committed:
                 self._file = self._path.open("rb")
             except OSError as exc:
                 if self._place[0] or not isinstance(exc, FileNotFoundError):
-                    self._wrong(f"cannot be read: {exc.strerror}")
+                    self._wrong(_("cannot be read: {reason}").format(reason=exc.strerror))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -152,21 +171,37 @@ class _Committed:
             return
         at = self.at
         if self.read(len(text)) != text:
-            self._wrong(f"differs from what {JsonlOutput.filename} makes of it, from byte {at} on")
+            self._wrong(
+                _("differs from what {filename} makes of it, from byte {at} on").format(
+                    filename=JsonlOutput.filename, at=at
+                )
+            )
 
-    def end(self, *, running: bool) -> None:
-        """All that is known of was read: nothing may be missing, nor follow."""
-        if self._file is None or self._place is None or self._differs:
+    def end(self, *, running: bool, tail: Iterable[bytes] = ()) -> None:
+        """End of the file: nothing may be missing, and only `tail` may follow. The first call counts."""
+        if self._file is None or self._place is None or self._differs or self._ended:
             return
+        self._ended = True
         committed, crc = self._place
         self.read(max(0, committed - self.at))
         length = self._path.stat().st_size
         if length < committed:
-            self._wrong(f"has {length} bytes, but {committed} were committed")
+            self._wrong(
+                _("has {length} bytes, but {committed} were committed").format(length=length, committed=committed)
+            )
         elif self._crc != crc:
-            self._wrong(f"its first {committed} bytes are not those that were committed")
-        elif length > committed and not running:
-            self._wrong(f"has {length - committed} bytes of a run that was killed; the next run removes them")
+            self._wrong(_("its first {committed} bytes are not those that were committed").format(committed=committed))
+        elif not running:
+            self._check_tail(self._file, tail, length)
+
+    def _check_tail(self, file: BinaryIO, tail: Iterable[bytes], length: int) -> None:
+        """Compare what follows the committed bytes; `length` is the file's."""
+        for text in tail:
+            if file.read(len(text)) != text:
+                self._wrong(_("its end is not what is failed now; run the job again"))
+                return
+        if (more := length - file.tell()) > 0:
+            self._wrong(_("has {more} bytes of a run that was killed; the next run removes them").format(more=more))
 
     def _wrong(self, problem: str) -> None:
         self._differs = True
@@ -177,20 +212,36 @@ def _row(results: _Committed, place: AnswerPlace, findings: Findings) -> Row | N
     """The row of an answer, where it stands, is whole and is that answer's."""
     whose = f"{place.image} ({place.step})"
     if place.start != results.at:
-        findings.add(f"{results.name}: the row of {whose} stands at byte {place.start}, not at {results.at}")
+        findings.add(
+            _("{file}: the row of {whose} stands at byte {start}, not at {at}").format(
+                file=results.name, whose=whose, start=place.start, at=results.at
+            )
+        )
     if place.start < results.at:
         return None
     results.read(place.start - results.at)
     line = results.read(place.length)
     row = read_row(line)
     if row is None or line.count(b"\n") != 1:
-        findings.add(f"{results.name}: the row of {whose} at byte {place.start} is not whole")
+        findings.add(
+            _("{file}: the row of {whose} at byte {start} is not whole").format(
+                file=results.name, whose=whose, start=place.start
+            )
+        )
         return None
     if (row["image"], row["step"]) != (place.image, place.step):
-        findings.add(f"{results.name}: at byte {place.start} is another row than that of {whose}")
+        findings.add(
+            _("{file}: at byte {start} is another row than that of {whose}").format(
+                file=results.name, whose=whose, start=place.start
+            )
+        )
         return None
-    if place.sha256 is not None and row["sha256"] != place.sha256.hex():
-        findings.add(f"{results.name}: the row of {whose} is of other bytes than the journal knows")
+    if None not in (place.sha256, row["sha256"]) and row["sha256"] != (place.sha256 or b"").hex():
+        findings.add(
+            _("{file}: the row of {whose} is of other bytes than the journal knows").format(
+                file=results.name, whose=whose
+            )
+        )
     return row
 
 
@@ -209,7 +260,9 @@ def _check_follow_ups(
 ) -> None:
     for number in triggered(conditions, labels_of(row)) if conditions else ():
         if not journal.listed(place.image, number):
-            findings.add(f"{place.image}: its labels ask for a further step that it was never put to")
+            findings.add(
+                _("{image}: its labels meet the condition of a step that it never came to").format(image=place.image)
+            )
 
 
 # -- inputs and views
@@ -218,13 +271,17 @@ def _check_follow_ups(
 def _check_inputs(journal: Reader, findings: Findings) -> None:
     for step in journal.active_steps():
         for key in journal.unlisted(step.number) if not step.condition else ():
-            findings.add(f"{key}: is neither answered nor failed nor to be asked at step {step.name}")
+            findings.add(
+                _("{key}: has no result and no failure, and does not remain, at step {name}").format(
+                    key=key, name=step.name
+                )
+            )
 
 
 def _check_views(directory: Path, journal: Reader, findings: Findings) -> None:
     expected = (dumps(row) + b"\n" for row in journal.failures())
     if not _same(directory / FAILURES, expected):
-        findings.add(f"{FAILURES}: is not what is failed now; run the job again")
+        findings.add(_("{file}: is not what is failed now; run the job again").format(file=FAILURES))
     counts = findings.counts
     stood = {name: getattr(counts, name) for name in ("images", "answered", "failed", "duplicates")}
     later = {"left": journal.remaining(), "failures_by_code": journal.failures_by_code()}  # keys of later versions
@@ -235,7 +292,7 @@ def _check_views(directory: Path, journal: Reader, findings: Findings) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         agrees = False
     if not agrees:
-        findings.add(f"{SUMMARY}: does not say how the job stands; run it again")
+        findings.add(_("{file}: does not say how the job stands; run it again").format(file=SUMMARY))
 
 
 def _same(path: Path, expected: Iterable[bytes]) -> bool:
@@ -246,27 +303,39 @@ def _same(path: Path, expected: Iterable[bytes]) -> bool:
         return False
 
 
+def _check_parts(directory: Path, findings: Findings) -> None:
+    """Parts that the nodes of a cluster have left are to be whole, and merged."""
+    require_extra("ray", "batchrec verify", "fsspec")
+    for part, reason in damages(Parts(str(directory))):
+        findings.add(f"{part}: {reason}")
+    text = _("{directory}: the parts of a cluster run are not merged: batchrec merge {directory}")
+    findings.add(text.format(directory=directory))
+
+
 # -- files and counts
 
 
-def _check_files(directory: Path, journal: Reader, findings: Findings) -> None:
+def _check_files(directory: Path, journal: Reader, findings: Findings, kept: Callable[[bytes], bytes | None]) -> None:
     """The bytes of the inputs that are still there must be those that were answered."""
     store = FileStore(directory.resolve() / (journal.note("base") or "."))
 
     def problem(known: tuple[str, bytes]) -> str | None:
         key, sha256 = known
+        if is_url(key):
+            return _NOT_KEPT if kept(sha256) is None else ""
         data = store.read(key)
         if isinstance(data, Failure):
             return data.message
-        return "" if images.digest(data) == sha256 else "its bytes have changed; run the job again"
+        return "" if images.digest(data) == sha256 else _("its bytes have changed; run the job again")
 
     with ThreadPoolExecutor() as pool:
         for batch in _batches(journal.inputs()):
-            for (key, _), wrong in zip(batch, mapped(pool, problem, batch), strict=True):
+            for (key, _digest), wrong in zip(batch, mapped(pool, problem, batch), strict=True):
                 findings.gone += bool(wrong and wrong.startswith(_NO_SUCH_FILE))
                 findings.hashed += wrong == ""
-                if wrong and not wrong.startswith(_NO_SUCH_FILE):
-                    findings.add(f"{key}: {wrong}")
+                findings.unkept += wrong == _NOT_KEPT
+                if wrong and wrong != _NOT_KEPT and not wrong.startswith(_NO_SUCH_FILE):
+                    findings.add(f"{key}: {_(wrong)}")
 
 
 def _batches(known: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
@@ -278,5 +347,7 @@ def _check_counts(journal: Reader, counted: Callable[[QuotaKey], int], findings:
     for charge, made in journal.calls():
         if (known := counted(charge)) < made:
             findings.add(
-                f"quota: {charge.service} on {charge.day}: this job made {made:,} calls, but {known:,} are counted"
+                _("quota: {service} on {day}: this job made {made:,} calls, but {known:,} are counted").format(
+                    service=charge.service, day=charge.day, made=made, known=known
+                )
             )

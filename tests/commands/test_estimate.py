@@ -1,10 +1,12 @@
 """Estimate of calls, days, time and money: tables of arithmetic, without files or clocks."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from batchrec.commands.estimate import (
+    CallLimit,
     CallRange,
     LaneLimits,
     StepWork,
@@ -15,6 +17,7 @@ from batchrec.commands.estimate import (
     end_of,
     estimate,
 )
+from batchrec.periods import DAILY, TOTAL
 
 DAY = 86_400
 NOON = datetime.fromisoformat("2026-03-01T12:00:00+08:00").timestamp()
@@ -28,7 +31,7 @@ def work(step="dish", lane="dish", **values):
 @pytest.mark.parametrize(
     ("listed", "finished", "sure", "expected"),
     [
-        (0, 0, 0, CallRange(100, 0, 100)),  # no result yet: all of them
+        (0, 0, 0, CallRange(50, 0, 100)),  # no result yet: half of them is assumed
         (20, 80, 5, CallRange(30, 5, 105)),  # a quarter so far, and five that are listed already
         (1, 3, 0, CallRange(34, 0, 100)),  # rounded up
         (90, 30, 0, CallRange(100, 0, 100)),  # never more than all
@@ -62,12 +65,42 @@ def test_ranges_add_up_along_a_chain():
         (1001, 500, 500, (3, 1)),
         (1, 500, 0, (2, 1)),  # the quota of today is used up
         (501, 500, 1, (2, 500)),
-        (500, 500, None, (1, 500)),  # what is left today is the whole limit where nobody counts
     ],
 )
 def test_days_and_the_calls_of_the_last_one(calls, daily, left, expected):
     """Today comes first; the last day has what the days before have not taken."""
-    assert days_of(calls, LaneLimits(1.0, daily, left)) == expected
+    counted = () if daily is None else (CallLimit(DAILY, daily, left),)
+    assert days_of(calls, LaneLimits(1.0, counted)) == expected
+
+
+MONTHLY = replace(DAILY, name="monthly", first_day=lambda day: day[:8] + "01")
+"""A limit by month."""
+
+
+@pytest.mark.parametrize(
+    ("calls", "counted", "expected"),
+    [
+        (5, (CallLimit(MONTHLY, 10, 3),), (3, 2)),  # three today, two on 1 March
+        (25, (CallLimit(MONTHLY, 10, 3),), (64, 2)),  # 1 March, 1 April, 1 May
+        (10, (CallLimit(DAILY, 4, 4), CallLimit(MONTHLY, 6, 6)), (3, 4)),  # 4 + 2, and 4 on 1 March
+        (10, (CallLimit(DAILY, 4, 0), CallLimit(TOTAL, 90, 90)), (4, 2)),
+        (1, (CallLimit(DAILY, 4, 0), CallLimit(DAILY, 3, 0)), (2, 1)),
+    ],
+)
+def test_days_under_several_limits(calls, counted, expected):
+    """On each day the limit that leaves least holds; 27 February is today."""
+    assert days_of(calls, LaneLimits(1.0, counted, "2026-02-27")) == expected
+
+
+def test_calls_beyond_the_total_are_told():
+    """A pack of 8 calls, at 5 a day: the run ends on the second day, and four calls are beyond the pack."""
+    limits = LaneLimits(1.0, (CallLimit(DAILY, 5, 5), CallLimit(TOTAL, 100, 8)), "2026-03-01")
+    found = estimate([work(sure=12)], {"dish": limits}, NOON)
+    assert (found.calls, found.beyond_limits, found.days) == (12, 4, 2)
+    assert found.finish_at == "2026-03-02T00:00:03+08:00"
+    used_up = LaneLimits(1.0, (CallLimit(TOTAL, 100, 0),), "2026-03-01")
+    found = estimate([work(sure=12)], {"dish": used_up}, NOON)
+    assert (found.calls, found.beyond_limits, found.days) == (12, 12, 0)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +126,9 @@ def test_steps_of_one_lane_share_its_time():
         work("two", "dish", sure=10),
         work("model", "easydl/x", sure=8, price=100.0),
     ]
-    found = estimate(works, {"dish": LaneLimits(2.0), "easydl/x": LaneLimits(8.0, 5, 5)}, NOON)
+    found = estimate(
+        works, {"dish": LaneLimits(2.0), "easydl/x": LaneLimits(8.0, (CallLimit(DAILY, 5, 5),), "2026-03-01")}, NOON
+    )
     assert [(step.step, step.calls, step.seconds, step.days, step.yuan) for step in found.steps] == [
         ("one", 30, 20.0, 1, 0.06),
         ("two", 10, 20.0, 1, None),
@@ -138,3 +173,17 @@ def test_bytes_of_calls_that_are_expected():
     """A following step sends what the sure calls send on average."""
     works = [work("first", sure=10, sent=1000, finished=10), work("after", after="first", listed=5)]
     assert estimate(works, LIMITS, NOON).bytes == 1500
+
+
+def test_free_calls_cost_nothing():
+    """They go to the first steps of their service; a range for a following step, whose share is assumed."""
+    works = [
+        work("first", sure=100, price=2.0, free=120),
+        work("after", after="first", price=2.0, free=120),
+    ]
+    found = estimate(works, {"dish": LaneLimits(10.0)}, NOON)
+    first, after = found.steps
+    assert (first.yuan, first.yuan_min, first.yuan_max, first.share) == (0.0, 0.0, 0.0, None)
+    assert (after.calls, after.yuan, after.yuan_min, after.yuan_max) == (50, 0.06, 0.0, 0.16)
+    assert (after.share, after.share_assumed) == (0.5, True)
+    assert (found.yuan, found.yuan_min, found.yuan_max) == (0.06, 0.0, 0.16)

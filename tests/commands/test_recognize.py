@@ -30,7 +30,7 @@ def picture(tmp_path):
 @pytest.mark.parametrize(
     ("complaint", "expected"),
     [
-        ('recognize.toml: input.paths[0]: "a" does not exist', 'files[0]: "a" does not exist'),
+        ('recognize.toml: input.paths[0]: "a" does not exist', '"a" does not exist'),
         ("recognize.toml: recognize[0].options.top_num: 0", "options.top_num: 0"),
         ("recognize.toml: recognize[0].service: x", "service: x"),
         ("recognize.toml: account.endpoint: x", "endpoint: x"),

@@ -1,6 +1,7 @@
 """How far a job is, as its journal says it."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -58,10 +59,13 @@ def test_first_minute_of_a_run(directory: Path, age: float | None, rate: float, 
 
 
 def test_between_runs(directory: Path) -> None:
-    """No rate, and what the last run said at its end."""
-    (directory / "summary.json").write_text('{"stopped_by": "daily_limit", "resume_at": "2026-11-24T00:00:00+08:00"}')
+    """No rate, and what the last run said at its end; images, results and failures as on the screen."""
+    summary = {"stopped_by": "daily_limit", "resume_at": "2026-11-24T00:00:00+08:00", "calls": 5, "seconds": 1.5}
+    (directory / "summary.json").write_text(json.dumps(summary))
     seen = status(directory, running=False, now=lambda: NOW)
     assert (seen.rate, seen.seconds_left) == (0.0, None)
+    assert (seen.images_done, seen.images_failed, seen.images_remaining, seen.results) == (3, 1, 2, 3)
+    assert (seen.calls, seen.seconds, seen.failures_by_code) == (5, 1.5, {"torn": 1})
     assert (seen.stopped_by, seen.resume_at) == ("daily_limit", "2026-11-24T00:00:00+08:00")
 
 

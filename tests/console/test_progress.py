@@ -8,11 +8,24 @@ from dataclasses import replace
 import pytest
 
 from batchrec.console import progress
-from batchrec.console.progress import Meter, Snapshot, chosen, line, shown
+from batchrec.console.progress import Meter, Rates, Service, Snapshot, StepProgress, chosen, line, live_lines, shown
 from batchrec.console.text import duration, say
 from batchrec.redact import visible
+from batchrec.values import ServiceState
 
-HALF = Snapshot(done=1500, total=3000, failed=2, answered=1498, allowed=10.0)
+OPEN = Service("advanced_general", ServiceState(), 10.0)
+GENERAL = StepProgress("advanced_general", 1500, 3000, 3000, 1498, 1500, 0, OPEN)
+ANIMAL = StepProgress("animal", 279, 552, 990, 279, 279, 0, Service("animal", ServiceState(), 10.0))
+HALF = Snapshot((GENERAL,), failed=2, now=1_800_000_000.0)
+BOTH = replace(HALF, steps=(GENERAL, ANIMAL), last=("家居/家居_0815.jpg", "沙发 0.87"))
+FULL = Rates(15.0, {"advanced_general": 9.8, "animal": 9.9}, {"advanced_general": 9.8, "animal": 9.9})
+
+
+def at(state: ServiceState = OPEN.state, *, retrying: int = 0, rate: float = 9.8, **service: float) -> str:
+    """The plain line of a run whose service is in this state."""
+    step = replace(GENERAL, retrying=retrying, service=replace(OPEN, state=state, **service))
+    rates = {"advanced_general": rate}
+    return line(replace(HALF, steps=(step,)), Rates(15.0, rates, rates))
 
 
 @pytest.mark.parametrize(
@@ -31,34 +44,79 @@ def test_durations_as_a_person_says_them(seconds, expected):
     assert duration(seconds) == expected
 
 
-def test_a_line_says_how_far_how_fast_and_how_long():
-    """Done of all, the rate beside the allowed one, failures, time left."""
-    assert line(HALF, 9.8) == "1,500 of 3,000 done, 9.8 answers/s (allowed 10.0), 2 failed, 3 min left"
+def test_a_line_says_how_far_how_fast_and_how_long() -> None:
+    """Each step, its rate beside the limit of its service, failures, time left, the last result."""
+    assert line(HALF, FULL) == "advanced_general 1,500/3,000, 9.8 calls/s (limit 10) · 2 failed · 3 min left"
+    assert line(BOTH, FULL) == (
+        "advanced_general 1,500/3,000, 9.8 calls/s (limit 10) · animal 279/552 (of about 990), 9.9 calls/s (limit 10) "
+        "· 2 failed · 3 min left · last: 沙发 0.87 家居/家居_0815.jpg"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (at(ServiceState("probing", 12.3, 282000, 60.0)), "probing since 12 s: 282000 (gives up at 60 s)"),
+        (at(ServiceState("throttled", 4.0, 18, 60.0)), "throttled since 4 s: 18 (gives up at 60 s)"),
+        (at(ServiceState("forbidden", code=6)), "not permitted: error code 6"),
+        (at(ServiceState("exhausted", code=19)), "quota exhausted: error code 19"),
+        (at(ServiceState("first")), "waiting for the first result"),
+        (at(retrying=14, rate=2.0), "retrying 14"),
+        (at(rate=2.0, in_flight=32, round_trip=8.0), "waiting for 32 replies"),
+        (at(rate=2.0), "reading and preparing images"),
+        (at(limit=7.5, lowered_from=10.0), "throttled: 7.5 of 10 calls/s"),
+    ],
+)
+def test_a_word_for_each_state_below_the_full_rate(said: str, expected: str) -> None:
+    """The line says why calls leave more slowly than they may; at the full rate it says nothing."""
+    assert f", {expected} · " in said
+    assert at() == line(HALF, FULL)
+
+
+def test_an_exhausted_quota_says_when_it_goes_on() -> None:
+    """Beijing time, and how far off it is; a run that waits for it says so."""
+    closed = ServiceState("exhausted", code=17, until=HALF.now + 6 * 3600 + 25 * 60, waits=True)
+    assert "quota exhausted, goes on 22:25 Beijing (" in at(closed)
+    assert "in 6 h 25 min)" in at(closed)
+    assert "quota exhausted until 22:25 Beijing (" in at(closed._replace(waits=False))
+
+
+@pytest.mark.parametrize("cells", [100, 60, 36, 24])
+def test_counts_stand_on_the_narrowest_terminal(cells: int) -> None:
+    """The counts of each step are whole at any width, and no line is wider than the terminal."""
+    lines = live_lines(BOTH, FULL, cells)
+    assert max(each.cell_len for each in lines) <= cells
+    text = "\n".join(each.plain for each in lines)
+    assert "1,500/3,000" in text
+    assert "279/552" in text
+    assert "2 failed" in text
 
 
 def test_the_uplink_as_the_limit() -> None:
     """If bodies wait for the uplink, the line says so, with the link's rate in bits."""
     limited = replace(HALF, uplink=3_750_000.0)
-    assert line(limited, 9.8).endswith(", 3 min left, limited by the uplink (30.0 Mbit/s)")
-    advised = line(replace(limited, shrunk=11.94), 9.8)
-    assert advised.endswith("(30.0 Mbit/s), about 11.9 images/s with input.max_side = 1024")
-    assert "max_side" not in line(replace(HALF, shrunk=11.94), 9.8)
+    assert line(limited, FULL).endswith(" · 3 min left · limited by the uplink (30.0 Mbit/s)")
+    advised = line(replace(limited, shrunk=11.94), FULL)
+    assert advised.endswith("(30.0 Mbit/s) · about 11.9 images/s with input.max_side = 1024")
+    assert "max_side" not in line(replace(HALF, shrunk=11.94), FULL)
 
 
-def test_without_a_rate_the_time_left_is_unknown():
-    """Nothing answered yet: no division, no promise."""
-    assert line(HALF, 0.0).endswith("unknown left")
+def test_without_a_rate_the_time_left_is_unknown() -> None:
+    """Nothing finished yet: no division, no promise."""
+    nothing = Rates(0.0, {"advanced_general": 0.0}, {"advanced_general": 0.0})
+    assert line(HALF, nothing).endswith("time left unknown")
 
 
-def test_the_meter_measures_the_last_quarter_minute():
-    """Answers per second over a window that moves along."""
+def test_the_meter_measures_the_last_quarter_minute() -> None:
+    """Calls and finished images per second over a window that moves along."""
     time = [0.0]
     meter = Meter(lambda: time[0])
-    assert meter.rate(0) == 0.0
+    assert meter.rates((replace(GENERAL, calls=0, finished=0),)).calls == {"advanced_general": 0.0}
+    later = replace(GENERAL, calls=100, finished=50)
     time[0] = 10.0
-    assert meter.rate(100) == 10.0
+    assert meter.rates((later,)) == Rates(10.0, {"advanced_general": 10.0}, {"advanced_general": 5.0})
     time[0] = 20.0
-    assert meter.rate(100) == 0.0
+    assert meter.rates((later,)).calls == {"advanced_general": 0.0}
 
 
 @pytest.mark.parametrize(("terminal", "expected"), [(True, "rich"), (False, "plain")])
@@ -84,7 +142,7 @@ async def test_plain_lines_come_by_the_clock_and_at_the_end(monkeypatch, capsys)
             await asyncio.sleep(0.001)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) >= 3
-    assert all(text.startswith("1,500 of 3,000 done") for text in lines)
+    assert all(text.startswith("advanced_general 1,500/3,000") for text in lines)
 
 
 async def test_a_short_run_has_its_line_too(capsys):
