@@ -1,13 +1,18 @@
-"""The environment of all tests: none of the caller's network settings, keys or time zone reaches them."""
+"""The environment of all tests: no key, language, proxy, time zone or ignored signal of the caller."""
 
 import asyncio
 import os
+import signal
 import time
+
+from hypothesis import HealthCheck, settings
 
 THEIRS = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"),
     *("TZ", "NO_COLOR", "FORCE_COLOR", "PYTEST_PLUGINS", "PYTHONWARNINGS"),
+    "PYTHONDONTWRITEBYTECODE",  # each of some thousand commands would compile the whole package again, for a second
 )
 """Variables that are taken away, in capitals and in small letters."""
 
@@ -20,6 +25,8 @@ def clean() -> None:
     for name in list(os.environ):
         if name.upper() in THEIRS or name.upper().startswith(PREFIXES):
             del os.environ[name]
+    if hasattr(signal, "SIGHUP"):  # ignored under nohup, and so by every command that a test starts
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if hasattr(time, "tzset"):
         time.tzset()
 
@@ -29,3 +36,7 @@ clean()
 # Else older versions of pytest-asyncio make an event loop that nobody closes, and the test that happens to run when it
 # is collected fails.
 asyncio.set_event_loop(None)
+
+# A busy machine is no reason to fail.
+settings.register_profile("batchrec", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("batchrec")

@@ -1,12 +1,21 @@
-"""Command line with one more service, error code, output and kind of path, each a row of a table."""
+"""Command line with one more row in each table: service, code, output, export, path, limit."""
 
+from __future__ import annotations
+
+import re
 from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
-from batchrec import outputs, sources
+from batchrec import outputs, periods, sources
 from batchrec.api import codes, services
 from batchrec.sources.keys import normal
 from batchrec.sources.scope import Scope
+from batchrec.times import end_of_day
 from batchrec.values import InputEntry, Kind, Row
+
+if TYPE_CHECKING:
+    from batchrec import exports
 
 SKY = services.Service("sky", "colours of the sky", "/rest/2.0/image-classify/v1/sky", services.Reading())
 CLOUDY = codes.Code(777, "too many clouds", Kind.IMAGE, "wait for the wind", billed=False)
@@ -23,6 +32,10 @@ class Names:
     def encode(self, row: Row) -> bytes:
         """The image's name."""
         return f"{row['image']}\n".encode()
+
+    def encode_failure(self, failure: Row) -> bytes:
+        """The image's name, as a comment."""
+        return f"# {failure['image']}\n".encode()
 
 
 class Listed:
@@ -43,11 +56,42 @@ class Listed:
                 yield found
 
 
+def write_names(export: exports.Export) -> None:
+    """An export: the name of each selected image, a line each."""
+    with (export.folder / "names.txt").open("w", encoding="utf-8") as file:
+        for image in export.by_image():
+            file.write(f"{image.image}\n")
+            export.written += 1
+
+
+def _end_of_month(day: str) -> float:
+    following = (date.fromisoformat(day).replace(day=1) + timedelta(31)).replace(day=1)
+    return end_of_day((following - timedelta(1)).isoformat())
+
+
+MONTHLY = periods.Period(
+    name="monthly",
+    code="monthly_limit",
+    first_day=lambda day: f"{day[:8]}01",
+    end=_end_of_month,
+    meaning="Calls per service and Beijing month.",
+    example=10_000,
+    stopped_by="monthly_limit",
+    reason="quota exhausted for this month",
+    heading="this month",
+    heading_left="remaining this month",
+)
+
+
 def add_rows() -> None:
     """Add the rows, before anything that is derived from the tables is imported."""
     services.SERVICES[SKY.name] = SKY
     codes.CODES[CLOUDY.number] = CLOUDY
     outputs.OUTPUTS[Names.name] = Names()
+    periods.PERIODS[MONTHLY.name] = MONTHLY
+    from batchrec import exports  # derives the names of files from the outputs
+
+    exports.EXPORTS["names"] = exports.Exporter("names", "names", write_names, re.compile(r"names\.txt"))
     sources.PATHS = (Listed, *sources.PATHS)
 
 

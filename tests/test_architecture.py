@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batchrec.job.spec import LIMITS, Limits, ServiceLimits, Step
-from batchrec.values import Caps
+from batchrec.periods import PERIODS
 
 PACKAGE = Path(__file__).parent.parent / "batchrec"
 LONGEST_FUNCTION = 60
@@ -34,14 +34,20 @@ PLAINLY_WORDED = (".", "api", "console", "emulator", "engine", "journal", "limit
 FLOORS = (
     ("__main__",),
     ("cli",),
+    ("command_line",),
     ("commands",),
-    ("engine",),
-    ("job", "limits", "images"),
+    ("nightly", "datasets", "cluster"),
+    ("engine", "exports", "report"),
+    ("job", "limits", "images", "fetch"),
     ("api", "journal"),
-    ("sources", "outputs"),
+    ("sources", "outputs", "periods"),
     ("state",),
     ("console",),
     ("concurrency", "times", "exact_json", "redact"),
+    (
+        "language",
+        "locale",
+    ),
     ("interfaces",),
     ("values", "errors", "__init__"),
 )
@@ -55,7 +61,8 @@ PLUGINS = {
         "encoding": {"recovery", "rows"},
         "recovery": set(),
         "rows": set(),
-        "manifest": {"encoding", "recovery", "rows"},
+        "url": set(),
+        "manifest": {"encoding", "recovery", "rows", "url"},
     },
     "outputs": {
         "jsonl": set(),
@@ -63,6 +70,20 @@ PLUGINS = {
         "directory": {""},
         "files": {"", "directory"},
         "summary": {"files", "directory"},
+    },
+    "exports": {
+        "exporter": {"images"},
+        "images": {"names"},
+        "names": set(),
+        "target": set(),
+        "boxes": {"exporter", "names"},
+        "parquet": {"exporter"},
+        "xlsx": {"boxes", "exporter"},
+        "coco": {"boxes", "exporter"},
+        "yolo": {"boxes", "exporter", "names"},
+        "folders": {"boxes", "exporter", "names"},
+        "labelstudio": {"boxes", "exporter", "images", "names"},
+        "imagefolder": {"boxes", "exporter", "images", "names"},
     },
     "images": {
         "memory": set(),
@@ -90,13 +111,19 @@ PLUGINS = {
         "subprocess": {"judge"},
         "repair": {"exif", "jpeg", "judge", "levels", "long", "quality", "shrink", "subprocess"},
         "strip": {"exif", "jpeg", "png", "judge"},
+        "small": {"orientation", "repair"},
     },
 }
 """Within a room: what each may use of it, beside what `SHARED` lists. Kinds of input or output never each other."""
 
-SHARED = {"sources": {"scope", "keys", "spelling", "walk", "store"}, "outputs": set(), "images": {"memory"}}
+SHARED: dict[str, set[str]] = {
+    "sources": {"scope", "keys", "spelling", "walk", "store", "logins"},
+    "outputs": set(),
+    "exports": set(),
+    "images": {"memory"},
+}
 
-EMBEDDED = {"engine.setup", "commands.emulator"}
+EMBEDDED = {"engine.setup", "engine.own_models", "commands.emulator", "datasets.features"}
 """Modules that may import the emulator."""
 
 
@@ -174,13 +201,21 @@ def test_the_emulator_shares_no_code_with_the_client() -> None:
     assert {a for a, b in OURS if room(b) == "emulator" and room(a) != "emulator"} == EMBEDDED
 
 
-def test_two_doors_to_the_network() -> None:
-    """aiohttp is imported by the transports and by the emulator's server, and nowhere else."""
+def test_three_doors_to_the_network() -> None:
+    """aiohttp is imported by the transports, by the fetcher of images, and by the emulator's server alone."""
     users = {a for a, b in EDGES if b == "/aiohttp" or b.startswith("/aiohttp.")}
-    assert users == {"api.connections", "api.direct", "api.http", "emulator.server"}
+    assert users == {
+        "api.connections",
+        "api.direct",
+        "api.http",
+        "emulator.downloads",
+        "emulator.server",
+        "fetch.client",
+        "fetch.tunnel",
+    }
 
 
-@pytest.mark.parametrize("name", ["sources", "outputs"])
+@pytest.mark.parametrize("name", ["sources", "outputs", "exports"])
 def test_every_plugin_is_listed(name: str) -> None:
     """Every module of such a room is a kind with its permissions, or is shared by all kinds."""
     there = {module.partition(".")[2] for module in MODULES if room(module) == name and module != name}
@@ -188,8 +223,8 @@ def test_every_plugin_is_listed(name: str) -> None:
 
 
 def test_a_limit_of_the_job_file_is_one_of_the_engine() -> None:
-    """The keys of `ServiceLimits` are the fields of `Caps`, so that a step may set each of them."""
-    assert Caps._fields == LIMITS
+    """The keys of `ServiceLimits` are the rate and the rows of `PERIODS`: a step may set each."""
+    assert ("qps", *PERIODS) == LIMITS
     assert issubclass(Step, ServiceLimits)
     assert issubclass(Limits, ServiceLimits)
 
@@ -209,14 +244,30 @@ def test_plugins_do_not_know_each_other(name: str) -> None:
 
 
 def test_the_command_line_starts_with_typer_alone() -> None:
-    """cli.py imports typer and the standard library at its top, the rest on use, so that it is quick."""
+    """Importing the command line needs typer, the standard library and texts; the rest is imported on use."""
     import sys
 
-    top = [node for node in tree(MODULES["cli"]).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "." for node in top if isinstance(node, ast.ImportFrom)}
-    assert {name for name in names if name.split(".")[0] not in sys.stdlib_module_names} == {"typer"}
-    assert all(node.level == 0 for node in top if isinstance(node, ast.ImportFrom))
+    light = {"__init__", "cli", "command_line", "language", "console.exit_codes"}
+    top = {name for name in MODULES if room(name) in ("cli", "command_line")} | {"console.exit_codes"}
+    found = {target for name in top for target in _at_the_top(name)}
+    assert {name for name in found if name.startswith("/")} - {f"/{each}" for each in sys.stdlib_module_names} <= {
+        "/typer",
+        "/typer.core",
+    }
+    ours = {name for name in found if not name.startswith("/")}
+    assert {name for name in ours if name not in light and room(name) not in light} == set()
+
+
+def _at_the_top(name: str) -> Iterator[str]:
+    """Imports of a module outside of its functions; of the standard library by the first name."""
+    folder = MODULES[name].parent.relative_to(PACKAGE).parts
+    for node in tree(MODULES[name]).body:
+        if isinstance(node, ast.Import):
+            yield from (f"/{alias.name.split('.')[0]}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for target in _from(node, folder):
+                standard = target.startswith("/") and not target.startswith("/typer")
+                yield target.split(".")[0] if standard else target
 
 
 def test_modules_import_each_other_in_one_direction() -> None:

@@ -47,7 +47,7 @@ def test_a_lane_keeps_to_the_smallest_of_its_limits(tmp_path):
         {"service": "dish", "step": "again", "options": {"top_num": 1}, "total": 7},
         limits={"qps": 10, "daily": 500},
     )
-    assert setup.caps_of(job, job.recognize) == Caps(3.0, 100, 7)
+    assert setup.caps_of(job, job.recognize) == Caps.of(3.0, daily=100, total=7)
 
 
 @pytest.mark.parametrize(("qps", "expected"), [(1e-300, 16), (2, 16), (10, 40), (1000, 256), (1e308, 256)])

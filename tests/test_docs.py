@@ -5,6 +5,7 @@ import json
 import os
 import posixpath
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ from batchrec import errors
 from batchrec.api.codes import CODES, WORDS
 from batchrec.api.credentials import WAYS
 from batchrec.api.services import SERVICES
-from batchrec.cli import LATER, app
+from batchrec.cli import app
 from batchrec.emulator.faults import KEYS, Fault, FaultPlan
 from batchrec.emulator.settings import Settings
 from batchrec.job.loading import build_job
@@ -58,7 +59,7 @@ def in_both(english):
     return pytest.mark.parametrize("page", [english, TWINS[english]])
 
 
-FACTORIES = {"account.prices": {}}
+FACTORIES = {"account.prices": {}, "account.free": {}}
 """Defaults of job-file keys that the schema cannot show."""
 
 
@@ -132,7 +133,7 @@ def links(page):
         if "://" in target or file == other(page):
             continue
         slugs = [slug(heading) for _, heading in headings(file)] if anchor else []
-        found.append((ENGLISH.get(file, file), slugs.index(anchor) if anchor else None))
+        found.append((ENGLISH.get(file, file.replace(".zh.", ".en.")), slugs.index(anchor) if anchor else None))
     return found
 
 
@@ -285,11 +286,11 @@ WORDING = {
 @pytest.mark.parametrize("page", READER)
 def test_one_term_for_one_thing(page):
     """One term stands for one concept, and an exit code is called so."""
-    text = re.sub(r"`[^`]*`", "", prose(page))
+    text = re.sub(r"`[^`]*`|<a id=.*?>|(?<=\])\(.*?\)", "", prose(page))
     language = "en" if page in TWINS else "zh"
     assert [found[0] for found in re.finditer(WORDING[language], text, re.IGNORECASE)] == []
     sentences = "\n".join(re.sub(r"^\| \d+ \|", "|", line) for line in text.splitlines())
-    bare = r"(?<!exit code )(?<!退出码 )(?<![\d.,])(69|73|74|75|77)(?![\d.,]|/| results| 条)"
+    bare = r"(?<![Ee]xit code )(?<!退出码 )(?<![\d.,])(69|73|74|75|77)(?![\d.,]|/| results| 条)"
     assert [found[0] for found in re.finditer(bare, sentences)] == []
 
 
@@ -307,9 +308,30 @@ def test_links_resolve(page):
             assert anchor in slugs, f"{page}: {target}"
 
 
+def test_external_links_are_listed():
+    """Every address that a page leads to stands in the list for checking by hand, with its pages."""
+    page = "docs/dev/external-links.md"
+    leading = {}
+    for each in PAGES:
+        for address in re.findall(r"\]\((https?://[^)\s]+)\)", prose(each)):
+            leading.setdefault(address, set()).add(each)
+    assert {row[0]: quoted(row[1]) for row in rows(prose(page))} == leading
+
+
 def slug(heading):
     """A heading's anchor, as GitHub makes it."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_pictures_are_small_and_shown():
+    """Each is shown in its language, at most 150 KB, and there in both."""
+    pictures = sorted((ROOT / "docs" / "pictures").iterdir())
+    for language, pages in zip(("en", "zh"), LANGUAGES, strict=True):
+        here = [picture.name for picture in pictures if f".{language}." in picture.name]
+        text = "".join(prose(page) for page in pages)
+        assert here == sorted(set(re.findall(r"!\[[^\]]+\]\(\.\./pictures/([^)]+)\)", text)))
+        assert len(here) * 2 == len(pictures)
+    assert [picture.name for picture in pictures if picture.stat().st_size > 150_000] == []
 
 
 # -- all that there is, and nothing else
@@ -317,19 +339,18 @@ def slug(heading):
 
 @in_both_languages
 def test_every_command_has_its_section(pages):
-    """Each command has a heading, and the reverse; README names the coming commands with the limits."""
+    """Each command has a heading, and the reverse."""
     (page,) = [page for page in pages if page.endswith("/commands.md")]
-    wanted = {f"batchrec {name}" for name in commands() if name not in LATER}
+    wanted = {f"batchrec {name}" for name in commands()}
     assert {text.strip("`") for _, text in headings(page) if text.startswith("`batchrec ")} == wanted
-    assert {f"batchrec {name}" for name in LATER} <= quoted(chapter(pages[0], "Limits of this version"))
 
 
 @in_both("docs/en/commands.md")
-@pytest.mark.parametrize("name", sorted(commands().keys() - LATER))
+@pytest.mark.parametrize("name", sorted(commands()))
 def test_every_option_is_in_its_section(page, name):
     """A command's table has its options, and no others."""
     first = [row[0] for row in rows(chapter(page, f"`batchrec {name}`"))]
-    assert set(re.findall(r"--[a-z-]+", " ".join(first))) == commands()[name] - {"--help"}
+    assert set(re.findall(r"--[a-z0-9-]+", " ".join(first))) == commands()[name] - {"--help"}
 
 
 @in_both("docs/en/commands.md")
@@ -380,6 +401,24 @@ def test_every_exit_code_is_listed(page):
     """The exit codes are those that batchrec ends with, in the order in which they win."""
     assert [int(row[0]) for row in rows(chapter(page, "Exit codes"))] == list(errors.EXIT_ORDER)
     assert {cls.exit_code for cls in classes_below(errors.BatchrecError)} <= set(errors.EXIT_ORDER)
+
+
+@in_both_languages
+def test_generated_pages_are_those_of_the_program(pages):
+    """`python docs/reference.py` would write these pages as they stand."""
+    language = "en" if pages[0] in TWINS else "zh"
+    for name, text in runpy.run_path(str(ROOT / "docs" / "reference.py"))["Pages"](language).all().items():
+        page = (ROOT / "docs" / language / name).read_text(encoding="utf-8")
+        assert page == text, f"{name} is not up to date: run python docs/reference.py"
+
+
+def test_messages_name_the_heading_of_a_code(place):
+    """The anchor that `batchrec errors CODE` names is in the page of both languages."""
+    for code in ("18", "75", "torn", "http_5xx"):
+        output = ran("", place, sys.executable, "-m", "batchrec", "errors", code)[1]
+        (anchor,) = re.findall(r"^documentation: error-codes\.md#(\S+)$", output, re.MULTILINE)
+        for page in ("docs/en/error-codes.md", "docs/zh/error-codes.md"):
+            assert f'<a id="{anchor}"></a>' in (ROOT / page).read_text(encoding="utf-8")
 
 
 @in_both("docs/en/credentials.md")
@@ -436,16 +475,23 @@ def test_job_files_load(pages):
 @in_both_languages
 def test_other_blocks_are_sound(pages):
     """The fault plan is one, the credentials are TOML with known keys, the Python compiles, names known."""
+    named = set()
     for language, text, _ in (block for page in pages for block in blocks(page)):
         if language == "json":
             FaultPlan.parse(text.encode())
         elif language == "toml" and "[input]" not in text:
             keys = {key for table in tomllib.loads(text).values() for key in table}
-            assert keys <= {*(name for names in WAYS for name in names), "account", "endpoint"}
+            assert keys <= {*(name for names in WAYS for name in names), "account", "endpoint"} | {
+                "use",
+                "on",
+                "url",
+                "command",
+            }
         elif language == "python":
-            tree = ast.parse(text)
-            named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ours(node.value)}
-            assert named == set(batchrec.__all__)
+            named.update(
+                node.attr for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute) and ours(node.value)
+            )
+    assert named == set(batchrec.__all__)
 
 
 def ours(node):
@@ -492,7 +538,8 @@ def lasting(line):
     """The line without what differs between two runs: seconds, rates, times and log ids."""
     if line.startswith("{"):
         return {key: value for key, value in json.loads(line).items() if key != "failed_at"}
-    line = re.sub(r"\d+\.\d+ (s\b|answers/s)|\S+ left$", "~", line.rstrip())
+    line = re.sub(STAMP, "", line)  # a terminal has none
+    line = re.sub(r"\d+\.\d+ (s\b|calls/s)", "~", line.rstrip())
     line = re.sub(r"(?<=,)(0\.\d{3})\d+(?=,)", r"\1", line)  # another processor computes another sixth digit
     return re.sub(r"\d{19},\d{4}-\d\d-\d\dT[\d:.+]+", "~", line)
 
@@ -504,22 +551,27 @@ def test_outputs_shown_are_real(place):
     demo = marked("command: demo").rpartition("&& ")[2].replace(".venv/bin/", "")
     assert shlex.split(demo)[:2] == ["batchrec", "run"]
     assert shown(demo, place) == expected("demo")
-    for name in ("csv", "verify", "crawl"):
+    for name in ("csv", "verify", "compare", "export", "crawl"):
         assert shown(marked(f"command: {name}"), place) == expected(name)
-    page = "docs/en/commands.md"
-    for text in (text for language, text, mark in blocks(page) if language == "sh" and not mark):
+    pages = ("docs/en/commands.md", "docs/en/report.md")
+    for text in (text for page in pages for language, text, mark in blocks(page) if language == "sh" and not mark):
         code, output = ran(f"set -e\n{text}", place)
         assert code == 0, output
     ((_, program, _),) = blocks("docs/en/python.md")
     code, output = ran("", place, sys.executable, "-c", program)
     assert code == 0, output
-    assert "jobs/photos/动物/koala.jpg ['考拉'" in output
+    assert "upload.jpg ['考拉'" in output
     for page in ("docs/en/output.md", "docs/zh/output.md"):
         check_files(page, place / "results" / "trial")
 
 
+STAMP = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d "
+ASIDE = STAMP + r"(batchrec \d|\S+: exit code )"
+"""Lines for a log, which a terminal does not show."""
+
+
 def shown(command, place):
-    return [lasting(line) for line in typed(command, place)]
+    return [lasting(line) for line in typed(command, place) if not re.match(ASIDE, line)]
 
 
 def expected(name):
@@ -634,6 +686,15 @@ def test_design_has_every_room():
     page = "docs/dev/design.md"
     floors = rows(section(page, [text for _, text in headings(page)].index("The layers")))
     assert quoted(" ".join(row[0] for row in floors)) == {room for room in rooms if not room.startswith(".")}
+
+
+def test_contributing_names_what_is_there():
+    """Every file and folder that it names exists, but for those that somebody will add."""
+    named = [
+        path for path in quoted(prose("docs/CONTRIBUTING.md")) if re.match(r"[\w.-]+/", path) and "NAME" not in path
+    ]
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_changelog_has_this_version():

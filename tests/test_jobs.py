@@ -57,11 +57,14 @@ def test_crawled_asks_for_dishes_on_food_only():
     assert (food.service, food.when and food.when.step) == ("dish", "advanced_general")
 
 
-def test_nightly_names_its_crontab_line():
-    """The nightly job shows the line that goes into the crontab."""
+def test_nightly_names_its_commands():
+    """The nightly job shows how it is run and scheduled, and its list names images beside it."""
     text = (JOBS / "nightly.toml").read_text(encoding="utf-8")
-    assert "10 0 * * *" in text
-    assert "batchrec run nightly.toml" in text
+    assert "batchrec run jobs/nightly.toml" in text
+    assert "batchrec schedule install jobs/nightly.toml" in text
+    head, *listed = (JOBS / "uploads.csv").read_text(encoding="utf-8").splitlines()
+    assert head == "file"
+    assert all((JOBS / path).is_file() for path in listed)
 
 
 def test_easydl_names_its_model():

@@ -211,7 +211,7 @@ def test_disk_that_kept_the_log_and_lost_the_rows(world):
     world.put(after | {"results.jsonl": world.moments["synced"]["results.jsonl"]})
     with (
         closing(Journal(world.directory, boot="after")) as journal,
-        pytest.raises(Exception, match="answers are missing"),
+        pytest.raises(Exception, match="results are missing"),
     ):
         world.open(journal)
     assert os.path.getsize(world.directory / "results.jsonl") == len(world.moments["synced"]["results.jsonl"])

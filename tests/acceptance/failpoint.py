@@ -43,6 +43,8 @@ POINTS: dict[str, tuple[Any, str, str]] = {
     "after the commit": (Recorder, "_note", "after"),
     # the end
     "before failures.jsonl is made": (summary, "write_failures", "before"),
+    "before the failures in the CSV": (summary, "append_failures", "before"),
+    "after the failures in the CSV": (summary, "append_failures", "after"),
     "before a file is put in place": (os, "replace", "before"),
     "between failures.jsonl and summary.json": (summary, "write_failures", "after"),
     "before the run is concluded": (Journal, "conclude", "before"),

@@ -69,10 +69,10 @@ def test_recognize_tells_failures_on_standard_error(place: Place) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("nowhere.jpg",), 2, 'files[0]: "nowhere.jpg" does not exist'),
+        (("nowhere.jpg",), 2, '"nowhere.jpg" does not exist'),
         (("家居", "--service", "animel"), 2, 'did you mean "animal"'),
         (("家居", "--option", "top_num"), 2, "K=V"),
-        (("家居", "--service", "animal", "--option", "top_nun=1"), 2, "options.top_nun: "),
+        (("家居", "--service", "animal", "--option", "top_nun=1"), 2, "--option top_nun: "),
         (("家居", "--service", "easydl_classification"), 2, "model"),
         (("家居", "--endpoint", "ftp://x"), 2, "endpoint"),
         ((), 2, "FILE"),
@@ -152,7 +152,113 @@ def test_standard_output_that_is_full_or_closed(apart: Place, command: tuple[str
     assert closed.code == 0
 
 
+def test_recognize_shows_a_table_on_a_terminal(apart: Place) -> None:
+    """A terminal gets a table and a last line; with --json it gets the rows of results.jsonl."""
+    (key,) = apart.pictures(1)
+    apart.put("家居/notes.txt", b"words")
+    command = (sys.executable, "-m", "batchrec", "recognize", "家居", "--endpoint", "embedded")
+    code, shown = on_terminal((*command, "--progress", "plain"), apart.root, apart.env)
+    assert code == 0
+    assert "labels" in shown
+    assert key in shown
+    assert "sha256" not in shown
+    assert "1 image done, 0 failed, 0 remaining" in shown
+    assert "1 files ignored (1 text)" in shown
+    code, shown = on_terminal((*command, "--json"), apart.root, apart.env)
+    assert code == 0
+    assert '"sha256"' in shown
+
+
+def test_recognize_takes_a_rate_and_a_limit(place: Place, emulator: Emulator) -> None:
+    """--limit 2 recognizes two of three images and ends with 0; --qps and --profile are the job's."""
+    place.pictures(3)
+    done = place.batchrec("recognize", "家居", "-n", "2", "--qps", "50", "--endpoint", emulator.url)
+    assert done.code == 0
+    assert len(done.out.splitlines()) == 2
+    wrong = place.batchrec("recognize", "家居", "--qps", "0", "--endpoint", emulator.url)
+    assert wrong.code == 2
+    assert "qps: 0.0 is not above 0" in wrong.err
+
+
+def test_recognize_expands_globs_and_refuses_one_without_a_match(apart: Place) -> None:
+    """A quoted glob is expanded; one that matches nothing is exit 2, told with everything else that is missing."""
+    keys = apart.pictures(2)
+    done = apart.batchrec("recognize", "家居/*", "--endpoint", "embedded")
+    assert done.code == 0
+    assert images_of([json.loads(line) for line in done.out.splitlines()]) == sorted(keys)
+    wrong = apart.batchrec("recognize", "家居/*", "x/*.jpg", "none.png", "--endpoint", "embedded")
+    assert wrong.code == 2
+    assert '"x/*.jpg" matches no file' in wrong.err
+    assert '"none.png" does not exist' in wrong.err
+    assert wrong.out == ""
+
+
+def test_credentials_and_inputs_are_complained_about_together(apart: Place) -> None:
+    """One run says all that is missing."""
+    apart.job(input={"paths": ["nowhere"]}, account={"endpoint": "https://aip.baidubce.com", "profile": "shop"})
+    done = apart.run(env={"BAIDU_API_KEY": "", "BAIDU_SECRET_KEY": "", "BATCHREC_ENDPOINT": ""})
+    assert done.code == 2
+    assert "there is no profile 'shop'" in done.err
+    assert '"nowhere" does not exist' in done.err
+
+
+def test_a_folder_in_place_of_a_job_file(apart: Place) -> None:
+    """`run FOLDER` and `run IMAGE` are exit 2 with the line to type instead."""
+    (key,) = apart.pictures(1)
+    folder, image = apart.batchrec("run", "家居"), apart.batchrec("run", key)
+    assert (folder.code, image.code) == (2, 2)
+    assert "batchrec init 家居" in folder.err.replace("'", "")
+    assert f"batchrec recognize {key}" in image.err.replace("'", "")
+
+
+def test_a_command_that_takes_a_directory_takes_the_job_file(apart: Place) -> None:
+    """`status` and `verify` look at the output directory of a job file; a complaint about the file is theirs too."""
+    apart.pictures(2)
+    path = apart.job(account={"endpoint": "embedded"})
+    assert apart.run().code == 0
+    name = str(path.relative_to(apart.root))
+    assert json.loads(apart.batchrec("status", name, "--json").out)["answered"] == 2
+    assert apart.batchrec("verify", name).code == 0
+    path.write_text(path.read_text(encoding="utf-8") + "\nnonsense = 1\n", encoding="utf-8")
+    wrong = apart.batchrec("status", name)
+    assert wrong.code == 2
+    assert "nonsense" in wrong.err
+
+
+@pytest.mark.parametrize(("code", "says"), [("75", ["exit code 75"]), ("2", ["error code 2", "exit code 2"])])
+def test_errors_explains_exit_codes(apart: Place, code: str, says: list[str]) -> None:
+    """An exit code has its meaning and advice; a number that is both has both."""
+    done = apart.batchrec("errors", code)
+    assert done.code == 0
+    assert [line.partition(":")[0] for line in done.out.splitlines() if " code " in line.partition(":")[0]] == says
+    assert done.out.count("what helps: ") == len(says)
+
+
+def test_a_service_may_be_typed_in_chinese_to_find_its_name(apart: Place) -> None:
+    """The titles of the console lead to the name; none of them is taken as it is."""
+    for title, name in (("通用物体和场景识别", "advanced_general"), ("菜品识别", "dish"), ("果蔬识别", "ingredient")):
+        done = apart.batchrec("services", title)
+        assert done.code == 2
+        assert f'did you mean "{name}"?' in done.err
+
+
 # -- catalogue
+
+
+def test_errors_suggests_a_word_that_was_mistyped(apart: Place) -> None:
+    """A mistyped word is refused, with the word that is nearest to it."""
+    done = apart.batchrec("errors", "torm")
+
+    assert done.code == 2
+    assert "did you mean 'torn'?" in done.err
+
+
+def test_errors_speaks_of_calls(apart: Place) -> None:
+    """An image is called for again, not asked about: one term for one thing."""
+    text = apart.batchrec("errors", "282000").out + apart.batchrec("errors", "18").out
+
+    assert "call again" in text
+    assert "ask" not in text
 
 
 def test_services_and_errors_list_everything(apart: Place) -> None:
@@ -182,20 +288,84 @@ def test_one_service_one_code(apart: Place) -> None:
 
 
 def test_init_writes_a_job_file_that_runs(apart: Place) -> None:
-    """The written file loads as it stands and runs once its paths are set; an existing file is never touched."""
-    done = apart.batchrec("init", "new.toml")
+    """Twelve lines with the folder and its counts, no path of this machine; the file runs as it stands."""
+    for number in range(3):
+        apart.put(f"pictures/{number}.jpg", picture(number, "JPEG"))
+    apart.put("pictures/3.png", picture(3))
+    apart.put("pictures/notes.txt", b"words")
+    done = apart.batchrec("init", "pictures", "--embedded")
     assert done.code == 0
-    text = (apart.root / "new.toml").read_text(encoding="utf-8")
-    content = tomllib.loads(text)
+    assert "4 images in pictures: 3 jpeg, 1 png; ignored: 1 text" in done.err
+    text = (apart.root / "job.toml").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 12
+    assert str(apart.root) not in text
+    assert "4 images in pictures: 3 jpeg, 1 png" in text
+    assert tomllib.loads(text) == {
+        "input": {"paths": ["pictures"]},
+        "recognize": [{"service": "advanced_general"}],
+        "account": {"endpoint": "embedded"},
+    }
+    assert apart.batchrec("run", "job.toml", "-q").code == 0
+    assert apart.batchrec("verify", "job.toml").code == 0
+    assert json.loads(apart.batchrec("status", "job.toml", "--json").out)["images"] == 4
+
+
+def test_init_never_overwrites(apart: Place) -> None:
+    """An existing file is never touched, neither the job file nor the schema: exit 2."""
     apart.put("pictures/a.png", picture(1))
-    arguments = ("--set", 'input.paths=["pictures"]', "--set", 'account.endpoint="embedded"')
-    assert apart.batchrec("run", "new.toml", *arguments).code == 0
-    assert content["recognize"]
-    again = apart.batchrec("init", "new.toml")
+    assert apart.batchrec("init", "pictures", "--out", "new.toml").code == 0
+    text = (apart.root / "new.toml").read_text(encoding="utf-8")
+    again = apart.batchrec("init", "pictures", "--out", "new.toml", "--schema")
     assert again.code == 2
-    assert "new.toml" in again.err
+    assert "new.toml: exists already" in again.err
     assert (apart.root / "new.toml").read_text(encoding="utf-8") == text
-    assert apart.batchrec("init", "no/such/folder/new.toml").code == 2
+    assert not (apart.root / "job.schema.json").exists()
+    apart.put("job.schema.json", b"mine")
+    assert apart.batchrec("init", "pictures", "--out", "other.toml", "--schema").code == 2
+    assert not (apart.root / "other.toml").exists()
+    assert (apart.root / "job.schema.json").read_bytes() == b"mine"
+
+
+def test_init_writes_the_schema_beside_the_file(apart: Place) -> None:
+    """With --schema the first line names the schema, which stands beside the file; without it no line does."""
+    apart.put("pictures/a.png", picture(1))
+    (apart.root / "jobs").mkdir()
+    done = apart.batchrec("init", "pictures", "--out", "jobs/new.toml", "--schema", "--service", "animal")
+    assert done.code == 0
+    first, *others = (apart.root / "jobs" / "new.toml").read_text(encoding="utf-8").splitlines()
+    assert first == "#:schema ./job.schema.json"
+    assert tomllib.loads("\n".join(others))["input"] == {"paths": ["../pictures"]}
+    assert json.loads((apart.root / "jobs" / "job.schema.json").read_text(encoding="utf-8"))["title"]
+    assert apart.batchrec("init", "pictures", "--out", "jobs/second.toml", "--schema").code == 0  # the same schema
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("nowhere",), "nowhere: there is no such folder"),
+        (("new.toml",), "batchrec init --out new.toml"),
+        (("--service", "通用物体和场景识别"), 'did you mean "advanced_general"?'),
+        (("--out", "no/such/folder/new.toml"), "no/such/folder/new.toml: "),
+    ],
+)
+def test_init_refuses(apart: Place, arguments: tuple[str, ...], says: str) -> None:
+    """A mistake is exit 2 with the line that helps; nothing is written."""
+    done = apart.batchrec("init", *arguments)
+    assert done.code == 2
+    assert says in done.err
+    assert list(apart.root.glob("*.toml")) == []
+
+
+def test_init_writes_every_key(apart: Place) -> None:
+    """--all-keys writes the whole template with the folder in its place; it loads."""
+    apart.put("pictures/a.png", picture(1))
+    done = apart.batchrec("init", "pictures", "--all-keys", "--embedded")
+    assert done.code == 0
+    raw = tomllib.loads((apart.root / "job.toml").read_text(encoding="utf-8"))
+    assert raw["input"]["paths"] == ["pictures"]
+    assert raw["account"]["endpoint"] == "embedded"
+    assert raw["limits"]["attempts"] == 5
+    assert apart.batchrec("run", "job.toml").code == 0
 
 
 # -- demo
@@ -206,7 +376,7 @@ def test_demo_runs_once(apart: Place) -> None:
     first = apart.batchrec("demo", env={"BATCHREC_ENDPOINT": "http://127.0.0.1:9"})
     assert first.code == 0, first.err
     assert "batchrec run batchrec-demo/demo.toml" in first.err
-    assert "koala.jpg" in first.out
+    assert "cat.jpg" in first.err
     assert (apart.root / "batchrec-demo" / "results" / "demo" / "results.csv").exists()
     assert [path.name for path in apart.root.iterdir() if "demo" in path.name] == ["batchrec-demo"]
     again = apart.batchrec("demo")

@@ -51,7 +51,8 @@ def test_verify_and_status_read_it(earlier: Place) -> None:
     verified, status = (earlier.batchrec(command, str(earlier.output)) for command in ("verify", "status"))
     assert (verified.code, verified.err) == (0, "")
     assert (status.code, status.err) == (0, "")
-    assert all("9 images" in done.out and "10 answers, 2 failed" in done.out for done in (verified, status))
+    assert "9 images: 10 results, 2 failed, 2 remaining" in verified.out
+    assert "5 images done, 2 failed, 2 remaining · 10 results" in status.out
     assert {path: path.read_bytes() for path in earlier.output.iterdir()} == before
 
 

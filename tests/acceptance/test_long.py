@@ -296,6 +296,23 @@ def test_a_tile_that_fails_fails_its_image(place: Place, service: Service) -> No
     verified(place)
 
 
+def test_tiles_share_the_attempts_of_their_image(place: Place, service: Service) -> None:
+    """Three tiles that fail once each spend the three attempts of the image; the answers before it are kept."""
+    place.job(limits={"attempts": 3, "concurrency": 1})
+    usual = service.answer
+    busy = Said(json.dumps({"error_code": 282000, "error_msg": "internal error", "log_id": 1}).encode())
+    service.answer = lambda call: busy if call in (2, 4, 6) else usual(call)
+    done = place.run(*SPLIT)
+    rows, others = place.rows(), [data for data in service.sent if Image.open(BytesIO(data)).size == (32, 32)]
+    assert (done.code, len(rows), len(others)) == (1, 2, 2), done.err
+    (failure,) = place.failures()
+    assert (failure["code"], failure["attempts"], left_tiles(place)) == (282000, 5, 2)
+    assert failure["message"].startswith(f"tile 3 of {TILES}: ")
+    assert place.run(*SPLIT, "--retry-failed").code == 0
+    assert service.calls == 2 + TILES + 3
+    verified(place)
+
+
 def test_a_copy_goes_on_where_its_leader_failed(place: Place, service: Service) -> None:
     """Tiles with the same bytes are sent once, whichever image they are of."""
     copy = place.put("家居/other.png", long_picture())
@@ -311,8 +328,8 @@ def test_a_copy_goes_on_where_its_leader_failed(place: Place, service: Service) 
 
 
 def test_transient_errors_are_repeated_tile_by_tile(place: Place, service: Service) -> None:
-    """Attempts add up; those of one tile do not use up another's."""
-    alone(place, limits={"attempts": 2})
+    """Only the tile that failed is sent again; the attempts of all tiles add up."""
+    alone(place, limits={"attempts": 4})
     usual = service.answer
     broken = Said(b"<html>", status=502)
     service.answer = lambda call: broken if call in (1, 3, 5) else usual(call)

@@ -65,6 +65,26 @@ def test_a_fresh_job_is_planned_to_the_call(place: Place, emulator: Emulator) ->
     assert plan(place)["calls"] == 0
 
 
+def test_files_that_would_be_refused(place: Place, emulator: Emulator) -> None:
+    """Each with its steps and reason, as the run then has them in failures.jsonl; cached verdicts say the same."""
+    crawl(place)
+    place.put("家居/long.png", picture(7, "PNG", (1000, 40)))
+    place.job(steps=[{"service": SERVICE}, {"service": "object_detect"}])
+    for _again in range(2):
+        done = place.batchrec("plan", "furniture.toml", "--files", "--json")
+        assert done.code == 0, done.err
+        listed = [json.loads(line) for line in done.out.splitlines()]
+    shown = place.batchrec("plan", "furniture.toml", "--files").out
+    assert calls_of(emulator) == 0
+    assert place.run().code == 1
+    failed = {(row["image"], row["step"], row["code"], row["message"]) for row in place.failures()}
+    assert {(row["image"], step, row["code"], row["message"]) for row in listed for step in row["steps"]} == failed
+    assert {image.rpartition("/")[2] for image, *_rest in failed} == {"page.jpg", "nothing.jpg", "long.png"}
+    for row in listed:
+        assert f"{row['image']}: {row['message']} ({row['code']}); steps: {SERVICE}, object_detect" in shown
+    assert "done at" in shown
+
+
 def test_a_job_that_was_changed_is_planned_to_the_call(place: Place, emulator: Emulator) -> None:
     """Half done, a file changed, one added, another's options: what is left is what the run then asks."""
     keys = place.pictures(10)
@@ -110,11 +130,11 @@ def test_known_answers_are_planned_for(place: Place, emulator: Emulator) -> None
 
 
 def test_follow_ups_are_planned_within_bounds(place: Place, emulator: Emulator) -> None:
-    """Before any answer everything may follow; later the share seen so far is expected."""
+    """Before any result half of the images are expected to follow; later it is the share seen so far."""
     place.pictures(10)
     place.job(steps=[{"service": SERVICE}, FOOD])
     first, second = plan(place)["steps"]
-    assert (first["calls"], second["calls_min"], second["calls"], second["calls_max"]) == (10, 0, 10, 10)
+    assert (first["calls"], second["calls_min"], second["calls"], second["calls_max"]) == (10, 0, 5, 10)
     assert place.run("--limit", "4").code == 0
     first, second = plan(place)["steps"]
     assert (first["calls"], second["calls_min"], second["calls_max"]) == (6, 0, 6)
@@ -157,9 +177,10 @@ def test_the_keys_of_a_plan(place: Place) -> None:
     place.job()
     said = plan(place)
     found = ("endpoint", "images", "ignored", "ignored_by_kind", "outside", "unreadable", "refused", "to_repair")
-    inputs = (*found, "duplicates", "known", "superseded", "again", "lying", "answered", "failed")
-    estimate = ("calls", "bytes", "uplink", "limited_by", "seconds", "days", "finish_at", "yuan", "steps")
-    assert tuple(said) == (*inputs, *estimate)
+    inputs = (*found, "unknown", "duplicates", "known", "superseded", "again", "lying", "answered", "failed")
+    estimate = ("calls", "bytes", "uplink", "limited_by", "seconds", "days", "finish_at")
+    cost = ("yuan", "yuan_min", "yuan_max", "steps", "beyond_limits")
+    assert tuple(said) == (*inputs, *estimate, *cost)
 
 
 def test_a_second_plan_and_the_run_read_no_file_to_know_it(place: Place, emulator: Emulator) -> None:
@@ -219,13 +240,28 @@ def test_status_while_a_run_goes_on_and_after(place: Place, emulator: Emulator) 
     assert "finished" in place.batchrec("status", str(place.output)).out
 
 
+def test_calls_beyond_a_pack_are_told(place: Place) -> None:
+    """A pack of 3 calls, one of them used: of 4 images two are beyond, and the run ends with 75."""
+    place.pictures(1)
+    place.job(limits={"total": 3, "daily": 500})
+    assert place.run().code == 0
+    place.pictures(4, start=1)
+    found = json.loads(place.batchrec("plan", "furniture.toml", "--json").out)
+    assert (found["calls"], found["beyond_limits"], found["days"]) == (4, 2, 1)
+    assert "2 of them are beyond the limits" in place.batchrec("plan", "furniture.toml").out
+    assert place.run().code == 75
+    assert (place.summary()["calls"], place.summary()["stopped_by"]) == (2, "total_limit")
+    found = json.loads(place.batchrec("plan", "furniture.toml", "--json").out)
+    assert (found["calls"], found["beyond_limits"], found["days"]) == (2, 2, 0)
+
+
 def test_status_says_until_when_a_job_waits(place: Place) -> None:
     """A day that is used up: stopped by what, and when to go on."""
     place.pictures(5)
     place.job(limits={"daily": 2})
     assert place.run().code == 75
     out = place.batchrec("status", str(place.output)).out
-    assert "stopped by daily_limit; run again after " in out
+    assert "quota exhausted for today; run again after 00:00 Beijing" in out
 
 
 @pytest.mark.parametrize("name", ["nowhere", "家居"])

@@ -1,5 +1,6 @@
 """Services that fail for everybody, and jobs that cannot be right: one probe at a time, and a reason. Counted there."""
 
+import re
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def ended(emulator: Emulator, how: str) -> int:
 BROKEN = {
     "503": ({"kind": "http", "status": 503}, "HTTP 503 (http_503)"),
     "282000": ({"kind": "code", "code": 282000}, "internal error (282000)"),
-    "hang": ({"kind": "hang"}, "no answer within limits.timeout (timeout)"),
+    "hang": ({"kind": "hang"}, "no reply within limits.timeout (timeout)"),
 }
 """What the service does to everybody, and how the reason is told."""
 
@@ -99,6 +100,19 @@ def test_an_outage_within_patience_costs_no_image(place: Place, emulator: Emulat
     assert max(row["attempts"] for row in place.rows()) <= 2
 
 
+def test_a_service_that_answers_some_calls_is_not_down(place: Place, emulator: Emulator) -> None:
+    """Four calls of five fail: the run goes on with many calls at once, and every image has its attempts."""
+    keys = place.pictures(100)
+    place.job(limits={"qps": 300, "attempts": 3, "patience": 10})
+    emulator.configure(latency=0.1)
+    emulator.plan = plan({"kind": "code", "code": 282000, "share": 0.8, "from": 2})
+    done = place.run()
+    assert done.code == 1, done.err
+    assert sorted(images_of(place.rows()) + [row["image"] for row in place.failures()]) == sorted(keys)
+    assert {row["attempts"] for row in place.failures()} == {3}
+    assert emulator.counters.max_in_flight > 20
+
+
 def test_another_service_goes_on_meanwhile(place: Place, emulator: Emulator) -> None:
     """One of two services is down: the other answers all its images before patience ends the run with 69."""
     keys = place.pictures(100)
@@ -167,7 +181,8 @@ def test_69_without_a_token_endpoint_no_call_leaves(place: Place, emulator: Emul
     done = place.run()
     assert (done.code, place.summary()["stopped_by"]) == (69, "service")
     assert PATIENCE <= place.summary()["seconds"] <= PATIENCE + 2
-    assert f"no token from {emulator.url}/oauth/2.0/token: no answer within limits.timeout" in done.err
+    assert f"no token from {emulator.url}/oauth/2.0/token: no reply within limits.timeout" in done.err
+    assert re.search(r"\(\d+ attempts?\)", done.err)
     assert (calls_of(emulator) - calls(emulator, "token"), place.failures()) == (0, [])
     assert 2 <= calls(emulator, "token") <= 20
     emulator.plan = plan()

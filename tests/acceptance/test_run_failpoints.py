@@ -21,6 +21,8 @@ NTH = {
     "before a file is put in place": (1, 2, 3),
     "before failures.jsonl is made": (1,),
     "between failures.jsonl and summary.json": (1,),
+    "before the failures in the CSV": (1,),
+    "after the failures in the CSV": (1,),
     "before the run is concluded": (1,),
     "after the run was concluded": (1,),
 }

@@ -14,7 +14,7 @@ ROW_KEYS = (
     *("image", "sha256", "step", "service", "model", "labels", "response", "attempts", "latency_ms"),
     *("repaired", "same_as", "reused", "answered_at", "tiles"),
 )
-CSV_HEADER = b"image,step,service,rank,name,score,root,calorie,year,left,top,width,height,log_id,answered_at\r\n"
+CSV_HEADER = b"image,step,service,rank,name,score,root,calorie,year,left,top,width,height,log_id,answered_at,error\r\n"
 SUMMARY_KEYS = {
     *("job", "version", "endpoint", "base", "started_at", "finished_at", "exit_code"),
     *("images", "answered", "failed", "left", "duplicates", "ignored", "ignored_by_kind", "failures_by_code"),
@@ -201,8 +201,8 @@ def test_the_last_line_for_a_person_says_how_it_went(place: Place) -> None:
     place.pictures(3)
     place.job()
     done = place.run()
-    assert re.search(r"3 images: 3 answered, 0 failed; 3 calls in [\d.]+ s", done.err)
-    assert str(place.output) in done.err
+    assert re.search(r"3 images done, 0 failed, 0 remaining · 3 results · 3 calls in [\d.]+ s", done.err)
+    assert "batchrec show results/furniture" in done.err
 
 
 def test_calls_leave_evenly_and_not_too_fast(place: Place, emulator: Emulator) -> None:

@@ -149,7 +149,7 @@ def test_a_reply_that_drips_times_out(apart: Place, start: bytes) -> None:
         done = apart.run("--log-level", "info")
         over.set()
     assert done.code == 0
-    assert "no answer within limits.timeout" in done.err
+    assert "no reply within limits.timeout" in done.err
     assert images_of(apart.rows()) == keys
     assert server.calls == len(keys) + 1
 
@@ -548,7 +548,7 @@ ENDS = ("\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029", "\x1b[1G")
 
 
 def test_no_name_and_no_word_forges_a_line(apart: Place) -> None:
-    """However lines end in a name or in what the service says: every line of log and progress is batchrec's own."""
+    """However lines end in a name or in what the service says: no line of log, progress or end begins with it."""
     for number, end in enumerate(ENDS):
         apart.put(f"{number}{end}ERROR forged by a name", picture(number))
     apart.put("bad\nERROR forged by a name", b"no picture")
@@ -563,13 +563,8 @@ def test_no_name_and_no_word_forges_a_line(apart: Place) -> None:
     said = [(apart.root / f"log-{number}.err").read_bytes().decode() for number in (1, 2)]
     assert "forged by a word" in said[0]
     assert "forged by a name" in said[0]
-    assert [line for text in said for line in text.splitlines() if not OWN.match(line)] == []
-
-
-OWN = re.compile(
-    r"(?:DEBUG|INFO|WARNING|ERROR) (?!forged)|[\d,]+ (?:of |images: )|/|furniture: calls go to |bad\\x0aERROR forged"
-)
-"""How lines of batchrec begin: of the log, the progress, the end, where calls go, and of `recognize` about a file."""
+    forged = [line for text in said for line in text.splitlines() if line.startswith("ERROR forged")]
+    assert (forged, [STEERING.findall(text) for text in said]) == ([], [[], []])
 
 
 def test_no_name_is_a_formula(apart: Place) -> None:
@@ -584,17 +579,19 @@ def test_no_name_is_a_formula(apart: Place) -> None:
         assert apart.run().code == 1
     found = {cells["image"] for cells in apart.csv()}
     inside = {"a;=1;b.png": "'a;'=1;b.png", "a\t+1.png": "'a\t'+1.png"}
-    assert found == {inside.get(key, f"'{key}" if key[0] in "=+-@＝＠\t\r" else key) for key in keys}
+    failed = {"gbk-\\xb2\\xcb\x1b[2J.png"}
+    assert found - failed == {inside.get(key, f"'{key}" if key[0] in "=+-@＝＠\t\r" else key) for key in keys}
+    assert failed < found
 
 
 def test_a_table_on_a_terminal_is_not_steered(apart: Place) -> None:
     """On a terminal too, with a live bar and a table of answers: names stand there in letters."""
     named(apart)
-    apart.job(input={"paths": ["*.png"]})
+    apart.job(input={"paths": ["a*.png", ":*.png", "[[]*.png"]})  # few enough for the table to have them all
     argv = [sys.executable, "-m", "batchrec", "run", "furniture.toml"]
     code, shown = on_terminal(argv, apart.root, apart.env, seconds=40)
-    assert code == 1
-    assert r"\x1b]0;owned\x07" in shown
+    assert code == 0
+    assert r"\x0d\x08\x7f.png" in shown  # long names are cut at the front
     assert ":cat:.png" in shown
     assert "[red]x.png" in shown
     assert not re.search(r"\x1b\]|\x07|[\x80-\x9f]|[\u202a-\u202e\u2066-\u2069]", shown)

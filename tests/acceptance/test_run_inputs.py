@@ -36,7 +36,8 @@ def test_crawled_names_go_by_content(place: Place, emulator: Emulator) -> None:
     assert done.code == 0
     assert images_of(place.rows()) == [f"家居/{name}" for name in sorted(names)]
     assert emulator.counters.calls["advanced_general"] == 6
-    assert "6 images: 6 answered, 0 failed; 3 ignored (2 PDF, 1 text); 6 calls" in done.err
+    assert "6 images done, 0 failed, 0 remaining · 6 results · 6 calls in" in done.err
+    assert "3 ignored (2 PDF, 1 text)" in done.err
     summary = place.summary()
     assert (summary["ignored"], summary["ignored_by_kind"]) == (3, ignored)
     said = looked(place, "status", str(place.output))

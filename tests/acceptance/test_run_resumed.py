@@ -80,7 +80,7 @@ def test_a_failure_replaces_no_row(place: Place, emulator: Emulator) -> None:
     assert place.batchrec("verify", str(place.output)).code == 0
     done = place.run(*TOP_1, "--progress", "plain")
     assert (done.code, place.summary()["new_failures"]) == (0, 0)
-    assert "3 of the failures are of earlier runs" in done.err
+    assert "3 failures of earlier runs left alone" in done.err
 
 
 def test_plan_says_what_a_changed_option_costs(place: Place) -> None:
@@ -89,8 +89,8 @@ def test_plan_says_what_a_changed_option_costs(place: Place) -> None:
     place.job(account={"endpoint": place.endpoint, "prices": {"advanced_general": 500.0}})
     assert place.run().code == 0
     said = place.batchrec("plan", f"{JOB}.toml", *TOP_1).out
-    assert "asked again, since step 'advanced_general' has another service, model or options now: 4" in said
-    assert "4 results stay until there are new ones; asking again costs 4 calls at step advanced_general (2.00" in said
+    assert "sent again, since step 'advanced_general' has another service, model or options now: 4" in said
+    assert "4 results stay until there are new ones; sending again costs 4 calls at step advanced_general (2.00" in said
     assert place.run().code == 0
     assert place.summary()["calls"] == 0
 
@@ -119,12 +119,12 @@ def test_what_is_asked_again_is_said_before_anything_is_sent(place: Place, emula
     options = ("--set", "limits.patience=0.2", "--set", "recognize[1].options.top_num=1", "--retry-failed")
     (place.state / "answers.db").unlink()
     done = place.run(*options)
-    said = done.err.splitlines()
+    said = [line.split(" ", 1)[-1] for line in done.err.splitlines()]  # without the time
     assert done.code == 69
-    assert "WARNING asked again, since their files have changed: 2" in said
+    assert "WARNING sent again, since their files have changed: 2" in said
     changed = "since step 'animal' has another service, model or options now"
-    assert f"WARNING asked again, {changed}: 5" in said
-    assert "WARNING asked again, since they have failed: 1" in said
+    assert f"WARNING sent again, {changed}: 5" in said
+    assert "WARNING sent again, since they have failed: 1" in said
     assert len(place.rows()) == 10
 
 

@@ -24,7 +24,7 @@ def test_without_a_terminal_there_are_plain_lines(place: Place, style: str) -> N
     assert (done.code, done.out) == (0, "")
     assert ESCAPE not in done.err
     assert "\r" not in done.err
-    assert re.search(r"^6 of 6 done", done.err, re.MULTILINE)
+    assert re.search(r"^(\S+ )?advanced_general 6/6, ", done.err, re.MULTILINE)
 
 
 def test_a_plain_line_comes_at_least_every_half_minute() -> None:
@@ -47,8 +47,8 @@ def test_on_a_terminal_the_display_is_live(place: Place) -> None:
     code, shown = on_terminal(RUN, place.root, place.env)
     assert code == 0
     assert ESCAPE in shown
-    assert "answers/s" in shown
-    assert "10 images: 10 answered, 0 failed" in shown
+    assert "calls/s (limit 10)" in shown
+    assert "10 images done, 0 failed, 0 remaining" in shown
 
 
 def test_many_results_are_asked_for_again_only_after_a_question(place: Place) -> None:
@@ -63,7 +63,7 @@ def test_many_results_are_asked_for_again_only_after_a_question(place: Place) ->
     assert "nothing was sent" in shown
     code, shown = on_terminal((*changed, "--limit", "1", "--yes"), place.root, place.env)
     assert (code, "[y/N]" in shown) == (0, False)
-    assert "100 images remain" in shown
+    assert "100 remaining" in shown
 
 
 def test_no_color_is_heeded(place: Place) -> None:

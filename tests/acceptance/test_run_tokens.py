@@ -37,7 +37,7 @@ def test_a_token_that_ends_amid_200_calls_is_replaced_once(place: Place, emulato
     """Revoked (110) or expired (111) under 200 calls: one refresh, all asked again, no attempt and no count spent."""
     keys = place.pictures(300)
     place.job(limits={"qps": 500, "attempts": 1, "daily": 300})
-    emulator.plan = plan(late(0.9, **{"from": 2}))
+    emulator.plan = plan(late(3, **{"from": 2}))
     running = place.start_run()
     until(lambda: emulator.counters.in_flight >= 200)
     ENDS[code](emulator)

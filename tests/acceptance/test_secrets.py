@@ -113,7 +113,7 @@ def test_runs_of_every_kind(place: Place, emulator: Emulator) -> None:
     emulator.plan = FaultPlan()
     assert place.run(*LOUD).code in (0, 1)  # 0 where the page had failed before the kill
     assert place.run(*LOUD, "--retry-failed").code == 1
-    for command in ("services", "errors", "quota", "init more.toml", f"verify {place.output}"):
+    for command in ("services", "errors", "quota", "init --out more.toml", f"verify {place.output}"):
         assert place.batchrec(*command.split()).code == 0
     image = ("家居/家居_0000.png", "--endpoint", emulator.url)
     assert place.batchrec("recognize", *image, "--no-reuse", *LOUD).code == 0

@@ -171,13 +171,13 @@ DAMAGES: dict[str, tuple[Callable[[Place], None], str]] = {
     "the quota counts nothing": (no_state, "quota: dish on 20"),
     "an answer was forgotten": (
         in_journal("DELETE FROM items WHERE image = 3 AND step = 1"),
-        "家居_0000.png: is neither",
+        "家居_0000.png: has no result and no failure",
     ),
     "a follow-up was forgotten": (
         in_journal("DELETE FROM items WHERE step = 2 AND image = (SELECT max(image) FROM items WHERE step = 2)"),
-        "further step",
+        "a step that it never came to",
     ),
-    "a failure was forgotten": (in_journal("DELETE FROM items WHERE state = 4"), "neither answered nor failed"),
+    "a failure was forgotten": (in_journal("DELETE FROM items WHERE state = 4"), "no result and no failure"),
     "another content was noted": (
         in_journal("UPDATE images SET sha256 = x'00' WHERE id = 3"),
         "is of other bytes than the journal knows",
@@ -228,12 +228,12 @@ def test_behind_a_link_files_are_looked_at_all_the_same(place: Place, tmp_path: 
 
 
 def test_a_job_that_was_stopped_is_sound(place: Place) -> None:
-    """Images still to be asked are accounted for, and said to be."""
+    """Images that remain are accounted for, and said to be."""
     place.pictures(8)
     place.job()
     assert place.run("--limit", "3").code == 0
     done = place.batchrec("verify", str(place.output))
-    assert (done.code, "5 to be asked" in done.out) == (0, True)
+    assert (done.code, "5 remaining" in done.out) == (0, True)
 
 
 def test_a_job_that_runs_is_looked_at_as_it_was_committed(place: Place, emulator: Emulator) -> None:
