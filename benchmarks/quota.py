@@ -304,7 +304,7 @@ def simulated() -> list[Table]:
     for count in (1, 4):
         with tempfile.TemporaryDirectory() as name:
             days = through_gates(
-                Service(10, way=(0.02, 0.06)), Caps(10, daily=_DAILY), _DAYS_SECONDS, count, Path(name)
+                Service(10, way=(0.02, 0.06)), Caps.of(10, daily=_DAILY), _DAYS_SECONDS, count, Path(name)
             )
         taken = [f"{days.taken[day]:,}" for day in days_of(_DAYS_SECONDS)]
         limited.add(str(count), *taken, f"{1000 * days.refused / days.calls:.2f}")

@@ -27,6 +27,7 @@ def tables(effort: Effort, cache: Path) -> Iterator[Table]:
             'python -c "import aiohttp"': lambda: run([sys.executable, "-c", "import aiohttp"]),
             "batchrec --version": lambda: run(module("batchrec", "--version")),
             "batchrec --help": lambda: run(module("batchrec", "--help")),
+            "batchrec --help, in Chinese": lambda: run(module("batchrec", "--help"), {"BATCHREC_LANG": "zh"}),
             "batchrec run --help": lambda: run(module("batchrec", "run", "--help")),
             f"batchrec run, {_PICTURES[effort]} images, all answered": finished.run,
         }
