@@ -20,7 +20,8 @@ from batchrec.api.services import SERVICES
 from batchrec.cluster.client import RemoteKeeper, ShardLost
 from batchrec.cluster.keeper import SILENT_SECONDS, ClusterKeeper, Fenced, Holder, Slice
 from batchrec.cluster.merge import Merger
-from batchrec.cluster.parts import Parts, PartWriter, encode
+from batchrec.cluster.parts import Parts, PartWriter, Subject, encode
+from batchrec.cluster.wanted import Wanted
 from batchrec.engine.rows import Asked, answered
 from batchrec.exact_json import dumps
 from batchrec.journal import Journal, StepRecord
@@ -28,6 +29,7 @@ from batchrec.limits.quota import Quota
 from batchrec.limits.shared_rate import SharedRates
 from batchrec.outputs import OUTPUTS
 from batchrec.outputs.files import ResultFiles
+from batchrec.sources import FileStore
 from batchrec.times import Clock
 from batchrec.values import (
     Answer,
@@ -152,25 +154,26 @@ async def _merge(folder: Path) -> tuple[float, int]:
     """CPU seconds and bytes of the merge of some parts."""
     parts, written = Parts(str(folder)), 0
     writer = PartWriter(parts, "000001", 1)
-    asked = Asked("dish", SERVICES["dish"], None)
+    asked, subject = Asked("dish", SERVICES["dish"], None), Subject(64 * "d", 10, 1)
     labels = tuple(Label(f"dish {number}", 0.5 - number / 10, calorie=120.0) for number in range(5))
     for number in range(_MERGED_ROWS):
         task = Task(number, 1, f"photos/{number:09}.jpg", 0, 10, variant="")
         answer = Answer({"log_id": 2**63 + number, "result_num": 5}, labels, 120.0)
         sha256 = number.to_bytes(32, "big")
         outcome = answered(asked, task, sha256, Prepared(b""), answer, 1, "2026-11-23T00:00:00.000Z")
-        line = encode(outcome.finished, "dish", dumps(outcome.row) + b"\n")
+        line = encode(outcome.finished, "dish", subject, dumps(outcome.row) + b"\n")
         written += len(line)
         writer.add([line])
     with closing(Journal(folder)) as journal:
         outputs = [OUTPUTS["jsonl"], OUTPUTS["csv"]]
         files = ResultFiles(folder, outputs, {output.filename: (0, 0) for output in outputs})
         list(journal.opening.take_inputs(InputEntry(f"photos/{n:09}.jpg", 0, 0, 10, 1) for n in range(_MERGED_ROWS)))
-        steps = journal.opening.take_steps([StepRecord("dish", "dish", "dish", "")])
+        steps = journal.opening.take_steps([StepRecord("dish", "dish", subject.fingerprint, "")])
         journal.queue.fill(steps.values())
         async with files:
             begun = time.process_time()
-            await Merger(journal, files, parts, steps, {}).catch_up(parts.shards())
+            wanted = Wanted({steps["dish"]: subject.fingerprint}, FileStore(folder))
+            await Merger(journal, files, parts, steps, {}, wanted).catch_up(parts.shards())
             spent = time.process_time() - begun
         assert journal.reader.remaining() == 0
     return spent, written

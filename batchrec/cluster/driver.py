@@ -20,7 +20,7 @@ from ..engine.attempts import Tally
 from ..engine.duplicates import Duplicates
 from ..engine.recorder import Recorded
 from ..engine.resume import OpenReport
-from ..engine.setup import by_service
+from ..engine.setup import by_service, image_store
 from ..engine.watch import last_result
 from ..errors import BatchrecError, ResultsDamaged
 from ..journal import StepCounts
@@ -33,6 +33,7 @@ from .keeper import Holder
 from .merge import Merger
 from .node import Report, Shard
 from .parts import GATHERED_SECONDS, PARTS, Parts
+from .wanted import Wanted
 
 _log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Driver:
     ) -> None:
         self.work = Work()
         """Work of the run so far."""
-        self._rebuild, self._merged = rebuild, merged
+        self._rebuild, self._merged, self._told = rebuild, merged, 0
         self._looked_at = -math.inf
         self._run, self._parts, self._report, self._size = run, Parts(pattern.output), report, size
         self._pattern, self._logins = pattern, logins
@@ -121,7 +122,10 @@ class Driver:
         steps = run.steps(report)
         following = {number: step.follow for number, step in steps.items()}
         remember = Duplicates(run.journal, run.files, steps, run.cache, time.time).remember
-        self._merger = Merger(run.journal, run.files, self._parts, report.steps, following, self._committed, remember)
+        fingerprints = {report.steps[step.name]: step.fingerprint for step in pattern.job.recognize}
+        wanted = Wanted(fingerprints, image_store(pattern.job))
+        parts, committed = self._parts, self._committed
+        self._merger = Merger(run.journal, run.files, parts, report.steps, following, wanted, committed, remember)
         self._before = run.journal.reader.by_step()
         self._fleet: Fleet | None = None
         self._running: dict[str, _Running] = {}
@@ -151,8 +155,9 @@ class Driver:
         """The parts that are damaged. None with `rebuild`: what they held is called for again."""
         lines = [f"{PARTS}/{shard}/{part}: {reason}" for (shard, part), reason in self._merger.damaged.items()]
         if self._rebuild:
-            for line in lines:
+            for line in lines[self._told :]:
                 _log.warning("%s", line)
+            self._told = len(lines)
         if not lines or self._rebuild:
             return None
         text = _("{parts}. Put the file back, or run again with --rebuild to call again for what is missing")

@@ -14,6 +14,7 @@ from ..journal import Finished, Journal
 from ..outputs.files import ResultFiles
 from ..values import Task
 from .parts import Parts, Promise, Read, Record, damage, decode
+from .wanted import Wanted
 
 
 class Merger:
@@ -30,11 +31,13 @@ class Merger:
         parts: Parts,
         steps: Mapping[str, int],
         following: Mapping[int, Conditions],
+        wanted: Wanted,
         committed: Callable[[Sequence[Recorded]], None] = lambda group: None,
         remember: Callable[[Sequence[Recorded]], None] = lambda group: None,
     ) -> None:
         self._journal, self._files, self._parts = journal, files, parts
         self._steps, self._following = steps, following
+        self._wanted = wanted
         self._committed, self._remember = committed, remember
         self._read: dict[tuple[str, str], Read] = {}
         self._noted: dict[tuple[str, str], Mapping[str, Promise]] = {}
@@ -42,7 +45,7 @@ class Merger:
         self._images: set[str] = set()
         self._contents: dict[tuple[int, bytes, str | None], str] = {}
         self.dropped = 0
-        """Records that were passed over, since their image was finished by then."""
+        """Records that were passed over: their image was finished by then, or the job asks for something else now."""
         self.damaged: dict[tuple[str, str], str] = {}
         """Parts, by shard and name, that are not what the notes of their shards promise, with the reason."""
 
@@ -110,7 +113,7 @@ class Merger:
         if task is None and record.image in self._images:
             await self._flush()  # its step may follow from a record of this group
             task = self._task(record, step)
-        if task is None or (task.image, task.step) in self._batch:
+        if task is None or (task.image, task.step) in self._batch or not await self._wanted.holds(record, task):
             return False
         self._batch[task.image, task.step] = self._outcome(record, task)
         self._images.add(record.image)

@@ -27,10 +27,10 @@ from ..redact import remember
 from ..sources import Logins
 from ..state.answer_cache import ANSWERS
 from ..state.directory import make_private
-from ..values import Authorization, InputEntry
+from ..values import Authorization, InputEntry, Task
 from .client import Channel, RemoteKeeper, ShardLost
 from .keeper import Holder
-from .parts import GATHERED_SECONDS, Parts, PartWriter, encode
+from .parts import GATHERED_SECONDS, Parts, PartWriter, Subject, encode
 
 Authorize = Callable[[str], Awaitable[Authorization | BatchrecError]]
 """Request for the account's authorization, given the query of one that the service has refused, or an empty text."""
@@ -159,9 +159,15 @@ async def _work(
 ) -> Work:
     """Run the engine on a shard in a folder of its own, which is removed."""
 
+    files = {entry.key: (entry.size, entry.mtime_ns) for entry, _ in shard.tasks}
+
+    def of(task: Task) -> tuple[str, Subject]:
+        step, fingerprint = asked[task.step]
+        return step, Subject(fingerprint, *files[task.key])
+
     def record(group: Sequence[Recorded]) -> None:
         try:
-            writer.add([encode(finished, names[finished.task.step], line) for finished, line in group])
+            writer.add([encode(finished, *of(finished.task), line) for finished, line in group])
         except OSError as exc:
             raise writing(shard.output, exc) from exc
 
@@ -177,7 +183,7 @@ async def _work(
         logins = Logins(shard.logins)
         async with Run.opened(job, options, shard.credentials, state, environment, logins, stopper, {}) as run:
             report = await run.open_directory(entry for entry, _ in shard.tasks)
-            names = {number: name for name, number in report.steps.items()}
+            asked = {report.steps[step.name]: (step.name, step.fingerprint) for step in shard.job.recognize}
             run.journal.queue.restrict(
                 (entry.key, report.steps[step]) for entry, steps in shard.tasks for step in steps
             )

@@ -43,10 +43,19 @@ _DONE = "DONE-"
 _TOKEN = "TOKEN"
 
 
+class Subject(NamedTuple):
+    """Request and file of an outcome: digest of the step's request, size and time of the file as listed."""
+
+    fingerprint: str
+    size: int
+    mtime_ns: int
+
+
 class Record(NamedTuple):
     """An image that is finished at a step: its row or its failure, and what the journal notes beside it.
 
-    `variant` is the text of `images.variant`; `sha256` is None where the file was not read.
+    `variant` is the text of `images.variant`; `sha256` is None where the file was not read. `subject` is None in parts
+    of versions that did not note it.
     """
 
     image: str
@@ -57,12 +66,13 @@ class Record(NamedTuple):
     at: str
     row: Row | None = None
     failure: Failure | None = None
+    subject: Subject | None = None
 
 
-def encode(finished: Finished, step: str, line: bytes | None) -> bytes:
+def encode(finished: Finished, step: str, subject: Subject, line: bytes | None) -> bytes:
     """The record of an outcome as a line. `line` is its row as results.jsonl has it, None where it failed."""
     task, failure = finished.task, finished.failure
-    noted: dict[str, Any] = {"variant": task.variant}
+    noted: dict[str, Any] = {"variant": task.variant, "subject": list(subject)}
     if line is not None:
         return dumps(noted)[:-1] + _ROW + line.rstrip(b"\n") + b"}\n"
     assert failure is not None
@@ -86,17 +96,22 @@ def decode(line: bytes) -> Record | None:
         noted = loads(start + b"}" if found else line)
         if found:
             row = read_row(text[:-2] + b"\n")
-            return None if row is None else _of_row(row, noted["variant"])
+            return None if row is None else _of_row(row, noted["variant"], _subject(noted))
         kind, code, message = noted["failure"]
         failure = Failure(Kind(kind), code, message)
         own = noted["image"], noted["step"], _digest(noted), noted["variant"], noted["attempts"], noted["at"]
     except (ValueError, KeyError, TypeError):  # zeros, as a power cut leaves them
         return None
-    return Record(*own, failure=failure)
+    return Record(*own, failure=failure, subject=_subject(noted))
 
 
-def _of_row(row: Row, variant: str | None) -> Record:
-    return Record(row["image"], row["step"], _digest(row), variant, row["attempts"], row["answered_at"], row)
+def _of_row(row: Row, variant: str | None, subject: Subject | None) -> Record:
+    own = row["image"], row["step"], _digest(row), variant, row["attempts"], row["answered_at"], row
+    return Record(*own, subject=subject)
+
+
+def _subject(noted: Mapping[str, Any]) -> Subject | None:
+    return Subject(*noted["subject"]) if "subject" in noted else None
 
 
 def _digest(noted: Mapping[str, Any]) -> bytes | None:

@@ -91,7 +91,10 @@ class Place:
             if path.is_file():
                 path.unlink()
         writer = PartWriter(Parts(str(results)), "000001-dead", 1)
-        writer.add([b'{"variant":"","row":' + line + b"}\n" for line in lines[:rows]])
+        for line in lines[:rows]:
+            file = (self.path / json.loads(line)["image"]).stat()
+            subject = json.dumps([job.recognize[0].fingerprint, file.st_size, file.st_mtime_ns]).encode()
+            writer.add([b'{"variant":"","subject":' + subject + b',"row":' + line + b"}\n"])
         return writer
 
     def rows(self) -> list[dict[str, Any]]:
@@ -176,6 +179,22 @@ async def test_a_run_that_was_cut_short_goes_on_from_its_parts(place: Place) -> 
     summary = await place.run(place.job(steps), options=Options(reuse=False))
     assert (summary.exit_code, summary.calls) == (0, IMAGES - 40)
     place.sound()
+
+
+async def test_parts_of_other_options_and_of_other_files_do_not_count(place: Place) -> None:
+    """Images that a lost run had recognized are sent again where the job, or the file, is another one by then."""
+    steps = '[[recognize]]\nservice = "dish"\n'
+    (await place.left(place.job(steps), 40)).flush()
+    (place.path / "photos" / "003.png").write_bytes(picture(IMAGES))
+    (place.path / "photos" / "004.png").touch()
+    merged = await place.run(place.job(steps), nodes=0)
+    assert (merged.answered, merged.left) == (39, IMAGES - 39)
+    for path in (place.path / "results/job").iterdir():
+        if path.is_file():
+            path.unlink()
+    (await place.left(place.job(steps), 40)).flush()
+    merged = await place.run(place.job(steps + "options = { top_num = 3 }\n"), nodes=0)
+    assert (merged.answered, merged.left) == (0, IMAGES)
 
 
 async def test_a_damaged_part_ends_the_run_before_any_call(place: Place) -> None:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from batchrec.api.services import SERVICES
 from batchrec.cluster.merge import Merger
-from batchrec.cluster.parts import GATHERED_SECONDS, Parts, PartWriter, damages, decode, encode
+from batchrec.cluster.parts import GATHERED_SECONDS, Parts, PartWriter, Subject, damages, decode, encode
+from batchrec.cluster.wanted import Wanted
 from batchrec.engine.rows import Asked, Outcome, answered, failed
 from batchrec.exact_json import dumps
+from batchrec.images import digest
 from batchrec.job.spec import When
 from batchrec.journal import Journal, StepRecord
 from batchrec.outputs import OUTPUTS
@@ -29,15 +31,17 @@ FOLLOWING = {1: [(When(step="first", label="food", min_score=0.0), 2)]}
 def outcome(image: str, step: str, epoch: int, *, fails: bool = False) -> Outcome:
     """An outcome whose time tells the epoch; images are of different bytes."""
     task = Task(0, 0, image, 0, 10, variant="")
-    sha256, at = image.encode().ljust(32), f"2026-11-23T00:00:{epoch:02}.000Z"
+    sha256, at = digest(image.encode()), f"2026-11-23T00:00:{epoch:02}.000Z"
     if fails:
         return failed(task, sha256, Failure(Kind.IMAGE, "unreadable", "no image"), 1, at)
     answer = Answer({"log_id": 2**63}, (Label("food", 0.9),), 12.0)
     return answered(Asked(step, SERVICES["dish"], None), task, sha256, Prepared(b""), answer, 1, at)
 
 
-def line(made: Outcome, step: str) -> bytes:
-    return encode(made.finished, step, None if made.row is None else dumps(made.row) + b"\n")
+def line(made: Outcome, step: str, subject: Subject | None = None) -> bytes:
+    return encode(
+        made.finished, step, subject or Subject(step, 10, 1), None if made.row is None else dumps(made.row) + b"\n"
+    )
 
 
 class Directory:
@@ -59,13 +63,18 @@ class Directory:
             steps = journal.opening.take_steps([StepRecord(name, "dish", name, "") for name in STEPS])
             journal.queue.fill([steps["first"]])
             async with files:
-                merger = Merger(journal, files, self.parts, steps, FOLLOWING)
+                wanted = Wanted({number: name for name, number in steps.items()}, self)
+                merger = Merger(journal, files, self.parts, steps, FOLLOWING, wanted)
                 await merger.catch_up(self.parts.shards())
                 await merger.catch_up(self.parts.shards())
             self.remaining = journal.reader.remaining()
             self.failures = list(journal.reader.failures())
         self.damaged = merger.damaged
         return merger.dropped
+
+    def read(self, key: str) -> bytes:
+        """The bytes of an image, as a store of images."""
+        return key.encode()
 
     def rows(self) -> list[dict]:
         """The rows of results.jsonl."""
@@ -99,6 +108,33 @@ def test_follow_ups_and_failures_are_merged(directory: Directory):
     assert [(row["image"], row["step"]) for row in directory.rows()] == [("a.jpg", "first"), ("a.jpg", "second")]
     assert [(failure["image"], failure["code"]) for failure in directory.failures] == [("b.jpg", "unreadable")]
     assert directory.remaining == 1
+
+
+@pytest.mark.parametrize(
+    ("subject", "fails", "counts"),
+    [
+        (Subject("first", 10, 1), False, True),
+        (Subject("first", 10, 1), True, True),
+        (Subject("first", 10, 2), False, True),  # touched: its bytes are those of before
+        (Subject("first", 9, 1), True, True),
+        (Subject("with other options", 10, 1), False, False),
+    ],
+)
+def test_records_of_what_the_job_asked_before(
+    directory: Directory, subject: Subject, fails: bool, counts: bool
+) -> None:
+    """They do not count where options or the bytes of a file have changed since; a file that was only touched does."""
+    made = outcome("a.jpg", "first", 1, fails=fails)
+    PartWriter(directory.parts, "1", 1).add([line(made, "first", subject)])
+    assert (directory.merge() == 0) == counts
+
+
+def test_records_of_other_bytes(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not count."""
+    monkeypatch.setattr(directory, "read", lambda key: b"saved anew")
+    PartWriter(directory.parts, "1", 1).add([line(outcome("a.jpg", "first", 1), "first", Subject("first", 9, 1))])
+    assert directory.merge() == 1
+    assert directory.rows() == []
 
 
 def test_a_merge_may_be_repeated(directory: Directory):
