@@ -70,6 +70,12 @@ def titled(name: str, text: str = "") -> str:
     return _("{name}: {text}").format(name=name, text=text) if text else _("{name}:").format(name=name)
 
 
+def os_reason(error: BaseException) -> str:
+    """The system's reason for an error in the user's language; the error's own text where there is none."""
+    reason = getattr(error, "strerror", None)
+    return _(reason) if reason else str(error)
+
+
 def mark(text: str) -> str:
     """The text as it is: marks a constant for the catalogue, to be looked up where it is shown."""
     return text
@@ -83,3 +89,19 @@ TYPER = (
     mark("Show completion for the current shell, to copy it or customize the installation."),
 )
 """Typer's own texts, marked for the catalogue: Typer 0.16 and newer look them up with `gettext`."""
+
+SYSTEM = (
+    *(mark("Operation not permitted"), mark("No such file or directory"), mark("Input/output error")),
+    *(mark("Permission denied"), mark("Device or resource busy"), mark("File exists"), mark("Not a directory")),
+    *(mark("Is a directory"), mark("Invalid argument"), mark("Too many open files in system")),
+    *(mark("Too many open files"), mark("Text file busy"), mark("File too large"), mark("No space left on device")),
+    *(mark("Read-only file system"), mark("Broken pipe"), mark("File name too long"), mark("No locks available")),
+    *(mark("Directory not empty"), mark("Too many levels of symbolic links"), mark("Invalid cross-device link")),
+    *(mark("Cannot allocate memory"), mark("Stale file handle"), mark("Disk quota exceeded")),
+    *(mark("Operation not supported"), mark("Address already in use"), mark("Cannot assign requested address")),
+    *(mark("Network is unreachable"), mark("Connection refused"), mark("Connection reset by peer")),
+    *(mark("Connection timed out"), mark("No route to host"), mark("Transport endpoint is not connected")),
+    *(mark("Name or service not known"), mark("Temporary failure in name resolution")),
+    *(mark("Exec format error"), mark("No such device"), mark("No such device or address"), mark("Host is down")),
+)
+"""Reasons of the system, as glibc has them, marked for the catalogue."""

@@ -155,6 +155,26 @@ def test_a_wheel_has_the_compiled_catalogue(tmp_path: Path) -> None:
     assert found.gettext("the image has failed") == "此图片失败"
 
 
+def test_reasons_of_the_system_are_in_the_user_s_language(tmp_path: Path) -> None:
+    """An output folder below a file, on a machine that is set to Chinese."""
+    (tmp_path / "file").touch()
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    text = '[input]\npaths = ["a.jpg"]\n[[recognize]]\nservice = "dish"\n[output]\ndirectory = "file/out"\n'
+    (tmp_path / "job.toml").write_text(text)
+    env = os.environ | {"BATCHREC_LANG": "zh", "BAIDU_API_KEY": "k", "BAIDU_SECRET_KEY": "s"}
+    argv = [sys.executable, "-m", "batchrec", "run", str(tmp_path / "job.toml")]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 74
+    assert "不是文件夹" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the texts are those of glibc")
+def test_translated_reasons_are_those_of_the_system() -> None:
+    """Letter for letter, or they would not be found."""
+    known = {os.strerror(number) for number in range(200)} | {"Name or service not known"}
+    assert set(language.SYSTEM) - known == {"Temporary failure in name resolution"}
+
+
 def lookups() -> Iterator[tuple[str, ast.Call]]:
     """Calls of `_`, `ngettext` and `mark` in the package, with file and line."""
     for path in sorted(PACKAGE.rglob("*.py")):

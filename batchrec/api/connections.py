@@ -14,7 +14,7 @@ from yarl import URL
 
 from .. import __version__
 from ..errors import JobError
-from ..language import _
+from ..language import _, os_reason
 from ..values import Failure, Kind, Reply
 from .pasted import pasted
 
@@ -182,7 +182,7 @@ def trusting(endpoint: str) -> ssl.SSLContext | bool:
     except OSError as exc:
         raise JobError(
             _("SSL_CERT_FILE: {path}: {reason}; name a file of certificates, or unset it").format(
-                path=path, reason=exc.strerror
+                path=path, reason=os_reason(exc)
             )
         ) from exc
     return True

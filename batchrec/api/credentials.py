@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JobError, WrongEndpoint
-from ..language import _
+from ..language import _, os_reason
 from ..state.directory import config_directory
 from .endpoint import EMBEDDED, LIVE, normal_endpoint
 from .pasted import is_api_key, pasted, pasted_key, plain
@@ -153,7 +153,7 @@ def read_profiles(path: Path, example: str = 'api_key = "..."') -> dict[str, dic
     except FileNotFoundError:
         return {}
     except OSError as exc:
-        raise JobError(f"{path}: {exc.strerror}") from exc
+        raise JobError(f"{path}: {os_reason(exc)}") from exc
     except tomllib.TOMLDecodeError as exc:
         place = re.search(r"at line (\d+), column (\d+)", str(exc))
         where = _("line {line}, column {column}").format(line=place[1], column=place[2]) + " " if place else ""

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from ..errors import JobError, OutputFailed, ResultsDamaged
 from ..job.spec import Job
 from ..journal import reading
-from ..language import _, ngettext
+from ..language import _, ngettext, os_reason
 from ..outputs.directory import JOURNAL, NAMES, RESULT_FILES
 from ..state.directory import state_directory
 from .parts import Parts, damages
@@ -205,7 +205,7 @@ def failed(url: str, exc: OSError) -> JobError | OutputFailed:
     """The error for an address that cannot be read or written."""
     if isinstance(exc, FileNotFoundError) and not isinstance(exc, StorageError) and not url.startswith("file:"):
         return JobError(_("{url}: there is no such bucket; make it first").format(url=url))
-    reason = exc.strerror or str(exc)
+    reason = os_reason(exc)
     return OutputFailed(_("{url}: cannot be read or written: {reason}").format(url=url, reason=reason))
 
 

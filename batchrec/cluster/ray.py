@@ -24,7 +24,7 @@ from ..api.credentials import Credentials
 from ..engine.setup import payer, rate_of, targets_of
 from ..errors import BatchrecError, JobError, ServiceUnavailable
 from ..job.spec import Job
-from ..language import _
+from ..language import _, os_reason
 from .client import ShardLost
 from .keeper import Holder
 from .keeper_actor import KeeperActor, TokenSource
@@ -304,4 +304,4 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), _REACHED_SECONDS).close()
     except OSError as error:
-        raise ConnectionError(error.strerror or str(error)) from None
+        raise ConnectionError(os_reason(error)) from None

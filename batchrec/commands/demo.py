@@ -11,7 +11,7 @@ from ..engine.assembly import Options
 from ..errors import JobError, OutputFailed
 from ..job.loading import load_job
 from ..job.spec import SCHEMA_FILE
-from ..language import _
+from ..language import _, os_reason
 from .run import run_to_its_end
 
 JOB = "demo.toml"
@@ -53,7 +53,7 @@ def unpack(folder: Path) -> Path:
         ) from exc
     except OSError as exc:
         raise OutputFailed(
-            _("{path}: cannot be written: {reason}").format(path=exc.filename or folder, reason=exc.strerror)
+            _("{path}: cannot be written: {reason}").format(path=exc.filename or folder, reason=os_reason(exc))
         ) from exc
     return folder / JOB
 

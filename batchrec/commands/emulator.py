@@ -24,7 +24,7 @@ from ..emulator import (
 from ..engine.own_models import damage_text
 from ..engine.process import run_loop
 from ..errors import JobError
-from ..language import _, mark
+from ..language import _, mark, os_reason
 from ..redact import remember
 from ..state.directory import models_directory
 
@@ -87,6 +87,6 @@ def serve_emulator(
         except OSError as exc:
             raise JobError(
                 _("{host}:{port}: {reason}; another --port, or 0 for any that is free").format(
-                    host=host, port=port, reason=exc.strerror
+                    host=host, port=port, reason=os_reason(exc)
                 )
             ) from exc

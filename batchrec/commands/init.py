@@ -14,7 +14,7 @@ from ..errors import JobError
 from ..images.heads import kind_of_other
 from ..job.diagnostics import toml
 from ..job.spec import NEW_ACCOUNT_QPS, SCHEMA_FILE, not_a_service, template
-from ..language import _, ngettext
+from ..language import _, ngettext, os_reason
 from ..sources import open_sources
 from ..sources.keys import normal, quoted
 from ..sources.rows import READERS, kind
@@ -189,7 +189,7 @@ def _write(path: Path, text: str, *, same: bool = False) -> None:
     except FileExistsError:
         raise _exists(path) from None
     except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else exc
+        reason = os_reason(exc)
         raise JobError(_("{path}: {reason}; nothing was written").format(path=path, reason=reason)) from exc
 
 

@@ -15,7 +15,7 @@ import orjson
 from ..errors import JobError
 from ..journal import CALLING_SINCE, Reader, reading
 from ..journal.canaries import MODEL_CHANGES, changes_of
-from ..language import _
+from ..language import _, os_reason
 from ..outputs.directory import SUMMARY
 from ..times import iso_utc
 from ..values import ModelChange
@@ -92,7 +92,7 @@ def status(directory: Path, *, running: bool, now: Callable[[], float] = time.ti
             by_code, changes = journal.failures_by_code(), changes_of(journal.note(MODEL_CHANGES))
         last = {} if running else _last(directory)
     except OSError as exc:
-        text = _("{directory}: cannot be read: {reason}").format(directory=directory, reason=exc.strerror)
+        text = _("{directory}: cannot be read: {reason}").format(directory=directory, reason=os_reason(exc))
         raise JobError(text) from exc
     done = counts.done
     return Status(

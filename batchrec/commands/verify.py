@@ -27,7 +27,7 @@ from ..exact_json import dumps
 from ..job.follow_ups import Conditions, labels_of, triggered
 from ..job.spec import When
 from ..journal import AnswerPlace, Counts, Reader, reading
-from ..language import _
+from ..language import _, os_reason
 from ..outputs import OUTPUTS, JsonlOutput
 from ..outputs.directory import FAILURES, SUMMARY
 from ..outputs.files import Place, is_current, read_row
@@ -97,7 +97,7 @@ def verify(
                 _check_parts(directory, findings)
     except OSError as exc:
         raise JobError(
-            _("{directory}: cannot be read: {reason}").format(directory=directory, reason=exc.strerror)
+            _("{directory}: cannot be read: {reason}").format(directory=directory, reason=os_reason(exc))
         ) from exc
     return findings
 
@@ -151,7 +151,7 @@ class _Committed:
                 self._file = self._path.open("rb")
             except OSError as exc:
                 if self._place[0] or not isinstance(exc, FileNotFoundError):
-                    self._wrong(_("cannot be read: {reason}").format(reason=exc.strerror))
+                    self._wrong(_("cannot be read: {reason}").format(reason=os_reason(exc)))
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import OutputFailed
-from ..language import _, speak_english
+from ..language import _, os_reason, speak_english
 from ..redact import RedactingFormatter, redact
 from .text import Fields, say, to_stderr, write_by
 
@@ -100,7 +100,7 @@ def _open(path: Path) -> _File:
         )
     except OSError as exc:
         raise OutputFailed(
-            _("--log-file {path}: cannot be written: {reason}").format(path=path, reason=exc.strerror)
+            _("--log-file {path}: cannot be written: {reason}").format(path=path, reason=os_reason(exc))
         ) from exc
     handler.setFormatter(logging.Formatter("%(message)s"))
     return handler

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import typer
 
 from ..errors import OutputFailed
-from ..language import _
+from ..language import _, os_reason
 from .log import LogOptions, start_log
 from .text import discard
 
@@ -26,7 +26,7 @@ def printing(exit_code: int = 0) -> Iterator[None]:
         discard(sys.stdout)
         if isinstance(exc, BrokenPipeError):
             raise typer.Exit(exit_code) from None
-        raise OutputFailed(_("standard output: cannot be written: {reason}").format(reason=exc.strerror)) from exc
+        raise OutputFailed(_("standard output: cannot be written: {reason}").format(reason=os_reason(exc))) from exc
 
 
 def log_to_stderr(level: str) -> None:

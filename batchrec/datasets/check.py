@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from ..errors import JobError, OutputFailed
-from ..language import _
+from ..language import _, os_reason
 from . import copies
 from .annotations import has_annotations, load_annotations
 from .boxes import Labelled, box_faults, placed
@@ -189,7 +189,7 @@ def _features(dataset: DataSet, looked: list[Looked]) -> Iterator[Pair]:
                 found.append(vector)
             except OSError as exc:
                 raise OutputFailed(
-                    _("{path}: cannot be written: {reason}").format(path=tempfile.gettempdir(), reason=exc.strerror)
+                    _("{path}: cannot be written: {reason}").format(path=tempfile.gettempdir(), reason=os_reason(exc))
                 ) from exc
             numbers.append(number)
         yield from copies.by_features(found, numbers)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import JobError
-from ..language import _
+from ..language import _, os_reason
 from ..sources.folder import is_system_name
 from .boxes import Annotation
 from .findings import Finding
@@ -103,7 +103,7 @@ def load_classes(root: Path) -> DataSet:
         raise JobError(
             _(
                 "{path}: cannot be read: {reason}; expected a folder that holds a folder of images for each class"
-            ).format(path=exc.filename or root, reason=exc.strerror)
+            ).format(path=exc.filename or root, reason=os_reason(exc))
         ) from exc
     if not labels:
         raise JobError(
@@ -126,7 +126,7 @@ def load_folder(folder: Path, label: str) -> DataSet:
     except OSError as exc:
         raise JobError(
             _("{path}: cannot be read: {reason}; expected a folder of images").format(
-                path=exc.filename or folder, reason=exc.strerror
+                path=exc.filename or folder, reason=os_reason(exc)
             )
         ) from exc
     return DataSet(whole.parent, (label,), samples)

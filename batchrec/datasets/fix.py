@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .. import images
 from ..errors import JobError, OutputFailed
-from ..language import _
+from ..language import _, os_reason
 from ..values import Failure, ImageLimits, Treatment
 from .check import Checked, Told
 from .classes import MAPPING, Sample
@@ -80,9 +80,7 @@ def new_folder(out: Path) -> Iterator[Path]:
             out.rmdir()
         os.rename(new, out)
     except OSError as exc:
-        raise OutputFailed(
-            _("{path}: cannot be written: {reason}").format(path=out, reason=exc.strerror or exc)
-        ) from exc
+        raise OutputFailed(_("{path}: cannot be written: {reason}").format(path=out, reason=os_reason(exc))) from exc
     finally:
         shutil.rmtree(new, ignore_errors=True)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import JobError
 from ..job.syntax import syntax_complaints
-from ..language import _
+from ..language import _, os_reason
 from .check import name_fault
 from .rules import Rules
 
@@ -28,7 +28,7 @@ def read_names(path: Path | None, labels: Sequence[str], taken: Rules) -> dict[s
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as exc:
-        raise JobError(_("{path}: cannot be read: {reason}").format(path=path, reason=exc.strerror)) from exc
+        raise JobError(_("{path}: cannot be read: {reason}").format(path=path, reason=os_reason(exc))) from exc
     except UnicodeDecodeError as exc:
         raise JobError(_("{path}: is not TOML in UTF-8; save it as UTF-8").format(path=path)) from exc
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import JobError, OutputFailed
-from ..language import _
+from ..language import _, os_reason
 from .boxes import Labelled
 from .check import Checked
 from .classes import Sample
@@ -70,7 +70,7 @@ def pack(checked: Checked, out: Path, format: str | None = None, *, most: int | 
     try:
         parts = _parts(checked, format, most or rules().zip_bytes)
     except OSError as exc:
-        raise JobError(_("{path}: cannot be read: {reason}").format(path=exc.filename, reason=exc.strerror)) from exc
+        raise JobError(_("{path}: cannot be read: {reason}").format(path=exc.filename, reason=os_reason(exc))) from exc
     paths = (
         [out] if len(parts) == 1 else [out.with_name(f"{out.stem}-{n}{out.suffix}") for n in range(1, len(parts) + 1)]
     )
@@ -148,7 +148,7 @@ def _write(checked: Checked, path: Path, format: str, part: list[_Packed]) -> Ar
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.replace(new, path)
     except OSError as exc:
-        reason = exc.strerror or exc
+        reason = os_reason(exc)
         raise OutputFailed(_("{path}: cannot be written: {reason}").format(path=path, reason=reason)) from exc
     finally:
         with suppress(OSError):

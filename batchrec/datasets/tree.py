@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import JobError
-from ..language import _
+from ..language import _, os_reason
 from ..sources.folder import SUFFIXES
 from .classes import is_system
 
@@ -85,7 +85,7 @@ def _agreeing(one: str, other: str) -> float:
 def _files(root: Path) -> Iterator[str]:
     def fail(error: OSError) -> None:
         raise JobError(
-            _("{path}: cannot be read: {reason}").format(path=error.filename or root, reason=error.strerror)
+            _("{path}: cannot be read: {reason}").format(path=error.filename or root, reason=os_reason(error))
         ) from error
 
     for folder, folders, names in os.walk(root, onerror=fail):

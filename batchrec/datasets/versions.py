@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from ..errors import JobError, OutputFailed
-from ..language import _
+from ..language import _, os_reason
 from ..state.directory import make_private, write_private
 from ..state.durable import sync_directory
 from ..state.file_system import private_lock, with_cause
@@ -68,7 +68,7 @@ class Model:
             return []
         except OSError as exc:
             raise JobError(
-                _("{path}: cannot be read: {reason}").format(path=self._folder, reason=exc.strerror)
+                _("{path}: cannot be read: {reason}").format(path=self._folder, reason=os_reason(exc))
             ) from exc
         return [match[0] for match in sorted(found, key=lambda match: int(match[1]))]
 
@@ -195,6 +195,6 @@ def _read(path: Path) -> Any:
     try:
         return orjson.loads(path.read_bytes())
     except OSError as exc:
-        raise JobError(_("{path}: cannot be read: {reason}").format(path=path, reason=exc.strerror)) from exc
+        raise JobError(_("{path}: cannot be read: {reason}").format(path=path, reason=os_reason(exc))) from exc
     except ValueError as exc:
         raise JobError(_("{path}: is no JSON: {reason}").format(path=path, reason=exc)) from exc

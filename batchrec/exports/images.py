@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from .. import images
 from ..errors import JobError
 from ..images.heads import suffix_of
-from ..language import _
+from ..language import _, os_reason
 from ..sources import FileStore, is_url
 from ..values import Failure
 from .names import safe_file_name
@@ -119,7 +119,7 @@ class Images:
                     raise
                 raise JobError(
                     _("{path}: no hard link to {image} can be made there: {reason}; use --copy or --symlink").format(
-                        path=final.parent, image=key, reason=exc.strerror
+                        path=final.parent, image=key, reason=os_reason(exc)
                     )
                 ) from exc
         return True

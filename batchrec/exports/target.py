@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 
 from ..errors import JobError, OutputFailed
-from ..language import _
+from ..language import _, os_reason
 
 FOLDER = "export"
 """Folder within an output directory that holds its exports, one folder a format."""
@@ -67,7 +67,7 @@ class Target:
                 shutil.rmtree(new, ignore_errors=True)
         except OSError as exc:
             _remove(made)
-            reason = exc.strerror or str(exc)
+            reason = os_reason(exc)
             raise OutputFailed(
                 _("{path}: cannot be written: {reason}").format(path=self.folder, reason=reason)
             ) from exc

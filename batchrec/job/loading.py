@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from ..api.pasted import pasted
 from ..errors import JobError
-from ..language import _
+from ..language import _, os_reason
 from ..sources.folder import SUFFIXES
 from ..sources.rows import READERS, kind
 from . import spec
@@ -179,7 +179,7 @@ def _read(path: str | Path) -> tuple[Raw, str]:
         line = shlex.join(("batchrec", "init", str(path)))
         reason = _("is a folder, not a job file; this writes a job file for it: {line}").format(line=line)
     except OSError as exc:
-        reason = _("cannot be read: {reason}").format(reason=exc.strerror)
+        reason = _("cannot be read: {reason}").format(reason=os_reason(exc))
     except UnicodeDecodeError as exc:
         if (other := _other_file(path)) is not None:
             raise JobError(f"{path}: {other}") from None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import JobError, OutputFailed
-from ..language import _
+from ..language import _, os_reason
 from ..state.directory import state_directory, write_private
 
 _BEGIN, _END = b"# >>> batchrec ", b"# <<< batchrec "
@@ -101,7 +101,7 @@ def write_table(before: bytes, after: bytes, environ: Mapping[str, str]) -> None
     try:
         write_private(backup, before)
     except OSError as exc:
-        raise OutputFailed(_("{path}: cannot be written: {reason}").format(path=backup, reason=exc.strerror)) from exc
+        raise OutputFailed(_("{path}: cannot be written: {reason}").format(path=backup, reason=os_reason(exc))) from exc
     done = _crontab("-", given=after)
     if done.returncode != 0:
         raise _failed("crontab -", done)

@@ -16,7 +16,7 @@ from ..engine.setup import credentials_of
 from ..errors import BatchrecError, JobError
 from ..job.loading import build_job, load_job
 from ..job.spec import Job
-from ..language import _
+from ..language import _, os_reason
 from ..state.directory import config_directory, state_directory
 from ..state.file_system import OUTPUT_REMEDY, STATE_REMEDY, check_locks
 from . import crontab, schedule
@@ -126,7 +126,7 @@ def _locks(patient: _Patient) -> Iterator[Check]:
             with tempfile.TemporaryFile(dir=place) as file:
                 check_locks(file.fileno(), place)
         except OSError as exc:
-            yield Check("locks", "problem", f"{folder}: {exc.strerror}", _(remedy))
+            yield Check("locks", "problem", f"{folder}: {os_reason(exc)}", _(remedy))
         else:
             yield Check("locks", "ok", _("{folder}: locks work").format(folder=folder))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..console.extras import pip_install
 from ..errors import JobError, OutputFailed
-from ..language import _
+from ..language import _, os_reason
 from ..limits.quota import Usage
 from ..periods import PERIODS
 from ..values import Summary
@@ -111,5 +111,5 @@ def _replace(path: Path, content: bytes) -> None:
             raise
     except OSError as exc:
         raise OutputFailed(
-            _("--metrics {path}: cannot be written: {reason}").format(path=path, reason=exc.strerror)
+            _("--metrics {path}: cannot be written: {reason}").format(path=path, reason=os_reason(exc))
         ) from exc

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from ..api.credentials import VARIABLES, read_profiles
 from ..errors import JobError
-from ..language import _
+from ..language import _, os_reason
 from ..redact import redact, remember
 from ..state.directory import config_directory
 from ..values import Summary
@@ -145,7 +145,7 @@ def _run(notifier: Notifier, message: Message, body: bytes) -> str:
                 notifier.command, stdin=given, stdout=said, stderr=said, env=environ, start_new_session=True
             )
         except (OSError, ValueError) as exc:
-            return _("the command cannot be started: {reason}").format(reason=getattr(exc, "strerror", None) or exc)
+            return _("the command cannot be started: {reason}").format(reason=os_reason(exc))
         try:
             code = process.wait(_LIMIT_SECONDS)
         except subprocess.TimeoutExpired:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import JobError, OutputFailed
-from ..language import _
+from ..language import _, os_reason
 
 _COMMAND_SECONDS = 30.0
 _MARK = "# batchrec schedule: "
@@ -99,7 +99,7 @@ def install(units: Units, environ: Mapping[str, str]) -> Path:
             path = folder / f"{units.name}.{suffix}"
             path.write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as exc:
-        raise OutputFailed(_("{path}: cannot be written: {reason}").format(path=folder, reason=exc.strerror)) from exc
+        raise OutputFailed(_("{path}: cannot be written: {reason}").format(path=folder, reason=os_reason(exc))) from exc
     _systemctl("daemon-reload")
     _systemctl("enable", "--now", f"{units.name}.timer")
     return folder / f"{units.name}.timer"
@@ -116,7 +116,7 @@ def remove(job: str, environ: Mapping[str, str]) -> bool:
         for suffix in ("service", "timer"):
             (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     except OSError as exc:
-        raise OutputFailed(_("{path}: cannot be written: {reason}").format(path=folder, reason=exc.strerror)) from exc
+        raise OutputFailed(_("{path}: cannot be written: {reason}").format(path=folder, reason=os_reason(exc))) from exc
     if shutil.which("systemctl"):
         _systemctl("daemon-reload", needed=False)
     return True

@@ -14,7 +14,7 @@ import pybase64
 from filelock import FileLock, Timeout
 
 from ..errors import DirectoryBusy, JobError, OutputFailed
-from ..language import _
+from ..language import _, os_reason
 from ..outputs.files import writing
 
 MARK = "report.json"
@@ -153,4 +153,4 @@ def size_of(folder: Path) -> int:
     try:
         return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
     except OSError as exc:
-        raise OutputFailed(f"{folder}: {exc.strerror}") from exc
+        raise OutputFailed(f"{folder}: {os_reason(exc)}") from exc

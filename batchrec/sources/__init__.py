@@ -12,7 +12,7 @@ from typing import Protocol
 
 from ..errors import JobError
 from ..interfaces import Source
-from ..language import _
+from ..language import _, os_reason
 from ..values import Ignored, InputEntry, Notice
 from .file import File
 from .folder import Folder
@@ -21,7 +21,7 @@ from .keys import decided, literal, normal, normal_pattern, quoted, readings
 from .logins import Logins, is_url
 from .manifest import Manifest
 from .rows import READERS, kind
-from .scope import Boundary, Scope, Sniffer, failure_of, irregular, reason
+from .scope import Boundary, Scope, Sniffer, failure_of, irregular
 from .spelling import advice, at_home, notices, spellings
 from .store import FileStore, may_pass
 from .url import Url, unfetched
@@ -192,4 +192,4 @@ def _status(given: str, scope: Scope) -> os.stat_result:
 def _absence(error: OSError) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return _("does not exist")
-    return _("cannot be read: {reason}").format(reason=reason(error))
+    return _("cannot be read: {reason}").format(reason=os_reason(error).lower())

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import JobError
-from ..language import _
+from ..language import _, os_reason
 from ..values import InputEntry, Notice
 from .encoding import ERRORS, NAMES, choose, read_head
 from .keys import printable, quoted
 from .logins import is_url
 from .recovery import Recovery, Told, bare, is_windows
 from .rows import READERS, Lines, kind, wrong
-from .scope import OUTSIDE, Scope, reason
+from .scope import OUTSIDE, Scope
 from .spelling import expanded
 from .url import entry_of, unfetched
 
@@ -45,7 +45,7 @@ class Manifest:
         except OSError as error:
             raise JobError(
                 _("input.manifest: {given} cannot be read: {reason}").format(
-                    given=quoted(self.given), reason=reason(error)
+                    given=quoted(self.given), reason=os_reason(error).lower()
                 )
             ) from error
 

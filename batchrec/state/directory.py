@@ -10,7 +10,7 @@ from shlex import quote
 import platformdirs
 
 from ..errors import JobError
-from ..language import _
+from ..language import _, os_reason
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
@@ -26,7 +26,7 @@ def state_directory(environ: Mapping[str, str]) -> Path:
     except OSError as exc:
         raise JobError(
             _("state folder {path}: {reason}; set BATCHREC_STATE_DIR to a folder of yours").format(
-                path=path, reason=exc.strerror
+                path=path, reason=os_reason(exc)
             )
         ) from exc
     return path

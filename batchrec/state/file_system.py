@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from ..language import _, mark
+from ..language import _, mark, os_reason
 
 try:
     import fcntl
@@ -47,7 +47,7 @@ def check_locks(handle: int, path: Path) -> None:
         pass
     except OSError as exc:
         raise OSError(
-            exc.errno, _("the file system has no locks: {reason}").format(reason=exc.strerror), str(path)
+            exc.errno, _("the file system has no locks: {reason}").format(reason=os_reason(exc)), str(path)
         ) from exc
 
 
@@ -67,7 +67,7 @@ def _privately(path: str, flags: int) -> int:
 
 def with_cause(exc: Exception, remedy: str) -> str:
     """The text of an error; where the file system lacks what is needed, it says so, with the remedy."""
-    text = (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+    text = os_reason(exc)
     if isinstance(exc, OSError):
         return (
             _("{text}, as on many network shares; {remedy}").format(text=text, remedy=_(remedy))

@@ -180,7 +180,7 @@ def test_69_without_a_token_endpoint_no_call_leaves(place: Place, emulator: Emul
     emulator.plan = plan({"kind": "hang", "service": "token"})
     done = place.run()
     assert (done.code, place.summary()["stopped_by"]) == (69, "service")
-    assert PATIENCE <= place.summary()["seconds"] <= PATIENCE + 2
+    assert PATIENCE <= place.summary()["seconds"] <= PATIENCE + 10
     assert f"no token from {emulator.url}/oauth/2.0/token: no reply within limits.timeout" in done.err
     assert re.search(r"\(\d+ attempts?\)", done.err)
     assert (calls_of(emulator) - calls(emulator, "token"), place.failures()) == (0, [])
