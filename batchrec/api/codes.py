@@ -205,8 +205,8 @@ WORDS: dict[str, Word] = {
             "unsupported",
             Kind.IMAGE,
             mark(
-                "a format the service does not take, and input.repair is off; pixels that cannot be read, as those of "
-                "a camera's raw file; or a JPEG of more than 100 scans"
+                "a format that cannot be read (HEIC needs the extra heif; a camera's raw file); a format the service "
+                "does not take, and input.repair is off; or a JPEG of more than 100 scans"
             ),
         ),
         Word("too_small", Kind.IMAGE, mark("a side is under the service's minimum; batchrec never enlarges")),

@@ -31,7 +31,7 @@ def reopen_service(service: str, account: str | None) -> None:
     """Forget that a service was used up. Raises JobError where it is not."""
     with open_counts() as counts:
         if not counts.reopen(resolve_account(counts, account), service):
-            raise JobError(_("{service} is not closed").format(service=service))
+            raise JobError(_("{service} is not paused").format(service=service))
 
 
 def resolve_account(counts: Quota, account: str | None) -> str:

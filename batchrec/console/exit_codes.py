@@ -40,7 +40,7 @@ EXIT_CODES: dict[int, ExitCode] = {
         ExitCode(
             69,
             mark("the service cannot be reached or keeps failing"),
-            mark("run the same command again later; the results so far are saved"),
+            mark("correct what the last lines name, or run the same command again later; the results so far are saved"),
         ),
         ExitCode(
             70,
@@ -60,7 +60,10 @@ EXIT_CODES: dict[int, ExitCode] = {
         ExitCode(
             75,
             mark("a daily or total limit is reached"),
-            mark("run the same command again after resume_at, which summary.json and the last lines give"),
+            mark(
+                "run the same command again after resume_at, which summary.json and the last lines give; at a total limit "
+                "raise limits.total, or buy more and run `batchrec quota open`"
+            ),
         ),
         ExitCode(
             77,

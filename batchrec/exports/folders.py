@@ -1,7 +1,7 @@
 """folders: a folder for each top label, with its images as hard links, copies or symbolic links.
 
 With `--top N` an image is in the folders of its first N labels; with `--failed`, in the folder of its failure's code.
-Names of folders are those that EasyDL takes for classes.
+Names of folders are those that Windows takes.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Names of files and folders that Windows, EasyDL and archives take, each given once.
+"""Names of files and folders that Windows and archives take, each given once.
 
-EasyDL takes letters, digits, underscores and Chinese characters in names of classes. Windows refuses some names as a
+EasyDL takes fewer: `datasets` has its rules. Windows refuses some names as a
 whole (CON, NUL ...), takes capital and small letters for the same, and has no name that ends in a dot or a blank.
 """
 
