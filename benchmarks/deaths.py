@@ -24,7 +24,9 @@ from tests.support.raylets import Raylets
 
 from .process import ROOT
 
-NODES, SHARD = 3, 40
+NODES = 3
+SHARD = 40
+"""Images of a shard where something dies: all nodes have some of them until the end."""
 _LATENCY = 0.1
 _WARM = 3.0
 """Seconds of calls that are in no share."""
@@ -75,8 +77,8 @@ class Place:
     cluster: Raylets
     runs: int = 0
 
-    def start(self, folder: Path, endpoint: str, qps: float, images: int, *, on: bool) -> Running:
-        """Start `batchrec run` over the first pictures."""
+    def start(self, folder: Path, endpoint: str, qps: float, images: int, shard: int | None) -> Running:
+        """Start `batchrec run` over the first pictures; `shard` None: in one process."""
         paths = sorted(self.pictures.iterdir())[:images]
         (folder / "images.txt").write_text("".join(f"{path}\n" for path in paths))
         (folder / "job.toml").write_text(
@@ -84,9 +86,9 @@ class Place:
             f'[account]\nendpoint = "{endpoint}"\n[output]\ndirectory = "out"\nformats = ["jsonl"]\n'
         )
         env = self.env | {"BAIDU_API_KEY": KEY, "BAIDU_SECRET_KEY": SECRET, "BATCHREC_ENDPOINT": endpoint}
-        argv = [sys.executable, "-m", "batchrec", "run", str(folder / "job.toml"), "--yes"]
-        if on:
-            argv += ["--on", self.cluster.address, "--shard-size", str(SHARD)]
+        argv = [sys.executable, "-m", "batchrec", "run", str(folder / "job.toml"), "--yes", "--no-reuse"]
+        if shard is not None:
+            argv += ["--on", self.cluster.address, "--shard-size", str(shard)]
         return Running(argv, ROOT, env, folder / "said")
 
 
@@ -140,18 +142,21 @@ def opened(folder: Path, pictures: Path) -> Iterator[Place]:
         cluster.close()
 
 
-def played(place: Place, images: int, qps: float, death: Death | None = None, *, on: bool = True) -> Seen:
-    """A run over so many pictures; the death comes when a third of the calls were taken."""
+def played(place: Place, images: int, qps: float, death: Death | None = None, shard: int | None = SHARD) -> Seen:
+    """A run over so many pictures, in shards or (None) in one process.
+
+    The death comes when a third of the calls were taken.
+    """
     place.runs += 1
     folder = place.folder / f"run-{place.runs}"
     folder.mkdir()
     with emulating(Settings(qps=qps, latency=_LATENCY), now=time.time) as emulator:
 
         def start() -> Running:
-            return place.start(folder, emulator.url, qps, images, on=on)
+            return place.start(folder, emulator.url, qps, images, shard)
 
         night, died, handed_over = Night(place, start(), start), 0.0, [0.0]
-        with _metered(night.run.process.pid, emulator, place.cluster if on else None) as cpu:
+        with _metered(night.run.process.pid, emulator, None if shard is None else place.cluster) as cpu:
             if death is not None:
                 until(lambda: len(_taken(emulator)) >= images // 3, 300)
                 died = time.time()
