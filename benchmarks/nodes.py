@@ -24,6 +24,7 @@ from batchrec.cluster.parts import Parts, PartWriter, Subject, encode
 from batchrec.cluster.wanted import Wanted
 from batchrec.engine.rows import Asked, answered
 from batchrec.exact_json import dumps
+from batchrec.job.spec import Step
 from batchrec.journal import Journal, StepRecord
 from batchrec.limits.quota import Quota
 from batchrec.limits.shared_rate import SharedRates
@@ -44,6 +45,7 @@ from batchrec.values import (
     Target,
     Task,
     Throttled,
+    Treatment,
 )
 from tests.cluster.parts import Direct
 from tests.support import virtual_time
@@ -57,6 +59,7 @@ IMAGES = 100_000_000
 LOST_EVERY_SECONDS = 600
 """Time between two losses of a node."""
 _WARM_SECONDS = 5.0
+_STEP = Step(service="dish")
 _MERGED_ROWS = 20_000
 
 
@@ -154,7 +157,7 @@ async def _merge(folder: Path) -> tuple[float, int]:
     """CPU seconds and bytes of the merge of some parts."""
     parts, written = Parts(str(folder)), 0
     writer = PartWriter(parts, "000001", 1)
-    asked, subject = Asked("dish", SERVICES["dish"], None), Subject(64 * "d", 10, 1)
+    asked, subject = Asked("dish", SERVICES["dish"], None), Subject(_STEP.fingerprint, Treatment().decisive, 10, 1)
     labels = tuple(Label(f"dish {number}", 0.5 - number / 10, calorie=120.0) for number in range(5))
     for number in range(_MERGED_ROWS):
         task = Task(number, 1, f"photos/{number:09}.jpg", 0, 10, variant="")
@@ -172,7 +175,7 @@ async def _merge(folder: Path) -> tuple[float, int]:
         journal.queue.fill(steps.values())
         async with files:
             begun = time.process_time()
-            wanted = Wanted({steps["dish"]: subject.fingerprint}, FileStore(folder))
+            wanted = Wanted({steps["dish"]: _STEP}, Treatment(), FileStore(folder))
             await Merger(journal, files, parts, steps, {}, wanted).catch_up(parts.shards())
             spent = time.process_time() - begun
         assert journal.reader.remaining() == 0

@@ -7,11 +7,10 @@ shard is lost when its holder has given no sign of life to the keeper for ten se
 import asyncio
 import logging
 import math
-import secrets
 import time
-from collections import deque
 from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from ..console.progress import Snapshot, StepProgress
@@ -26,13 +25,14 @@ from ..errors import BatchrecError, ResultsDamaged
 from ..journal import StepCounts
 from ..language import _
 from ..sources import Logins
-from ..values import InputEntry, Task
+from ..values import Task
 from .client import ShardLost
 from .closures import Closures
 from .keeper import Holder
 from .merge import Merger
 from .node import Report, Shard
 from .parts import GATHERED_SECONDS, PARTS, Parts
+from .supply import Supply, Waiting
 from .wanted import Wanted
 
 _log = logging.getLogger(__name__)
@@ -83,15 +83,6 @@ class _Running:
     future: asyncio.Future[Report]
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """A shard that was lost, with the epoch in which it was and what remains of it."""
-
-    name: str
-    epoch: int
-    tasks: Tasks
-
-
 class Driver:
     """One run on a cluster.
 
@@ -115,32 +106,31 @@ class Driver:
         """Work of the run so far."""
         self._rebuild, self._merged, self._told = rebuild, merged, 0
         self._looked_at = -math.inf
-        self._run, self._parts, self._report, self._size = run, Parts(pattern.output), report, size
-        self._pattern, self._logins = pattern, logins
+        self._run, self._parts, self._report = run, Parts(pattern.output), report
+        self._supply = Supply(run.journal.queue, pattern, report.steps, logins, size)
         self._live = not any(step.when for step in pattern.job.recognize)
         """Whether parts are merged while their shards are under way: where steps follow, two shards would have them."""
         steps = run.steps(report)
         following = {number: step.follow for number, step in steps.items()}
         remember = Duplicates(run.journal, run.files, steps, run.cache, time.time).remember
-        fingerprints = {report.steps[step.name]: step.fingerprint for step in pattern.job.recognize}
-        wanted = Wanted(fingerprints, image_store(pattern.job))
+        asked, job = {report.steps[step.name]: step for step in pattern.job.recognize}, pattern.job
+        wanted = Wanted(asked, job.treatment, image_store(job))
         parts, committed = self._parts, self._committed
         self._merger = Merger(run.journal, run.files, parts, report.steps, following, wanted, committed, remember)
         self._before = run.journal.reader.by_step()
         self._fleet: Fleet | None = None
         self._running: dict[str, _Running] = {}
-        self._lost: deque[_Waiting] = deque()
         self._stopping = False
         services = by_service(pattern.job).items()
         self._services = {report.steps[step.name]: name for name, members in services for step in members}
         self._closures = Closures(self._services)
-        # Beside the number: a writer of an earlier run may still be at work on a shard of that number.
-        self._number, self._token = 0, secrets.token_hex(4)
         self._last_row = b""
         self._attempts = 0
 
     async def merge(self) -> None:
         """Record all parts that there are, and remove them.
+
+        Those with records of something else than the job asks now are kept until a run on the cluster has its results.
 
         Raises ResultsDamaged, which names the parts that are damaged, unless the run is to do without them.
         """
@@ -149,7 +139,13 @@ class Driver:
         if (error := self._damage()) is not None:
             raise error
         for name in shards:
-            await self._remove(name)
+            if self._fleet is not None or name not in self._merger.kept:
+                await self._remove(name)
+
+    @property
+    def unwanted(self) -> int:
+        """Number of records of something else than the job asks now."""
+        return len(self._merger.unwanted)
 
     def _damage(self) -> ResultsDamaged | None:
         """The parts that are damaged. None with `rebuild`: what they held is called for again."""
@@ -169,7 +165,7 @@ class Driver:
         Raises OutputFailed, OSError.
         """
         self._fleet = fleet
-        while (remains := await self._hand_out(fleet, horizon)) or self._running:
+        while (remains := await self._try_to_hand_out(fleet, horizon)) or self._running:
             futures = [running.future for running in self._running.values()]
             if futures:
                 await asyncio.wait(futures, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -217,16 +213,26 @@ class Driver:
 
     # -- shards
 
+    async def _try_to_hand_out(self, fleet: Fleet, horizon: int) -> bool:
+        """As `_hand_out`; where that fails, shards under way come to their end first."""
+        try:
+            return not self._stopping and await self._hand_out(fleet, horizon)
+        except BatchrecError as error:
+            if not self._supply.number:  # nothing was sent
+                raise
+            self._fail(error)
+            return False
+
     async def _hand_out(self, fleet: Fleet, horizon: int) -> bool:
         """Hand out as many shards as there is room for. Returns whether there may be others."""
-        if self._stopping:
-            return False
         room = await fleet.room()
-        for place in range(max(room, len(self._lost))):
+        for place in range(max(room, len(self._supply.lost))):
+            if self._stopping:
+                return False
             # What was lost does not wait for the end of another shard.
-            waiting = self._lost_one(self._closures.open())
+            waiting = self._supply.lost_one(self._closures.open())
             if waiting is None and place < room:
-                waiting = self._new(self._closures.open(), horizon)
+                waiting = self._supply.new(self._closures.open(), horizon)
             if waiting is None:
                 break
             await self._give(fleet, waiting)
@@ -236,54 +242,31 @@ class Driver:
             return False
         self._closures.settle(self.work.tally.answered)
         trial = self._closures.doubtful()
-        waiting = self._lost_one(trial) or self._new(trial, horizon)
+        waiting = self._supply.lost_one(trial) or self._supply.new(trial, horizon)
         if waiting is None:
             return False
         await self._give(fleet, waiting)
         return True
 
-    def _lost_one(self, steps: Sequence[int]) -> _Waiting | None:
-        """A shard that was lost with images of these steps."""
-        for waiting in self._lost:
-            if any(task.step in steps for task in waiting.tasks):
-                self._lost.remove(waiting)
-                return waiting
-        return None
-
-    def _new(self, steps: Sequence[int], horizon: int) -> _Waiting | None:
-        """A new shard: the next images of these steps, in input order."""
-        tasks = self._run.journal.queue.claim(steps, horizon, self._size)
-        if not tasks:
-            return None
-        self._number += 1
-        return _Waiting(f"{self._number:06}-{self._token}", 0, tasks)
-
-    async def _give(self, fleet: Fleet, waiting: _Waiting) -> None:
+    async def _give(self, fleet: Fleet, waiting: Waiting) -> None:
         holder = await fleet.begin(waiting.name, waiting.epoch)
-        entries, logins = list(self._entries(waiting.tasks)), self._logins.of(task.key for task in waiting.tasks)
-        shard = replace(self._pattern, name=waiting.name, tasks=entries, logins=logins)
-        future = asyncio.ensure_future(fleet.start(shard, holder))
+        if self._stopping:  # meanwhile
+            await fleet.end(holder)
+            return
+        future = asyncio.ensure_future(fleet.start(self._supply.shard(waiting), holder))
         self._running[waiting.name] = _Running(holder, waiting.tasks, future)
-
-    def _entries(self, tasks: Tasks) -> Iterator[tuple[InputEntry, list[str]]]:
-        names = {number: name for name, number in self._report.steps.items()}
-        steps: dict[str, tuple[InputEntry, list[str]]] = {}
-        for task in tasks:
-            entry = InputEntry(task.key, 0, task.position, task.size, task.mtime_ns, task.problem)
-            steps.setdefault(task.key, (entry, []))[1].append(names[task.step])
-        yield from steps.values()
 
     async def _collect(self, fleet: Fleet) -> None:
         """Take in what has ended, and shards whose holders are silent."""
-        given = [running.holder for running in self._running.values()]
-        silent = {holder.shard for holder in await fleet.silent(given)}
+        silent = await self._silent(fleet)
         for name, running in list(self._running.items()):
             if not running.future.done() and name not in silent:
                 continue
             del self._running[name]
-            await fleet.end(running.holder)
+            with self._failing():
+                await fleet.end(running.holder)
             report = _report(running.future)
-            await self._merger.catch_up([name])
+            await self._merger.finish(name, report.parts)
             if (damaged := self._damage()) is not None:
                 self._fail(damaged)
                 continue
@@ -292,24 +275,37 @@ class Driver:
             left = {task.step for task in remaining}
             done = set() if report.lost else {task.step for task in running.tasks} - left
             self._closures.note(report.work.closed, done)
-            waiting = _Waiting(name, running.holder.epoch, remaining)
+            waiting = Waiting(name, running.holder.epoch, remaining)
             if not remaining:
                 await self._remove(name)
             elif self._stopping:
                 pass
-            elif report.lost:
+            elif report.lost or left.intersection(self._closures.open()):
                 self._lose(waiting)
-            elif left.intersection(self._closures.open()):
-                self._stopping = True  # what keeps one shard from its images keeps all
             elif left.intersection(self._closures.doubtful()):
-                self._lost.append(waiting)
+                self._supply.lost.append(waiting)
+
+    async def _silent(self, fleet: Fleet) -> set[str]:
+        """Shards under way whose holders are silent."""
+        with self._failing():
+            given = [running.holder for running in self._running.values()]
+            return {holder.shard for holder in await fleet.silent(given)}
+        return set()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Have an error of the keeper end the run, once the shards under way have come to their end."""
+        try:
+            yield
+        except BatchrecError as error:
+            self._fail(error)
 
     def _remains(self, task: Task) -> bool:
         return self._run.journal.queue.unfinished_task(task.key, task.step) is not None
 
-    def _lose(self, waiting: _Waiting) -> None:
+    def _lose(self, waiting: Waiting) -> None:
         """Hand a shard out again, under the next epoch."""
-        self._lost.append(waiting)
+        self._supply.lost.append(waiting)
         if waiting.epoch >= _MOST_EPOCHS:
             text = _("shard {name} was lost {times} times")
             self._fail(ShardLost(text.format(name=waiting.name, times=_MOST_EPOCHS)))

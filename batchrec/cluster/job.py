@@ -1,6 +1,7 @@
 """A job on a cluster: as `engine.assembly.run`, with shards in the place of the engine."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,7 +20,7 @@ from ..engine.resume import RunRequest
 from ..engine.setup import check_fetch, checked, destination
 from ..errors import JobError
 from ..job.spec import Job
-from ..language import _
+from ..language import _, ngettext
 from ..outputs.files import writing
 from ..sources import Logins
 from ..state.directory import state_directory
@@ -27,8 +28,10 @@ from ..values import Summary
 from .driver import Driver, Fleet
 from .hold import held
 from .node import Shard, without_key
-from .parts import Parts
+from .parts import PARTS, Parts
 from .published import NOTE, Published, check_copy, failed, new_generation, noted, working
+
+_log = logging.getLogger(__name__)
 
 SHARD_SIZE = 10_000
 """Images and steps of a shard, unless the user says otherwise."""
@@ -54,8 +57,8 @@ async def run_on(
     Raises as `engine.assembly.run` does.
     """
     environ, stopper = os.environ if environ is None else environ, stopper or Stopper()
-    check_fetch(job, allowed=options.allow_private)
-    if open_fleet is not None:
+    if open_fleet is not None:  # a merge fetches nothing
+        check_fetch(job, allowed=options.allow_private)
         _check(job)
     job, url = job.anchored(), job.address
     if url is None:
@@ -136,6 +139,7 @@ class _ClusterRun:
         self._job, self._options, self._parts, self._size = job, options, parts, size
         self._environ, self._stopper, self._url = environ, stopper, url
         self.merged: set[str] | None = None if url is None else set()
+        self._unwanted = 0
 
     async def run(self, open_fleet: OpenFleet | None) -> Summary:
         """Merge what there is, and with a fleet go on from that."""
@@ -148,6 +152,19 @@ class _ClusterRun:
             return await self._pass(self._options, open_fleet)
         except OSError as exc:
             raise writing(self._url or self._job.directory, exc) from exc
+
+    def _tell(self, unwanted: int, *, again: bool) -> None:
+        """Tell of results that do not count, where the merge before a run has not told of them."""
+        if unwanted == self._unwanted:
+            return
+        self._unwanted = unwanted
+        text = ngettext(
+            "{count:,} result that nodes have left belongs to other options or other bytes than the job has now",
+            "{count:,} results that nodes have left belong to other options or other bytes than the job has now",
+            unwanted,
+        )
+        what = _("sent again") if again else _("kept in {folder}/").format(folder=PARTS)
+        _log.warning("%s: %s", text.format(count=unwanted), what)
 
     async def _pass(self, options: Options, open_fleet: OpenFleet | None) -> Summary:
         job, environ, started = self._job, self._environ, time.monotonic()
@@ -165,6 +182,7 @@ class _ClusterRun:
             self._stopper.ask = driver.stop
             async with run.files:
                 await driver.merge()
+                self._tell(driver.unwanted, again=open_fleet is not None)
                 horizon = run.horizon(report)
                 if open_fleet is not None and run.unfinished(report, horizon):
                     known = await asyncio.to_thread(_reusable, run, job, options)

@@ -5,6 +5,7 @@ again, and parts may be read while they grow. Of several records the one in the 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
 from ..engine.recorder import GROUP_MOST, Recorded, Recorder
@@ -15,6 +16,12 @@ from ..outputs.files import ResultFiles
 from ..values import Task
 from .parts import Parts, Promise, Read, Record, damage, decode
 from .wanted import Wanted
+
+LATE_SECONDS = 60.0
+"""Time that network file systems may take to show what another machine has written; NFS as mounted: up to 60 s."""
+_AGAIN_SECONDS = 0.5
+_TOLD = "told.json"
+"""Stands for a note, with the parts that a worker has told of."""
 
 
 class Merger:
@@ -46,15 +53,41 @@ class Merger:
         self._contents: dict[tuple[int, bytes, str | None], str] = {}
         self.dropped = 0
         """Records that were passed over: their image was finished by then, or the job asks for something else now."""
+        self.unwanted: set[tuple[str, str]] = set()
+        """Images and steps of those that belong to other options, another treatment or other bytes."""
+        self.kept: set[str] = set()
+        """Shards that have left any of these."""
+        self._awaited: set[str] = set()
         self.damaged: dict[tuple[str, str], str] = {}
         """Parts, by shard and name, that are not what the notes of their shards promise, with the reason."""
 
-    async def catch_up(self, shards: Iterable[str]) -> None:
-        """Merge what these shards have left since the last call. Raises OSError, OutputFailed."""
+    async def finish(self, shard: str, promises: Mapping[str, Promise]) -> None:
+        """Merge all that a shard has left, with the parts that its worker tells of.
+
+        Network file systems may show them some time later; they are damaged where they are not whole then.
+        """
+        self._noted[shard, _TOLD] = promises
+        deadline = time.monotonic() + LATE_SECONDS
+        while time.monotonic() < deadline:
+            self._awaited.clear()
+            await self.catch_up([shard], patient=True)
+            if not self._awaited:
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
+        await self.catch_up([shard])
+
+    async def catch_up(self, shards: Iterable[str], *, patient: bool = False) -> None:
+        """Merge what these shards have left since the last call. Raises OSError, OutputFailed.
+
+        `patient`: parts that are shorter than promised may be longer soon.
+        """
         early: list[Record] = []
         for shard in shards:
-            async for content in self._new(shard):
+            unwanted = len(self.unwanted)
+            async for content in self._new(shard, patient):
                 early += [record for record in _records(content) if not await self._put(record)]
+            if len(self.unwanted) > unwanted:
+                self.kept.add(shard)
         await self._flush()
         # Where the record that asks for a step has come in a later part than that of the step itself.
         while early:
@@ -65,10 +98,10 @@ class Merger:
             early = still
         self.dropped += len(early)
 
-    async def _new(self, shard: str) -> AsyncIterator[bytes]:
+    async def _new(self, shard: str, patient: bool) -> AsyncIterator[bytes]:
         """New whole lines of a shard's parts, the lowest epoch first; a damaged part is left out."""
         files = await asyncio.to_thread(self._parts.of, shard)
-        promised = await self._promised(shard, files)
+        promised = await self._promised(shard, (*files, _TOLD))
         for part in sorted({*(name for name in files if name.endswith(".jsonl")), *promised}):
             read = self._read.setdefault((shard, part), Read())
             promise = promised.get(part)
@@ -79,13 +112,16 @@ class Merger:
             try:
                 content = await asyncio.to_thread(self._parts.read, shard, part, read.bytes)
             except FileNotFoundError:
-                if promise is not None:
-                    self.damaged[shard, part] = damage(promise, None)
-                continue
+                if promise is None:
+                    continue
+                content = b""
             read.take(content)
-            if promise is not None and (reason := damage(promise, read.promise)):
-                self.damaged[shard, part] = reason
-            elif content:
+            if promise is not None and read.promise != promise:
+                if not (patient and read.bytes < promise.bytes):
+                    self.damaged[shard, part] = damage(promise, read.promise if part in files else None)
+                    continue
+                self._awaited.add(part)
+            if content:
                 yield content
 
     async def _promised(self, shard: str, files: Iterable[str]) -> Mapping[str, Promise]:
@@ -94,9 +130,9 @@ class Merger:
         for note in files:
             if note.endswith(".json"):
                 key = shard, note
-                if not self._noted.get(key):
+                if not self._noted.get(key) and note != _TOLD:
                     self._noted[key] = await asyncio.to_thread(self._parts.promises, shard, note)
-                promised |= self._noted[key]
+                promised |= self._noted.get(key, {})
         return promised
 
     def forget(self, shard: str) -> None:
@@ -113,7 +149,10 @@ class Merger:
         if task is None and record.image in self._images:
             await self._flush()  # its step may follow from a record of this group
             task = self._task(record, step)
-        if task is None or (task.image, task.step) in self._batch or not await self._wanted.holds(record, task):
+        if task is None or (task.image, task.step) in self._batch:
+            return False
+        if not await self._wanted.holds(record, task):
+            self.unwanted.add((record.image, record.step))
             return False
         self._batch[task.image, task.step] = self._outcome(record, task)
         self._images.add(record.image)

@@ -18,7 +18,7 @@ from ..engine.assembly import Environment, Options, Run, Shared, Work
 from ..engine.process import Stopper
 from ..engine.recorder import Recorded
 from ..engine.setup import targets_of
-from ..errors import BatchrecError
+from ..errors import BatchrecError, Interrupted
 from ..interfaces import Account
 from ..job.spec import Job, OutputSpec
 from ..journal.queue import EVERYTHING
@@ -30,7 +30,7 @@ from ..state.directory import make_private
 from ..values import Authorization, InputEntry, Task
 from .client import Channel, RemoteKeeper, ShardLost
 from .keeper import Holder
-from .parts import GATHERED_SECONDS, Parts, PartWriter, Subject, encode
+from .parts import GATHERED_SECONDS, Parts, PartWriter, Promise, Subject, encode
 
 Authorize = Callable[[str], Awaitable[Authorization | BatchrecError]]
 """Request for the account's authorization, given the query of one that the service has refused, or an empty text."""
@@ -59,11 +59,12 @@ class Shard:
 class Report:
     """End of the work on a shard.
 
-    `lost`: it was taken away, or the keeper was gone; nothing else is wrong then.
+    `lost`: it was taken away, or the keeper was gone; nothing else is wrong then. `parts` are those that were written.
     """
 
     work: Work
     lost: bool = False
+    parts: Mapping[str, Promise] = field(default_factory=dict)
 
 
 class RemoteAccount:
@@ -132,7 +133,9 @@ async def work_on(
         await keeper.close()
     except ShardLost:
         return Report(Work(), lost=True)
-    return Report(work, lost=isinstance(work.error, ShardLost) or keeper.lost)
+    except Interrupted:  # stopped while the shard was being opened; nothing was sent
+        return Report(Work())
+    return Report(work, isinstance(work.error, ShardLost) or keeper.lost, writer.promises)
 
 
 async def _beating(keeper: RemoteKeeper, stopper: Stopper) -> None:
@@ -160,10 +163,11 @@ async def _work(
     """Run the engine on a shard in a folder of its own, which is removed."""
 
     files = {entry.key: (entry.size, entry.mtime_ns) for entry, _ in shard.tasks}
+    treatment = shard.job.treatment.decisive
 
     def of(task: Task) -> tuple[str, Subject]:
         step, fingerprint = asked[task.step]
-        return step, Subject(fingerprint, *files[task.key])
+        return step, Subject(fingerprint, treatment, *files[task.key])
 
     def record(group: Sequence[Recorded]) -> None:
         try:

@@ -10,6 +10,7 @@ On a file system of files, a part is appended to with each group. Object stores 
 for some seconds and become a part of their own, and these seconds are what a kill can take.
 """
 
+import errno
 import hashlib
 import json
 import secrets
@@ -44,9 +45,14 @@ _TOKEN = "TOKEN"
 
 
 class Subject(NamedTuple):
-    """Request and file of an outcome: digest of the step's request, size and time of the file as listed."""
+    """Request, treatment and file of an outcome.
+
+    `fingerprint` is the digest of the step's request, `treatment` is `Treatment.decisive`, size and time are those of
+    the file as it was listed.
+    """
 
     fingerprint: str
+    treatment: str
     size: int
     mtime_ns: int
 
@@ -100,9 +106,9 @@ def decode(line: bytes) -> Record | None:
         kind, code, message = noted["failure"]
         failure = Failure(Kind(kind), code, message)
         own = noted["image"], noted["step"], _digest(noted), noted["variant"], noted["attempts"], noted["at"]
+        return Record(*own, failure=failure, subject=_subject(noted))
     except (ValueError, KeyError, TypeError):  # zeros, as a power cut leaves them
         return None
-    return Record(*own, failure=failure, subject=_subject(noted))
 
 
 def _of_row(row: Row, variant: str | None, subject: Subject | None) -> Record:
@@ -190,7 +196,11 @@ class Parts:
     def remove(self, shard: str) -> None:
         """Remove what a shard has left, once it is merged; notes first, since they promise the others."""
         self._storage.remove([f"{shard}/{name}" for name in self.of(shard) if name.startswith(_DONE)])
-        self._storage.remove_folder(shard)
+        try:
+            self._storage.remove_folder(shard)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # a node that was taken for dead has left something just now
+                raise
 
     def put_token(self, token: str | None) -> None:
         """Leave a text by which other nodes tell whether they see this folder; None removes it."""
@@ -260,10 +270,22 @@ class PartWriter:
             self._gathered = []
             self._written.setdefault(name, Read()).take(content)
 
+    @property
+    def promises(self) -> dict[str, Promise]:
+        """The parts of this epoch so far."""
+        with self._lock:
+            return {name: written.promise for name, written in self._written.items()}
+
     def done(self) -> None:
-        """Note that the shard is finished, with the parts of this epoch."""
+        """Note that the shard is finished, with the parts of this epoch.
+
+        Nothing is noted where somebody has removed a part: it is merged, and its images are somebody else's.
+        """
         self.flush()
-        parts = {name: written.promise._asdict() for name, written in self._written.items()}
+        promises, found = self.promises, self._parts.of(self._shard)
+        if any(found.get(name) != promise.bytes for name, promise in promises.items()):
+            return
+        parts = {name: promise._asdict() for name, promise in promises.items()}
         note = {"epoch": self._epoch, "parts": parts}
         self._parts.write(self._shard, f"{_DONE}{self._epoch:05}-{self._writer}.json", json.dumps(note).encode())
 

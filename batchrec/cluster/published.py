@@ -32,6 +32,7 @@ from .parts import Parts, damages
 from .storage import Storage, StorageError
 
 MERGED = "MERGED.json"
+_STATE = "state-"
 NOTE = "published"
 """Note of a journal: the address and the generation of the copy that holds it."""
 
@@ -88,6 +89,8 @@ class Published:
         """Make a local output directory the copy that was published, unless it goes on from that already."""
         if generation_of(directory, self.url) == (merged.generation if merged else None):
             return
+        if merged is None and any(name.startswith(_STATE) for name in self.storage.listed()):
+            raise ResultsDamaged(_("{url}/{name}: is missing").format(url=self.url, name=MERGED))
         directory.mkdir(parents=True, exist_ok=True)
         for name in NAMES:
             (directory / name).unlink(missing_ok=True)
@@ -114,7 +117,7 @@ class Published:
         A kill at any point leaves the last copy whole, or this one.
         """
         generation = generation_of(directory, self.url) or new_generation()
-        state, packed = f"state-{generation}.tar.gz", directory / f".{generation}.tar.gz"
+        state, packed = f"{_STATE}{generation}.tar.gz", directory / f".{generation}.tar.gz"
         present = [name for name in _COPIED if (directory / name).exists()]
         try:
             with tarfile.open(packed, "w:gz", compresslevel=1) as archive:
@@ -135,7 +138,7 @@ class Published:
             "files": {name: each._asdict() for name, each in files.items()},
         }
         self.storage.write(MERGED, json.dumps(said, indent=1, ensure_ascii=False).encode())
-        older = [name for name in self.storage.listed() if name.startswith("state-") and name != state]
+        older = [name for name in self.storage.listed() if name.startswith(_STATE) and name != state]
         self.storage.remove(older)
         for shard in shards:
             self.parts.remove(shard)

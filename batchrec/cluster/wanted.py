@@ -1,33 +1,43 @@
-"""The job's present requests and files, by which records of earlier runs count or not."""
+"""The job's present requests, treatment and files, by which records of earlier runs count or not."""
 
 import asyncio
 from collections.abc import Mapping
 
 from .. import images
+from ..api.services import SERVICES
 from ..interfaces import ImageStore
-from ..values import Failure, Task
+from ..job.spec import Step
+from ..values import Task, Treatment
 from .parts import Record
 
 
 class Wanted:
-    """Options and files may have changed since the run that left a record.
+    """Options, treatment and files may have changed since the run that left a record.
 
-    `fingerprints` are the digests of the steps' requests, by the journal's numbers.
+    `steps` are the job's, by the journal's numbers.
     """
 
-    def __init__(self, fingerprints: Mapping[int, str], store: ImageStore) -> None:
-        self._fingerprints, self._store = fingerprints, store
+    def __init__(self, steps: Mapping[int, Step], treatment: Treatment, store: ImageStore) -> None:
+        self._treatment, self._store = treatment, store
+        self._asked = {number: (step.fingerprint, SERVICES[step.service].limits) for number, step in steps.items()}
 
     async def holds(self, record: Record, task: Task) -> bool:
-        """Whether a record belongs to what the job asks now, of the bytes that the file has now."""
+        """Whether a record belongs to what the job asks now, of the bytes that the file has now.
+
+        A file of another time is read, and so are files where the treatment has changed: it may not concern them.
+        """
         if (subject := record.subject) is None:
             return True
-        if subject.fingerprint != self._fingerprints[task.step]:
+        if subject.fingerprint != self._asked[task.step][0]:
             return False
-        if (subject.size, subject.mtime_ns) == (task.size, task.mtime_ns):
+        listed = (subject.size, subject.mtime_ns) == (task.size, task.mtime_ns)
+        if listed and subject.treatment == self._treatment.decisive:
             return True
-        return record.sha256 is not None and await asyncio.to_thread(self._digest, record.image) == record.sha256
+        return await asyncio.to_thread(self._as_sent, record, task.step)
 
-    def _digest(self, key: str) -> bytes | None:
-        data = self._store.read(key)
-        return None if isinstance(data, Failure) else images.digest(data)
+    def _as_sent(self, record: Record, step: int) -> bool:
+        """Whether a file has the bytes that were sent, and would be changed as it was then."""
+        data = self._store.read(record.image)
+        if not isinstance(data, bytes) or images.digest(data) != record.sha256:
+            return False
+        return images.variant(data, self._asked[step][1], self._treatment) == (record.variant or "")

@@ -127,7 +127,8 @@ def _short(found: _Found | None, services: Sequence[Service], path: Path, option
         if service.custom:
             lines.append(_line("model", "itcast_fruit", _("the end of your model's address in the EasyDL console")))
     if options.embedded:
-        lines += ["", "[account]", _line("endpoint", EMBEDDED, _("no account; for Baidu: without it, in another output folder"))]
+        comment = _("no account; for Baidu: without it, in another output folder")
+        lines += ["", "[account]", _line("endpoint", EMBEDDED, comment)]
     else:
         comment = _("calls per second, what a new account has")
         if found and found.total:

@@ -61,8 +61,8 @@ EXIT_CODES: dict[int, ExitCode] = {
             75,
             mark("a daily or total limit is reached"),
             mark(
-                "run the same command again after resume_at, which summary.json and the last lines give; at a total limit "
-                "raise limits.total, or buy more and run `batchrec quota open`"
+                "run the same command again after resume_at, which summary.json and the last lines give; at a total "
+                "limit raise limits.total, or buy more and run `batchrec quota open`"
             ),
         ),
         ExitCode(

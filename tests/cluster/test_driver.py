@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -12,19 +13,21 @@ from typing import Any
 import pytest
 from aiohttp import encode_basic_auth, web
 from aiohttp.test_utils import TestServer
+from fsspec.implementations.local import LocalFileSystem
 
 from batchrec.api.credentials import Credentials
 from batchrec.cluster import keeper
 from batchrec.cluster.job import run_on
 from batchrec.cluster.keeper_actor import KeeperActor, TokenSource
 from batchrec.cluster.parts import Parts, PartWriter, local_parts
+from batchrec.cluster.storage import Storage
 from batchrec.commands.verify import verify
 from batchrec.emulator import Emulator, Settings, serve
 from batchrec.engine.assembly import Options, run
 from batchrec.engine.process import Stopper
 from batchrec.engine.resume import RunRequest
 from batchrec.engine.setup import credentials_of, targets_of
-from batchrec.errors import JobError, ResultsDamaged
+from batchrec.errors import JobError, ResultsDamaged, ServiceUnavailable
 from batchrec.job.loading import load_job
 from batchrec.job.spec import Account, Job, OutputSpec
 from batchrec.values import Summary
@@ -33,6 +36,7 @@ from tests.acceptance.harness import KEY, SECRET, picture, until_async
 from .fleet import LocalFleet, local_fleet
 
 IMAGES = 60
+DISH = '[[recognize]]\nservice = "dish"\n'
 
 
 class Place:
@@ -91,9 +95,10 @@ class Place:
             if path.is_file():
                 path.unlink()
         writer = PartWriter(Parts(str(results)), "000001-dead", 1)
+        step, treatment = job.recognize[0], job.treatment.decisive
         for line in lines[:rows]:
             file = (self.path / json.loads(line)["image"]).stat()
-            subject = json.dumps([job.recognize[0].fingerprint, file.st_size, file.st_mtime_ns]).encode()
+            subject = json.dumps([step.fingerprint, treatment, file.st_size, file.st_mtime_ns]).encode()
             writer.add([b'{"variant":"","subject":' + subject + b',"row":' + line + b"}\n"])
         return writer
 
@@ -181,20 +186,124 @@ async def test_a_run_that_was_cut_short_goes_on_from_its_parts(place: Place) -> 
     place.sound()
 
 
-async def test_parts_of_other_options_and_of_other_files_do_not_count(place: Place) -> None:
-    """Images that a lost run had recognized are sent again where the job, or the file, is another one by then."""
-    steps = '[[recognize]]\nservice = "dish"\n'
-    (await place.left(place.job(steps), 40)).flush()
+async def test_parts_of_other_files_do_not_count(place: Place) -> None:
+    """An image that a lost run had recognized is sent again where its file is another one; not one that was touched."""
+    (await place.left(place.job(), 40)).flush()
     (place.path / "photos" / "003.png").write_bytes(picture(IMAGES))
     (place.path / "photos" / "004.png").touch()
-    merged = await place.run(place.job(steps), nodes=0)
+    merged = await place.run(place.job(), nodes=0)
     assert (merged.answered, merged.left) == (39, IMAGES - 39)
-    for path in (place.path / "results/job").iterdir():
-        if path.is_file():
-            path.unlink()
-    (await place.left(place.job(steps), 40)).flush()
-    merged = await place.run(place.job(steps + "options = { top_num = 3 }\n"), nodes=0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "inputs"),
+    [
+        (DISH + "options = { top_num = 3 }\n", 'paths = ["photos"]'),
+        (DISH, 'paths = ["photos"]\nmax_side = 16'),
+    ],
+)
+async def test_parts_of_another_request_stay_until_a_run(
+    place: Place, steps: str, inputs: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A merge says so and keeps them, so that they count once the job file is as before; a run sends them again."""
+    (await place.left(place.job(), 40)).flush()
+    merged = await place.run(place.job(steps, inputs=inputs), nodes=0)
     assert (merged.answered, merged.left) == (0, IMAGES)
+    assert "40 results that nodes have left belong to other options" in caplog.text
+    assert (await place.run(place.job(), nodes=0)).answered == 40
+    (await place.left(place.job(), 40)).flush()
+    summary = await place.run(place.job(steps, inputs=inputs), options=Options(reuse=False))
+    assert (summary.exit_code, summary.calls) == (0, IMAGES)
+    place.sound()
+
+
+@pytest.mark.parametrize("stale", ["listings", "sizes"])
+async def test_network_file_systems_that_show_parts_late(
+    place: Place, monkeypatch: pytest.MonkeyPatch, stale: str
+) -> None:
+    """As NFS keeps attributes for seconds: no row is missed, and nothing is taken for damaged."""
+    seen: dict[Any, tuple[float, Any]] = {}
+
+    def kept(key: Any, look: Callable[[], Any]) -> Any:
+        now = time.monotonic()
+        if key not in seen or now - seen[key][0] > 2:
+            seen[key] = now, look()
+        return seen[key][1]
+
+    listed, info = Storage.listed, LocalFileSystem.info
+
+    def old_listing(self: Storage, folder: str = "") -> Any:
+        return kept((self.url, folder), lambda: listed(self, folder))
+
+    def old_size(self: LocalFileSystem, path: Any, **named: Any) -> Any:
+        if not isinstance(path, str) or not path.endswith(".jsonl"):
+            return info(self, path, **named)
+        return kept(path, lambda: info(self, path, **named))
+
+    if stale == "listings":
+        monkeypatch.setattr(Storage, "listed", old_listing)
+    else:
+        monkeypatch.setattr(LocalFileSystem, "info", old_size)
+    summary = await place.run(place.job(limits="qps = 50"))
+    assert (summary.exit_code, summary.answered, summary.left) == (0, IMAGES, 0)
+    assert place.calls() == IMAGES
+
+
+async def test_a_signal_while_shards_are_handed_out(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No further shard is given."""
+    stopper, begun = Stopper(), []
+    begin = LocalFleet.begin
+
+    async def begin_and_stop(self: LocalFleet, shard: str, floor: int) -> Any:
+        begun.append(shard)
+        if len(begun) == 2:
+            stopper.stop(SIGTERM)
+        return await begin(self, shard, floor)
+
+    monkeypatch.setattr(LocalFleet, "begin", begin_and_stop)
+    summary = await place.run(place.job(limits="qps = 20"), stopper=stopper)
+    assert (summary.exit_code, summary.stopped_by, len(begun)) == (143, "SIGTERM", 2)
+    assert summary.calls <= 15
+    assert (await place.run(place.job())).exit_code == 0
+    place.sound()
+
+
+async def test_a_signal_while_shards_are_opened(place: Place) -> None:
+    """Ends with the signal's exit code, as any other signal."""
+    stopper = Stopper()
+
+    async def stop(fleet: LocalFleet) -> None:
+        await until_async(lambda: any(node.stopper for node in fleet.nodes), 30)
+        stopper.stop(SIGTERM)
+
+    summary = await place.run(place.job(limits="qps = 50"), meddle=stop, stopper=stopper)
+    assert (summary.exit_code, summary.stopped_by) == (143, "SIGTERM")
+
+
+async def test_a_keeper_that_is_gone_ends_the_run_with_its_results(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 69, and a summary of what was done; the next run goes on."""
+    begin, begun = LocalFleet.begin, []
+
+    async def begin_twice(self: LocalFleet, shard: str, floor: int) -> Any:
+        begun.append(shard)
+        if len(begun) > 2:
+            raise ServiceUnavailable("the keeper of the rate is gone")
+        return await begin(self, shard, floor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFleet, "begin", begin_twice)
+        summary = await place.run(place.job())
+    assert (summary.exit_code, summary.answered, summary.left) == (69, 30, IMAGES - 30)
+    assert (await place.run(place.job())).exit_code == 0
+    place.sound()
+
+
+async def test_a_merge_fetches_nothing(place: Place) -> None:
+    """So that it needs no --allow-private where the job has input.fetch.private."""
+    inputs = 'paths = ["photos"]\nfetch = { private = true }'
+    assert (await place.run(place.job(inputs=inputs), nodes=0)).left == IMAGES
 
 
 async def test_a_damaged_part_ends_the_run_before_any_call(place: Place) -> None:

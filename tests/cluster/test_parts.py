@@ -17,14 +17,16 @@ from batchrec.cluster.wanted import Wanted
 from batchrec.engine.rows import Asked, Outcome, answered, failed
 from batchrec.exact_json import dumps
 from batchrec.images import digest
-from batchrec.job.spec import When
+from batchrec.job.spec import Step, When
 from batchrec.journal import Journal, StepRecord
 from batchrec.outputs import OUTPUTS
 from batchrec.outputs.files import ResultFiles
-from batchrec.values import Answer, Failure, InputEntry, Kind, Label, Prepared, Task
+from batchrec.values import Answer, Failure, InputEntry, Kind, Label, Prepared, Task, Treatment
 
 IMAGES = ("a.jpg", "b.jpg", "c.jpg")
 STEPS = ("first", "second")
+STEP = Step(service="dish")
+SUBJECT = Subject(STEP.fingerprint, Treatment().decisive, 10, 1)
 FOLLOWING = {1: [(When(step="first", label="food", min_score=0.0), 2)]}
 
 
@@ -39,9 +41,8 @@ def outcome(image: str, step: str, epoch: int, *, fails: bool = False) -> Outcom
 
 
 def line(made: Outcome, step: str, subject: Subject | None = None) -> bytes:
-    return encode(
-        made.finished, step, subject or Subject(step, 10, 1), None if made.row is None else dumps(made.row) + b"\n"
-    )
+    row = None if made.row is None else dumps(made.row) + b"\n"
+    return encode(made.finished, step, subject or SUBJECT, row)
 
 
 class Directory:
@@ -63,7 +64,7 @@ class Directory:
             steps = journal.opening.take_steps([StepRecord(name, "dish", name, "") for name in STEPS])
             journal.queue.fill([steps["first"]])
             async with files:
-                wanted = Wanted({number: name for name, number in steps.items()}, self)
+                wanted = Wanted(dict.fromkeys(steps.values(), STEP), Treatment(), self)
                 merger = Merger(journal, files, self.parts, steps, FOLLOWING, wanted)
                 await merger.catch_up(self.parts.shards())
                 await merger.catch_up(self.parts.shards())
@@ -113,11 +114,12 @@ def test_follow_ups_and_failures_are_merged(directory: Directory):
 @pytest.mark.parametrize(
     ("subject", "fails", "counts"),
     [
-        (Subject("first", 10, 1), False, True),
-        (Subject("first", 10, 1), True, True),
-        (Subject("first", 10, 2), False, True),  # touched: its bytes are those of before
-        (Subject("first", 9, 1), True, True),
-        (Subject("with other options", 10, 1), False, False),
+        (SUBJECT, False, True),
+        (SUBJECT, True, True),
+        (SUBJECT._replace(mtime_ns=2), False, True),  # touched: its bytes are those of before
+        (SUBJECT._replace(size=9), True, True),
+        (SUBJECT._replace(treatment="max_side=16"), False, True),  # which changes nothing of this image
+        (SUBJECT._replace(fingerprint="of other options"), False, False),
     ],
 )
 def test_records_of_what_the_job_asked_before(
@@ -132,9 +134,22 @@ def test_records_of_what_the_job_asked_before(
 def test_records_of_other_bytes(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     """They do not count."""
     monkeypatch.setattr(directory, "read", lambda key: b"saved anew")
-    PartWriter(directory.parts, "1", 1).add([line(outcome("a.jpg", "first", 1), "first", Subject("first", 9, 1))])
+    PartWriter(directory.parts, "1", 1).add([line(outcome("a.jpg", "first", 1), "first", SUBJECT._replace(size=9))])
     assert directory.merge() == 1
     assert directory.rows() == []
+
+
+def test_a_node_that_wakes_up_promises_nothing_that_is_gone(directory: Directory) -> None:
+    """Its shard was merged and removed meanwhile: what it adds is merged, and there is no note of the removed part."""
+    writer = PartWriter(directory.parts, "1", 1)
+    writer.add([line(outcome("a.jpg", "first", 1), "first")])
+    assert directory.merge() == 0
+    directory.parts.remove("1")
+    writer.add([line(outcome("b.jpg", "first", 1), "first")])
+    writer.done()
+    assert list(damages(directory.parts)) == []
+    assert directory.merge() == 0
+    assert (len(directory.rows()), directory.damaged) == (2, {})
 
 
 def test_a_merge_may_be_repeated(directory: Directory):
