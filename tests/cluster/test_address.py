@@ -219,6 +219,20 @@ async def test_what_is_damaged_is_named(machines: Machines) -> None:
     assert list(published.problems(quick=False)) == []
 
 
+async def test_a_list_of_files_that_is_missing_alone_is_named(machines: Machines, tmp_path: Path) -> None:
+    """The run ends before any call, and the results on this machine stay."""
+    await machines.run("a")
+    calls, content = machines.calls, machines.read("MERGED.json")
+    rows = [path.read_bytes() for path in (tmp_path / "a").rglob("results.jsonl")]
+    Published(machines.url).storage.remove(["MERGED.json"])
+    with pytest.raises(OutputFailed, match=r"MERGED\.json: is missing"):
+        await machines.run("a")
+    assert machines.calls == calls
+    assert [path.read_bytes() for path in (tmp_path / "a").rglob("results.jsonl")] == rows
+    Published(machines.url).storage.write("MERGED.json", content)
+    assert (await machines.run("a")).exit_code == 0
+
+
 def test_one_run_holds_an_address(bucket: str, tmp_path: Path) -> None:
     """Another machine waits for a minute without a sign of life; whoever has lost the hold learns of it."""
     now = [1000.0]
