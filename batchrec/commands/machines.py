@@ -14,7 +14,7 @@ _REPAIR = 0.065
 
 @dataclass(frozen=True, slots=True)
 class Machines:
-    """Cores that the calls need at the job's rate, those here, and machines like this one that have them.
+    """Cores that the calls of all services need, those here, and machines like this one that have them.
 
     `gain`: whether more machines would make the job faster. `limited_by` is that of the plan.
     """
@@ -28,9 +28,10 @@ class Machines:
 
 def machines_of(plan: Plan, cores_here: int) -> Machines | None:
     """Machines for the calls of a plan; None where it has none, or their rate is not known."""
-    if not plan.calls or not plan.seconds:
+    if not plan.calls or plan.seconds is None:
         return None
-    rate = max((step.qps or 0.0) for step in plan.steps)
+    # Each service, and each model of EasyDL, has a quota of its own, and their calls leave beside each other.
+    rate = sum({(step.service, step.model): step.qps or 0.0 for step in plan.steps if step.calls}.values())
     share = min(1.0, plan.to_repair / max(1, plan.images))
     needed = rate * (_CALL + share * _REPAIR)
     gain = needed > cores_here and plan.limited_by != "uplink"
