@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.acceptance.harness import picture
@@ -72,8 +72,19 @@ def _deaths(place: Place, effort: Effort) -> Table:
     seconds, load = DEATH_SECONDS[effort], os.getloadavg()[0]
     table = Table(
         f"A death after a third of the calls: {QPS} calls/s for {seconds} s, answers after 0.1 s",
-        ("what", "runs", "rows lost", "rows doubled", "paid twice", "seconds to recovery", "longest gap in calls, s"),
-        notes="Recovery: lost shards are worked on again (nodes), or calls leave again (keeper, run). " + _loaded(load),
+        (
+            "what",
+            "runs",
+            "rows lost",
+            "rows doubled",
+            "paid twice",
+            "in flight",
+            "seconds to recovery",
+            "longest gap in calls, s",
+        ),
+        notes="In flight: calls of all nodes that the service had not answered when the death came; a node had about "
+        "a third of them. Recovery: lost shards are worked on again (nodes), or calls leave again (keeper, run). A "
+        f"frozen node goes on after the run's end, and what it still writes is merged. {_loaded(load)}",
     )
     for what, death in _DEATHS.items():
         seen = [played(place, QPS * seconds, QPS, death) for _round in range(ROUNDS[effort])]
@@ -84,10 +95,18 @@ def _deaths(place: Place, effort: Effort) -> Table:
             str(sum(each.images - each.different for each in seen)),
             str(sum(each.rows - each.different for each in seen)),
             spread(each.twice for each in seen),
-            spread(recovered, 1),
+            spread(each.in_flight for each in seen),
+            recovery(recovered),
             spread((each.gap[0] for each in seen), 2),
         )
     return table
+
+
+def recovery(seconds: Sequence[float | None]) -> str:
+    """Seconds to recovery as they are shown, with the number of runs in which none was seen (None)."""
+    known = [each for each in seconds if each is not None]
+    missed = len(seconds) - len(known)
+    return spread(known, 1) + (f", not seen in {missed}" if missed else "")
 
 
 def _loaded(before: float) -> str:

@@ -35,13 +35,17 @@ _CPU_SECONDS = 0.5
 _TICK = os.sysconf("SC_CLK_TCK")
 _STEP = "dish"
 _LATER_EPOCH = "0000[2-9]-*.jsonl"
+_THAWED_SECONDS = 2.0
+"""Time for a frozen node, once it goes on after the run, to do what it still would: call, or write a part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What came of a run. Times are Unix seconds, `died` is 0 where nothing did.
 
-    `cpu`: seconds of processor time of a call, of the keeper and of the workers, or of the one process.
+    `in_flight`: calls of all nodes that the service had received and not answered at the death; `handed_over`: seconds
+    from then until a lost shard was worked on again, None where that was not seen; `cpu`: seconds of processor time of
+    a call, of the keeper and of the workers, or of the one process.
     """
 
     images: int
@@ -50,8 +54,9 @@ class Seen:
     taken: Sequence[float]
     refused: int
     twice: int
+    in_flight: int
     died: float
-    handed_over: float
+    handed_over: float | None
     cpu: dict[str, float]
 
     def used(self, qps: float) -> float:
@@ -85,11 +90,16 @@ class Place:
             f'[input]\nmanifest = "images.txt"\n[[recognize]]\nservice = "{_STEP}"\n[limits]\nqps = {qps}\n'
             f'[account]\nendpoint = "{endpoint}"\n[output]\ndirectory = "out"\nformats = ["jsonl"]\n'
         )
-        env = self.env | {"BAIDU_API_KEY": KEY, "BAIDU_SECRET_KEY": SECRET, "BATCHREC_ENDPOINT": endpoint}
-        argv = [sys.executable, "-m", "batchrec", "run", str(folder / "job.toml"), "--yes", "--no-reuse"]
+        options = ["--yes", "--no-reuse"]
         if shard is not None:
-            argv += ["--on", self.cluster.address, "--shard-size", str(shard)]
-        return Running(argv, ROOT, env, folder / "said")
+            options += ["--on", self.cluster.address, "--shard-size", str(shard)]
+        return self.command(folder, endpoint, "run", *options)
+
+    def command(self, folder: Path, endpoint: str, name: str, *options: str) -> Running:
+        """Start a command on the job file that `start` has written."""
+        env = self.env | {"BAIDU_API_KEY": KEY, "BAIDU_SECRET_KEY": SECRET, "BATCHREC_ENDPOINT": endpoint}
+        argv = [sys.executable, "-m", "batchrec", name, str(folder / "job.toml"), *options]
+        return Running(argv, ROOT, env, folder / f"said-{name}")
 
 
 @dataclass
@@ -155,24 +165,22 @@ def played(place: Place, images: int, qps: float, death: Death | None = None, sh
         def start() -> Running:
             return place.start(folder, emulator.url, qps, images, shard)
 
-        night, died, handed_over = Night(place, start(), start), 0.0, [0.0]
+        night, died, in_flight, handed_over = Night(place, start(), start), 0.0, 0, list[float]()
         with _metered(night.run.process.pid, emulator, None if shard is None else place.cluster) as cpu:
             if death is not None:
                 until(lambda: len(_taken(emulator)) >= images // 3, 300)
-                died = time.time()
+                died, in_flight = time.time(), emulator.counters.in_flight
                 death(night)
                 watching = threading.Thread(target=_watch, args=(folder / "out" / "parts", night, handed_over))
                 watching.start()
                 watching.join()
-            done = night.run.wait(60 + 3 * images / qps)
+            _succeeded(night.run, 60 + 3 * images / qps)
         if death is freeze_node:
-            place.cluster.send(0, signal.SIGKILL)
+            _thaw(place, folder, emulator.url)
         while len(place.cluster.nodes) < NODES:
             place.cluster.add()
-        if done.code:
-            raise RuntimeError(f"the run ended with {done.code}: {done.err}")
         counters = emulator.counters
-        rows = Counter(orjson.loads(line)["image"] for line in (folder / "out/results.jsonl").read_bytes().splitlines())
+        rows = Counter(orjson.loads(line)["image"] for line in _rows(folder))
         twice = sum(times - 1 for times in counters.images[_STEP].values())
         seen = Seen(
             images,
@@ -181,12 +189,38 @@ def played(place: Place, images: int, qps: float, death: Death | None = None, sh
             _taken(emulator),
             counters.outcomes[_STEP]["18"],
             twice,
+            in_flight,
             died,
-            handed_over[0] and handed_over[0] - died,
+            handed_over[0] - died if handed_over else None,
             cpu,
         )
     shutil.rmtree(folder)
     return seen
+
+
+def _succeeded(run: Running, seconds: float) -> None:
+    """Wait for the end of a command. Raises RuntimeError where it failed."""
+    done = run.wait(seconds)
+    if done.code:
+        raise RuntimeError(f"{run.process.args!r} ended with {done.code}: {done.err}")
+
+
+def _thaw(place: Place, folder: Path, endpoint: str) -> None:
+    """Let the frozen node go on, and merge what it still writes. Raises RuntimeError where that changes a row.
+
+    The node is killed then: what follows gets a new one.
+    """
+    before = sorted(_rows(folder))
+    place.cluster.send(0, signal.SIGCONT)
+    time.sleep(_THAWED_SECONDS)
+    place.cluster.send(0, signal.SIGKILL)
+    _succeeded(place.command(folder, endpoint, "merge"), 60)
+    if sorted(_rows(folder)) != before:
+        raise RuntimeError("a node that was frozen until the run's end has changed its rows")
+
+
+def _rows(folder: Path) -> list[bytes]:
+    return (folder / "out/results.jsonl").read_bytes().splitlines()
 
 
 def _taken(emulator: Emulator) -> list[float]:
@@ -195,10 +229,10 @@ def _taken(emulator: Emulator) -> list[float]:
 
 def _watch(parts: Path, night: Night, handed_over: list[float]) -> None:
     """Note when a shard that was lost has its first row under a later epoch; looks until the run ends."""
-    while night.run.process.poll() is None and not handed_over[0]:
+    while night.run.process.poll() is None and not handed_over:
         with suppress(OSError):
             if any(parts.glob(f"*/{_LATER_EPOCH}")):
-                handed_over[0] = time.time()
+                handed_over.append(time.time())
         time.sleep(_LOOK_SECONDS)
 
 

@@ -15,6 +15,7 @@ from batchrec.values import Treatment
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.against import interval
 from benchmarks.clients import CLIENTS
+from benchmarks.cluster import recovery
 from benchmarks.fast_service import serving
 from benchmarks.pictures import files, made
 from benchmarks.process import ROOT
@@ -209,3 +210,12 @@ def test_table_in_markdown() -> None:
 def test_spread(values: list[float], digits: int, text: str) -> None:
     """The median with least and most, or the only value."""
     assert spread(values, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [([2.04], "2.0"), ([None], "-, not seen in 1"), ([11.0, None, 12.0], "11.5 [11.0-12.0], not seen in 1")],
+)
+def test_a_recovery_that_was_not_seen_is_no_quick_one(seconds: list[float | None], text: str) -> None:
+    """It is counted beside the others, and is in none of their figures."""
+    assert recovery(seconds) == text
