@@ -199,8 +199,8 @@ def table(seconds: float) -> Table:
     found = Table(
         f"{NODES} nodes with {SHARDS} shards each: {QPS:,} calls/s, {seconds:g} s of virtual time",
         ("figure", "value"),
-        notes=f"{spent:.0f} s of CPU. Figures of {IMAGES:,} images are computed from the others, with a node lost "
-        f"every {LOST_EVERY_SECONDS / 60:g} minutes.",
+        notes=f"{spent:.0f} s of CPU, which takes no virtual time: the share leaves out the keeper's. Figures of "
+        f"{IMAGES:,} images are computed from the others, with a node lost every {LOST_EVERY_SECONDS / 60:g} minutes.",
     )
     found.add("share of the quota used", f"{used:.4f}")
     found.add("refused", f"{len(figures.refused) / calls:.4%} of {calls:,} calls")
