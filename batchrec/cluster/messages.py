@@ -11,11 +11,12 @@ from typing import Any
 
 from ..errors import BatchrecError, ServiceUnavailable
 from ..language import _
+from ..outputs.files import writing
 from .client import ShardLost
 
 # Usage statistics are on by default, and are read when Ray is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 NAMESPACE = "batchrec"
 """Ray's namespace of the keepers."""
@@ -26,18 +27,32 @@ _AGAIN_SECONDS = 0.05
 
 
 async def heard(reply: Any) -> Any:
-    """The reply of an actor. Raises ShardLost where it is gone, and our own errors as they were raised."""
+    """The reply of an actor. Raises ShardLost where it is gone, and our own errors as they were raised.
+
+    An error of the system there becomes OutputFailed; other errors of our code there stay defects.
+    """
     try:
         return await reply
     except RayTaskError as error:
-        if isinstance(error.cause, BatchrecError):
-            raise error.cause from None
+        cause = error.cause
+        if isinstance(cause, BatchrecError):
+            raise cause from None
+        if isinstance(cause, RayError):
+            raise _gone(cause) from None
+        if isinstance(cause, OSError):
+            raise writing(cause.filename or _("a node of the cluster"), cause) from None
         raise
-    except RayActorError as error:
-        if error.actor_init_failed:  # above all: there is no batchrec, or another one
+    except RayError as error:
+        if isinstance(error, RayActorError) and error.actor_init_failed:  # mostly no batchrec there, or another one
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             raise ServiceUnavailable(lines[-1] if lines else type(error).__name__) from None
-        raise ShardLost(_("a process of the cluster is gone: {reason}").format(reason=type(error).__name__)) from None
+        # Not every end of a process is a RayActorError: one that the memory monitor has killed, or whose node has
+        # left before it began, has an error of its own.
+        raise _gone(error) from None
+
+
+def _gone(error: RayError) -> ShardLost:
+    return ShardLost(_("a process of the cluster is gone: {reason}").format(reason=type(error).__name__))
 
 
 class KeeperHandle:

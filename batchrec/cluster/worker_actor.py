@@ -9,9 +9,11 @@ from signal import SIGTERM
 
 import ray
 
+from ..engine.assembly import Work
 from ..engine.process import Stopper
 from ..errors import BatchrecError, JobError
 from ..language import _
+from ..outputs.files import writing
 from ..state.answer_cache import ANSWERS
 from ..values import Allowance, Authorization, Closure, Event, Target, Uncounted
 from .keeper import Fenced, Holder, Slice
@@ -51,6 +53,10 @@ def _told_twice(events: Sequence[Event]) -> list[Event]:
     return [event for event in events if not isinstance(event, Uncounted)]
 
 
+def _unwritten(output: str, error: OSError) -> BatchrecError:
+    return failed(output, error) if "://" in output else writing(error.filename or output, error)
+
+
 class WorkerActor:
     """A worker: two shards at a time, in one event loop.
 
@@ -81,14 +87,17 @@ class WorkerActor:
         except JobError as error:
             return str(error)
         except OSError as error:
-            return str(failed(output, error))
+            return str(_unwritten(output, error))
         if not os.path.isdir(base):
             return _("there is no folder {directory}").format(directory=base)
         return ""
 
     async def work(self, shard: Shard, holder: Holder) -> Report:
         """As `work_on`."""
-        keeper = KeeperHandle(ray.get_actor(self._keeper, namespace=NAMESPACE))
+        try:
+            keeper = KeeperHandle(ray.get_actor(self._keeper, namespace=NAMESPACE))
+        except ValueError:  # there is none of that name any more
+            return Report(Work(), lost=True)
         stopper = Stopper()
         self._stoppers.add(stopper)
 
@@ -97,6 +106,8 @@ class WorkerActor:
 
         try:
             return await work_on(shard, holder, KeeperChannel(keeper), authorize, stopper, self._answers)
+        except OSError as error:
+            raise _unwritten(shard.output, error) from None
         finally:
             self._stoppers.discard(stopper)
 
