@@ -1,8 +1,14 @@
 """Workers and messages of a Ray cluster, without one: errors of Ray, workers that are lost, nodes that join late."""
 
+import asyncio
 import errno
+import logging
 import os
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +25,20 @@ from ray.exceptions import (
     RayTaskError,
 )
 
+from batchrec.api.credentials import Credentials
 from batchrec.cluster.client import ShardLost
-from batchrec.cluster.messages import heard
+from batchrec.cluster.fleet import Machine, RayFleet
+from batchrec.cluster.keeper import Holder
+from batchrec.cluster.messages import KeeperHandle, heard
+from batchrec.cluster.node import Report
+from batchrec.cluster.versions import Versions
+from batchrec.engine.assembly import Work
 from batchrec.errors import BatchrecError, JobError, OutputFailed, ServiceUnavailable
+from batchrec.job.loading import load_job
+from tests.support.virtual_time import virtual
+
+HERE = Versions.here("2.60.0")
+HOLDER = Holder("1", 1)
 
 
 async def told(error: Exception) -> BaseException:
@@ -74,3 +91,247 @@ async def test_errors_of_an_actor_are_ours() -> None:
 async def test_a_defect_of_an_actor_stays_one() -> None:
     """It is no shard that is lost: the next worker would have it too."""
     assert not isinstance(await told(raised_there(KeyError("x"))), BatchrecError)
+
+
+class Method:
+    """A method of an actor, called as Ray's are."""
+
+    def __init__(self, function: Callable[..., Awaitable[Any]]) -> None:
+        self._function = function
+
+    def remote(self, *arguments: object) -> Awaitable[Any]:
+        return asyncio.ensure_future(self._function(*arguments))
+
+
+class Actor:
+    """A worker's handle: the versions and the problem of its node; a shard ends when a test says how."""
+
+    def __init__(self, problem: str, versions: Versions) -> None:
+        self._problem, self._there = problem, versions
+        self.shards: list[asyncio.Future[Report]] = []
+        self.stopped = False
+
+    def __getattr__(self, name: str) -> Method:
+        return Method(getattr(self, f"_{name}"))
+
+    async def _versions(self) -> Versions:
+        return self._there
+
+    async def _probe(self, *_told: object) -> str:
+        return self._problem
+
+    async def _work(self, *_told: object) -> Report:
+        self.shards.append(asyncio.get_running_loop().create_future())
+        return await self.shards[-1]
+
+    async def _stop(self) -> None:
+        self.stopped = True
+
+
+class Cluster:
+    """The `Machines` of a test."""
+
+    version = HERE.ray
+
+    def __init__(self, *nodes: Machine) -> None:
+        self.alive = list(nodes)
+        self.problems: dict[str, str] = {}
+        self.versions: dict[str, Versions] = {}
+        self.hired: list[tuple[str, Actor]] = []
+        self.killed: list[Actor] = []
+
+    def nodes(self) -> list[Machine]:
+        return list(self.alive)
+
+    def hire(self, node: str) -> Actor:
+        actor = Actor(self.problems.get(node, ""), self.versions.get(node, HERE))
+        self.hired.append((node, actor))
+        return actor
+
+    def kill(self, handle: Actor) -> None:
+        self.killed.append(handle)
+
+
+class Keeper:
+    """The handle of a keeper that has nothing to say."""
+
+    def __getattr__(self, name: str) -> Method:
+        async def nothing(*_told: object) -> None:
+            pass
+
+        return Method(nothing)
+
+
+@asynccontextmanager
+async def opened(folder: Path, cluster: Cluster) -> AsyncIterator[RayFleet]:
+    """A fleet on machines, with its parts in a folder."""
+    (folder / "job.toml").write_text('[input]\npaths = ["photos"]\n[[recognize]]\nservice = "dish"\n')
+    job = load_job(folder / "job.toml")
+    async with RayFleet(job, Credentials(api_key="k"), str(folder / "out"), cluster, KeeperHandle(Keeper())) as fleet:
+        yield fleet
+
+
+async def given(fleet: RayFleet) -> "asyncio.Task[Report]":
+    """A shard that the fleet has given to a worker."""
+    task = asyncio.ensure_future(fleet.start(SHARD, HOLDER))
+    await asyncio.sleep(0.01)
+    return task
+
+
+async def two_looks(fleet: RayFleet) -> None:
+    await fleet.room()
+    await asyncio.sleep(0.1)
+    await fleet.room()
+
+
+SHARD: Any = object()
+A, B = Machine("a", "host-a", 1), Machine("b", "host-b", 2)
+
+
+@virtual
+async def test_a_worker_that_is_gone_is_replaced(tmp_path: Path) -> None:
+    """Its process is ended, and its node gets another one at the next look at nodes, not before."""
+    cluster = Cluster(A)
+    async with opened(tmp_path, cluster) as fleet:
+        assert await fleet.room() == 2
+        shard = await given(fleet)
+        (_node, first), *_none = cluster.hired
+        first.shards[0].set_exception(OutOfMemoryError("killed"))
+        with pytest.raises(ShardLost):
+            await shard
+        assert (cluster.killed, len(cluster.hired)) == ([first], 1)
+        with pytest.raises(ShardLost, match="no worker"):
+            await fleet.start(SHARD, HOLDER)
+        begun = asyncio.get_running_loop().time()
+        assert await fleet.room() == 2
+        assert 1.0 < asyncio.get_running_loop().time() - begun < 3.0
+        assert [node for node, _actor in cluster.hired] == ["a", "a"]
+        second = await given(fleet)
+        cluster.hired[1][1].shards[0].set_result(Report(Work()))
+        assert not (await second).lost
+    assert cluster.killed == [actor for _node, actor in cluster.hired]
+
+
+@virtual
+async def test_a_silent_worker_keeps_its_other_shard(tmp_path: Path) -> None:
+    """It is given nothing more, and its process ends with the last shard that it has."""
+    cluster = Cluster(A)
+    async with opened(tmp_path, cluster) as fleet:
+        await fleet.room()
+        silent, other = await given(fleet), await given(fleet)
+        silent.cancel()
+        await asyncio.wait([silent])
+        assert cluster.killed == []
+        await asyncio.sleep(2.0)
+        assert await fleet.room() == 2
+        assert len(cluster.hired) == 2
+        cluster.hired[0][1].shards[1].set_result(Report(Work()))
+        assert not (await other).lost
+        assert cluster.killed == [cluster.hired[0][1]]
+
+
+@virtual
+async def test_workers_of_a_node_that_leaves_are_dropped(tmp_path: Path) -> None:
+    """Those that have no shard as well: nothing would tell of them until they get one."""
+    cluster = Cluster(A, B)
+    async with opened(tmp_path, cluster) as fleet:
+        assert await fleet.room() == 6
+        cluster.alive.remove(B)
+        await asyncio.sleep(2.0)
+        assert await fleet.room() == 2
+        assert len(cluster.killed) == 2
+
+
+@virtual
+async def test_room_of_one_worker_is_no_debt_of_another(tmp_path: Path) -> None:
+    """A shard that was lost is given beyond a worker's places."""
+    cluster = Cluster(A)
+    async with opened(tmp_path, cluster) as fleet:
+        await fleet.room()
+        shards = [await given(fleet) for _ in range(3)]
+        assert await fleet.room() == 0
+        cluster.alive.append(B)
+        await asyncio.sleep(2.0)
+        await fleet.room()
+        await asyncio.sleep(0.01)
+        assert await fleet.room() == 4
+        for shard in shards:
+            shard.cancel()
+
+
+@pytest.mark.parametrize(
+    ("problem", "versions", "code"),
+    [
+        ("there is no folder /data", HERE, 2),
+        ("", HERE._replace(ray="2.61.0"), 69),
+    ],
+)
+def test_a_node_that_cannot_take_part(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, problem: str, versions: Versions, code: int
+) -> None:
+    """It ends the run before the first shard; one that joins later is left out, and named once."""
+
+    def wrong(*nodes: Machine) -> Cluster:
+        cluster = Cluster(*nodes)
+        cluster.problems["b"], cluster.versions["b"] = problem, versions
+        return cluster
+
+    @virtual
+    async def before() -> None:
+        async with opened(tmp_path, wrong(A, B)) as fleet:
+            with pytest.raises(BatchrecError, match="node host-b") as raised:
+                await two_looks(fleet)
+            assert raised.value.exit_code == code
+
+    @virtual
+    async def later() -> None:
+        cluster = wrong(A)
+        async with opened(tmp_path, cluster) as fleet:
+            await fleet.room()
+            shard = await given(fleet)
+            cluster.alive.append(B)
+            for _ in range(4):
+                await asyncio.sleep(2.0)
+                assert await fleet.room() == 1
+            assert [node for node, _actor in cluster.hired] == ["a", "b", "b"]
+            assert len(cluster.killed) == 2
+            shard.cancel()
+
+    before()
+    with caplog.at_level(logging.WARNING):
+        later()
+    assert [record.getMessage().startswith("--on: node host-b is left out") for record in caplog.records] == [True]
+
+
+@virtual
+async def test_no_shard_goes_to_a_node_that_cannot_take_part(tmp_path: Path) -> None:
+    """Its worker has fewer shards than others, and its reply has come since the last look."""
+    cluster = Cluster(A)
+    cluster.problems["b"] = "there is no folder /data"
+    async with opened(tmp_path, cluster) as fleet:
+        await fleet.room()
+        shards = [await given(fleet)]
+        cluster.alive.append(B)
+        await asyncio.sleep(2.0)
+        await fleet.room()
+        shards.append(await given(fleet))
+        shards.append(await given(fleet))
+        assert [len(actor.shards) for _node, actor in cluster.hired] == [3, 0, 0]
+        for shard in shards:
+            shard.cancel()
+
+
+@virtual
+async def test_a_stop_is_not_kept_waiting_for_a_worker(tmp_path: Path) -> None:
+    """There is no room at once, and workers are told."""
+    cluster = Cluster()
+    async with opened(tmp_path, cluster) as fleet:
+        room = asyncio.ensure_future(fleet.room())
+        await asyncio.sleep(5.0)
+        assert not room.done()
+        fleet.stop()
+        begun = asyncio.get_running_loop().time()
+        assert await room == 0
+        assert asyncio.get_running_loop().time() - begun < 1.0
+        cluster.alive.append(A)
+        assert await fleet.room() == 0
