@@ -20,7 +20,7 @@ from ..job.spec import Job
 from ..language import _
 from .client import ShardLost
 from .keeper import Holder
-from .messages import KeeperHandle, heard
+from .messages import DriversKeeper, heard
 from .node import Report, Shard
 from .parts import Parts
 from .versions import Versions, mismatch
@@ -91,7 +91,7 @@ class RayFleet:
     """The `Fleet` of a Ray cluster: a worker for each CPU that it has, or gets."""
 
     def __init__(
-        self, job: Job, credentials: Credentials, output: str, machines: Machines, keeper: KeeperHandle
+        self, job: Job, credentials: Credentials, output: str, machines: Machines, keeper: DriversKeeper
     ) -> None:
         self._job, self._credentials, self._output = job, credentials, output
         self._machines, self._keeper = machines, keeper
@@ -122,8 +122,6 @@ class RayFleet:
         await asyncio.to_thread(self._parts.put_token, None)
         for worker in list(self._workers):
             self._end(worker)
-        with contextlib.suppress(ShardLost):
-            await self._keeper.send("leave")
 
     async def room(self) -> int:
         """Places of workers that are ready; waits for the first one, unless the run is stopped."""
@@ -169,25 +167,16 @@ class RayFleet:
 
     async def begin(self, shard: str, floor: int) -> Holder:
         """As `ClusterKeeper.begin`."""
-        holder: Holder = await self._kept("begin", shard, floor)
+        holder: Holder = await self._keeper.ask("begin", shard, floor)
         return holder
 
     async def end(self, holder: Holder) -> None:
         """As `ClusterKeeper.end`."""
-        await self._kept("end", holder)
+        await self._keeper.ask("end", holder)
 
     async def silent(self, given: Sequence[Holder]) -> list[Holder]:
         """As `ClusterKeeper.silent`."""
-        silent: list[Holder] = await self._kept("silent", given)
-        return silent
-
-    async def _kept(self, method: str, *arguments: object) -> Any:
-        """The keeper's reply. Raises ServiceUnavailable where there is no keeper for long."""
-        try:
-            return await self._keeper.ask(method, *arguments)
-        except ShardLost as error:
-            text = _("--on: the keeper of the rate is gone: {error}")
-            raise ServiceUnavailable(text.format(error=error)) from None
+        return await self._keeper.silent(given)
 
     # -- workers
 

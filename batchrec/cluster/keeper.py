@@ -78,6 +78,7 @@ class ClusterKeeper:
         self._silent_until = clock.time() + silence
         self._silenced: set[Target] = set()
         self._driven_at = clock.time()
+        self._drivers: dict[str, float] = {}
         self._claimed_until = clock.time() + SILENT_SECONDS
         self._epochs: dict[str, int] = {}
         self._seen: dict[Holder, float] = {}
@@ -86,17 +87,35 @@ class ClusterKeeper:
         # One waits at a time, in the order in which they came: all of them at once would look at the rate in vain.
         self._lines: dict[Target, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    # -- shards
-
-    @property
-    def held(self) -> bool:
-        """Whether anybody holds a shard."""
-        return bool(self._seen)
+    # -- drivers
 
     @property
     def idle_seconds(self) -> float:
-        """Time since a driver has begun or ended a shard, or asked for silent holders."""
+        """Time since a driver has entered, begun or ended a shard, or asked for silent holders."""
         return self._clock.time() - self._driven_at
+
+    def enter(self, driver: str) -> None:
+        """Note a driver, for which the keeper is to stay."""
+        self._drivers[driver] = self._driven_at = self._clock.time()
+
+    def hear(self, driver: str) -> bool:
+        """Note a word of a driver; False where it has not entered, or before the keeper's start."""
+        known = driver in self._drivers
+        if known:
+            self.enter(driver)
+        return known
+
+    def leave(self, driver: str) -> bool:
+        """Forget a driver. Returns whether the keeper is to end with it.
+
+        A driver without a word for `IDLE_SECONDS` was killed. A keeper that did not know this one has started anew, and
+        may not know of others either.
+        """
+        known = self._drivers.pop(driver, None) is not None
+        limit = self._clock.time() - IDLE_SECONDS
+        return known and all(at < limit for at in self._drivers.values())
+
+    # -- shards
 
     def begin(self, shard: str, floor: int = 0) -> Holder:
         """Give a shard to somebody, under a new epoch above `floor`; whoever held it is fenced."""

@@ -100,9 +100,9 @@ class KeeperActor:
         """As `ClusterKeeper.end`."""
         self._core.end(holder)
 
-    async def silent(self, given: Sequence[Holder]) -> list[Holder]:
-        """As `ClusterKeeper.silent`."""
-        return self._core.silent(given)
+    async def silent(self, driver: str, given: Sequence[Holder]) -> list[Holder] | None:
+        """As `ClusterKeeper.silent`. None where the driver has to enter first: this keeper has started anew."""
+        return self._core.silent(given) if self._core.hear(driver) else None
 
     async def beat(self, holder: Holder) -> tuple[bool, float]:
         """As `ClusterKeeper.beat`, with the time here."""
@@ -124,9 +124,16 @@ class KeeperActor:
         """Whether runs on this machine alone make calls of the account as well."""
         return used_lately(self._state, targets, time.monotonic())
 
-    async def leave(self) -> None:
-        """End the actor, unless anybody holds a shard."""
-        if not self._core.held:
+    async def enter(self, driver: str, source: TokenSource) -> None:
+        """Note a driver. Tokens are fetched with its source from now on: a secret may be new."""
+        self._core.enter(driver)
+        if source != self._source:
+            remember(*source.credentials.secrets)
+            self._source, self._account = source, None
+
+    async def leave(self, driver: str) -> None:
+        """Forget a driver, and end the actor with the last one."""
+        if self._core.leave(driver):
             import ray
 
             await self.aclose()

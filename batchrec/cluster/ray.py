@@ -9,6 +9,7 @@ import hashlib
 import io
 import logging
 import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from ..job.spec import Job
 from ..language import _, os_reason
 from .fleet import Machine, RayFleet
 from .keeper_actor import KeeperActor, TokenSource
-from .messages import NAMESPACE, KeeperHandle  # before Ray, whose settings it makes
+from .messages import NAMESPACE, DriversKeeper  # before Ray, whose settings it makes
 from .worker_actor import WorkerActor
 
 # isort: split
@@ -116,8 +117,11 @@ async def _connected(
         )
         limits = job.limits
         source = TokenSource(job.account.endpoint, credentials, limits.timeout, limits.patience, rate_of(job))
-        keeper = KeeperHandle(actor.remote(source))
-        async with RayFleet(job, credentials, output, _RayMachines(name, answers), keeper) as fleet:
+        machines = _RayMachines(name, answers)
+        async with (
+            DriversKeeper(lambda: actor.remote(source), secrets.token_hex(8), source) as keeper,
+            RayFleet(job, credentials, output, machines, keeper) as fleet,
+        ):
             yield fleet
     finally:
         await asyncio.to_thread(ray.shutdown)

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,16 @@ from batchrec.api.credentials import Credentials
 from batchrec.cluster.client import ShardLost
 from batchrec.cluster.fleet import Machine, RayFleet
 from batchrec.cluster.keeper import Holder
-from batchrec.cluster.messages import KeeperHandle, heard
+from batchrec.cluster.keeper_actor import KeeperActor, TokenSource
+from batchrec.cluster.messages import DriversKeeper, heard
 from batchrec.cluster.node import Report
 from batchrec.cluster.versions import Versions
+from batchrec.emulator import Settings, serve
 from batchrec.engine.assembly import Work
-from batchrec.errors import BatchrecError, JobError, OutputFailed, ServiceUnavailable
+from batchrec.errors import BatchrecError, CredentialsRefused, JobError, OutputFailed, ServiceUnavailable
 from batchrec.job.loading import load_job
+from batchrec.values import Authorization
+from tests.acceptance.harness import KEY, SECRET
 from tests.support.virtual_time import virtual
 
 HERE = Versions.here("2.60.0")
@@ -153,13 +158,30 @@ class Cluster:
 
 
 class Keeper:
-    """The handle of a keeper that has nothing to say."""
+    """The handle of a keeper, with what it is told.
+
+    `gone`: it is ending. `frozen`: it does not reply. `anew`: it has forgotten its drivers.
+    """
+
+    def __init__(self, *, gone: bool = False, frozen: bool = False, anew: bool = False) -> None:
+        self.gone, self.frozen, self.anew = gone, frozen, anew
+        self.told: list[str] = []
 
     def __getattr__(self, name: str) -> Method:
-        async def nothing(*_told: object) -> None:
-            pass
+        async def reply(*_told: object) -> object:
+            self.told.append(name)
+            if self.gone:
+                raise ActorDiedError
+            if self.frozen:
+                await asyncio.Event().wait()
+            known = not self.anew
+            self.anew = self.anew and name != "enter"
+            return [HOLDER] if name == "silent" and known else None
 
-        return Method(nothing)
+        return Method(reply)
+
+
+SOURCE = TokenSource("http://127.0.0.1:9", Credentials(api_key="k", secret_key="s"), 30.0, 60.0, 10.0)
 
 
 @asynccontextmanager
@@ -167,7 +189,10 @@ async def opened(folder: Path, cluster: Cluster) -> AsyncIterator[RayFleet]:
     """A fleet on machines, with its parts in a folder."""
     (folder / "job.toml").write_text('[input]\npaths = ["photos"]\n[[recognize]]\nservice = "dish"\n')
     job = load_job(folder / "job.toml")
-    async with RayFleet(job, Credentials(api_key="k"), str(folder / "out"), cluster, KeeperHandle(Keeper())) as fleet:
+    async with (
+        DriversKeeper(Keeper, "driver", SOURCE) as keeper,
+        RayFleet(job, SOURCE.credentials, str(folder / "out"), cluster, keeper) as fleet,
+    ):
         yield fleet
 
 
@@ -335,3 +360,60 @@ async def test_a_stop_is_not_kept_waiting_for_a_worker(tmp_path: Path) -> None:
         assert asyncio.get_running_loop().time() - begun < 1.0
         cluster.alive.append(A)
         assert await fleet.room() == 0
+
+
+@virtual
+async def test_a_keeper_that_is_ending_is_started_anew() -> None:
+    """Another run of the account has ended it in the same moment."""
+    keepers = [Keeper(gone=True), Keeper()]
+    handles = iter(keepers)
+    async with DriversKeeper(lambda: next(handles), "driver", SOURCE) as keeper:
+        assert await keeper.silent([]) == [HOLDER]
+    assert [each.told for each in keepers] == [["enter"], ["enter", "silent", "leave"]]
+
+
+@virtual
+async def test_a_keeper_that_has_started_anew_is_told_of_its_driver() -> None:
+    """With the credentials, since Ray starts it with those of its first driver."""
+    handle = Keeper()
+    async with DriversKeeper(lambda: handle, "driver", SOURCE) as keeper:
+        await keeper.silent([])
+        handle.anew = True
+        assert await keeper.silent([]) == [HOLDER]
+    assert handle.told == ["enter", "silent", "silent", "enter", "silent", "leave"]
+
+
+@pytest.mark.parametrize("frozen_before", [True, False])
+def test_a_frozen_keeper_is_waited_for_a_minute(frozen_before: bool) -> None:
+    """Whether it is frozen before the run or in it; the end of the run does not wait for it."""
+
+    @virtual
+    async def frozen() -> None:
+        handle, time = Keeper(frozen=frozen_before), asyncio.get_running_loop().time
+        async with DriversKeeper(lambda: handle, "driver", SOURCE) as keeper:
+            await asyncio.sleep(1.0)
+            handle.frozen, begun = True, time()
+            with pytest.raises(ServiceUnavailable, match="has not replied for 60 s"):
+                await keeper.silent([])
+            assert time() - begun < 61.0
+        assert time() - begun < 70.0
+
+    frozen()
+
+
+async def test_a_keeper_fetches_tokens_with_the_newest_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret that was replaced is used when the next driver enters, though the keeper lives on."""
+    monkeypatch.setenv("BATCHREC_STATE_DIR", str(tmp_path / "state"))
+    async with serve(Settings(api_key=KEY, secret_key=SECRET)) as emulator:
+        monkeypatch.setenv("BATCHREC_ENDPOINT", emulator.url)
+        old = TokenSource(emulator.url, Credentials(api_key=KEY, secret_key="replaced-since"), 30.0, 60.0, 10.0)
+        new = replace(old, credentials=Credentials(api_key=KEY, secret_key=SECRET))
+        async with aclosing(KeeperActor(old)) as keeper:
+            await keeper.enter("first", old)
+            assert isinstance(await keeper.authorize(""), CredentialsRefused)
+            await keeper.enter("second", new)
+            assert isinstance(await keeper.authorize(""), Authorization)
+            assert await keeper.silent("second", []) == []
+            assert await keeper.silent("third", []) is None

@@ -168,6 +168,32 @@ async def test_a_keeper_is_idle_without_a_driver(head: Head) -> None:
 
 
 @virtual
+async def test_a_keeper_ends_with_its_last_driver(head: Head) -> None:
+    """Whether drivers hold shards or not; one that was killed does not keep it for ever."""
+    keeper = head.keeper()
+    for driver in ("first", "second", "killed"):
+        keeper.enter(driver)
+    holder = keeper.begin("1")
+    assert not keeper.leave("first")
+    assert not keeper.hear("first")
+    for _ in range(7):
+        await asyncio.sleep(100)
+        assert keeper.hear("second")
+    assert keeper.leave("second")
+    assert keeper.beat(holder)
+
+
+@virtual
+async def test_a_keeper_that_starts_anew_does_not_end_with_a_driver_it_does_not_know(head: Head) -> None:
+    """There may be others, who have not said so yet."""
+    keeper = head.keeper()
+    assert not keeper.hear("first")
+    assert not keeper.leave("first")
+    keeper.enter("second")
+    assert keeper.leave("second")
+
+
+@virtual
 async def test_counts_outlive_the_keeper(head: Head) -> None:
     """What was leased counts, used or not: after a restart less of a limit can be used, never more."""
     wanted = target(daily=20)
