@@ -34,6 +34,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 LOCAL = "ray"
 """Word of `--on` for a cluster that is running here, or a local one."""
 
+_AUTO = "auto"
+"""Ray's word for a cluster that is running on this machine."""
+
 _REACHED_SECONDS = 5.0
 _REASON_CHARACTERS = 300
 """Length of a reason of Ray's at most; that of another version has 200."""
@@ -129,23 +132,49 @@ async def _connected(
 
 def _connect(address: str) -> None:
     quiet: Any = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.CRITICAL}
-    wanted = (os.environ.get("RAY_ADDRESS") or "auto") if address == LOCAL else address
+    found = located(address)
+    ray.init(**({"address": "local", "include_dashboard": False} if found is None else {"address": found}), **quiet)
+
+
+def located(address: str) -> str | None:
+    """The address of the cluster that `--on ADDRESS` means; None for a local one, which is to be started.
+
+    Raises JobError, and ServiceUnavailable where nobody listens at an address that the user has given.
+    """
+    wanted = (os.environ.get("RAY_ADDRESS") or _AUTO) if address == LOCAL else address
     if wanted.startswith("ray://"):
         raise JobError(
             _("--on {address}: a run is no client of a cluster; start it there: ray job submit -- batchrec run").format(
                 address=address
             )
         )
-    local: Any = {"address": "local", "include_dashboard": False}
+    if wanted == "local":
+        return None
+    found = _running_here() if wanted == _AUTO else wanted
     try:
-        _check_reachable(wanted)
-        ray.init(**(local if wanted == "local" else {"address": wanted}), **quiet)
+        if found is not None:
+            _check_reachable(found)
+        return found
     except ConnectionError as error:
-        if wanted != "auto":
-            raise ServiceUnavailable(
-                _("--on {address}: the cluster cannot be reached: {reason}").format(address=wanted, reason=error)
-            ) from None
-        ray.init(**local, **quiet)
+        if wanted == _AUTO:  # a head that was killed leaves its address behind
+            return None
+        raise ServiceUnavailable(
+            _("--on {address}: the cluster cannot be reached: {reason}").format(address=wanted, reason=error)
+        ) from None
+
+
+def _running_here() -> str | None:
+    """The address of the cluster that runs on this machine, or did.
+
+    Ray has no public way to it: `auto` would connect at once.
+    """
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        found: str | None = canonicalize_bootstrap_address(_AUTO)
+    except ConnectionError:
+        return None
+    return found
 
 
 def unconnected(address: str, error: BaseException) -> BaseException:
@@ -169,5 +198,5 @@ def _check_reachable(address: str) -> None:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), _REACHED_SECONDS).close()
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # the latter for a port above 65535
         raise ConnectionError(os_reason(error)) from None

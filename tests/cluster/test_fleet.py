@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -16,6 +17,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("Ray's clusters are of Linux machines", allow_module_level=True)
 
+from ray._private import services
 from ray.exceptions import (
     ActorDiedError,
     ActorUnschedulableError,
@@ -33,6 +35,7 @@ from batchrec.cluster.keeper import Holder
 from batchrec.cluster.keeper_actor import KeeperActor, TokenSource
 from batchrec.cluster.messages import DriversKeeper, heard
 from batchrec.cluster.node import Report
+from batchrec.cluster.ray import located
 from batchrec.cluster.versions import Versions
 from batchrec.emulator import Settings, serve
 from batchrec.engine.assembly import Work
@@ -417,3 +420,33 @@ async def test_a_keeper_fetches_tokens_with_the_newest_credentials(
             assert isinstance(await keeper.authorize(""), Authorization)
             assert await keeper.silent("second", []) == []
             assert await keeper.silent("third", []) is None
+
+
+def test_a_cluster_whose_head_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its address is left behind in Ray's folder; where somebody listens there, it is taken."""
+    monkeypatch.setattr(services, "find_gcs_addresses", frozenset)  # other clusters may run on this machine
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert located("ray") is None
+    (tmp_path / "ray").mkdir()
+    with socket.create_server(("", 0)) as head:  # Ray looks for it at the address of this machine
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+        found = located("ray")
+        assert found is not None
+        assert found.rpartition(":")[2] == address.rpartition(":")[2]
+    assert located("ray") is None
+    with pytest.raises(ServiceUnavailable, match=f"--on {address}: the cluster cannot be reached"):
+        located(address)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ServiceUnavailable, match=f"--on {address}: the cluster cannot be reached"):
+        located("ray")
+
+
+def test_addresses_that_are_none() -> None:
+    """A port that there is not cannot be reached, and a client is no run."""
+    with pytest.raises(ServiceUnavailable, match="cannot be reached"):
+        located("127.0.0.1:99999")
+    with pytest.raises(JobError, match="ray job submit"):
+        located("ray://127.0.0.1:10001")
+    assert located("local") is None
