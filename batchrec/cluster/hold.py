@@ -30,25 +30,48 @@ BEAT_SECONDS = 10.0
 """Time between two signs of life."""
 GONE_SECONDS = 60.0
 """Age of a sign of life from which on its run is taken for dead."""
+_SETTLED_SECONDS = 1.0
+"""Time between taking the hold and looking again: an address has no locks, and two machines may both see it free."""
 
 
 class Hold:
     """The hold of this machine on an address. `now` gives Unix seconds. Blocks. Raises OSError."""
 
-    def __init__(self, storage: Storage, owner: str, now: Callable[[], float] = time.time) -> None:
-        self._storage, self._owner, self._now = storage, owner, now
+    def __init__(
+        self,
+        storage: Storage,
+        owner: str,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._storage, self._owner, self._now, self._sleep = storage, owner, now, sleep
         self.lost = False
 
     def take(self) -> None:
-        """Take the hold. Raises DirectoryBusy where the run of another machine has it."""
+        """Take the hold. Raises DirectoryBusy where the run of another machine has it.
+
+        Of several machines that take it in the same moment, the last one to write has it.
+        """
+        mine = self._mine()
+        self._write()
+        while not mine:
+            self._sleep(_SETTLED_SECONDS)
+            mine = self._mine()
+            if not mine:  # whoever gave it up has removed what was written here
+                self._write()
+
+    def _mine(self) -> bool:
+        """Tell whether this machine has the hold, or nobody. Raises DirectoryBusy where another one has."""
         owner, host, at = self._held()
         age = self._now() - at
-        if owner not in ("", self._owner) and age < GONE_SECONDS:
+        if owner == "" or age >= GONE_SECONDS:
+            return False
+        if owner != self._owner:
             text = _(
                 "{url}: a run on {host} holds it, with a sign of life {age:.0f} s ago; if it is dead, wait a minute"
             )
             raise DirectoryBusy(text.format(url=self._storage.url, host=host, age=max(0.0, age)))
-        self._write()
+        return True
 
     def beat(self) -> bool:
         """Give a sign of life; False where somebody else has taken the hold."""

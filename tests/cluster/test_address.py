@@ -237,7 +237,7 @@ def test_one_run_holds_an_address(bucket: str, tmp_path: Path) -> None:
     """Another machine waits for a minute without a sign of life; whoever has lost the hold learns of it."""
     now = [1000.0]
     storage = Storage(f"s3://{bucket}/{tmp_path.name}")
-    first, second = (Hold(storage, name, lambda: now[0]) for name in ("first", "second"))
+    first, second = (Hold(storage, name, lambda: now[0], lambda _seconds: None) for name in ("first", "second"))
     first.take()
     now[0] += GONE_SECONDS - 1
     with pytest.raises(DirectoryBusy, match="59 s ago"):
