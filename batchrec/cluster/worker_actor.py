@@ -21,6 +21,7 @@ from .messages import NAMESPACE, KeeperHandle
 from .node import Report, Shard, work_on
 from .parts import Parts
 from .published import failed
+from .scratch import Scratch
 from .storage import require_library
 from .versions import Versions
 
@@ -65,10 +66,11 @@ class WorkerActor:
 
     def __init__(self, keeper: str, answers: bytes) -> None:
         self._keeper = keeper
+        self._scratch = Scratch(Path(tempfile.gettempdir()))
+        tempfile.tempdir = str(self._scratch.path)  # of shards too
         self._answers: Path | None = None
         if answers:
-            self._folder = tempfile.TemporaryDirectory(prefix="batchrec-")
-            self._answers = Path(self._folder.name) / ANSWERS
+            self._answers = self._scratch.path / ANSWERS
             self._answers.write_bytes(answers)
         self._stoppers: set[Stopper] = set()
 
