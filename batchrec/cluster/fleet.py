@@ -119,9 +119,9 @@ class RayFleet:
 
     async def __aexit__(self, *exc: object) -> None:
         self._telling.cancel()
-        await asyncio.to_thread(self._parts.put_token, None)
         for worker in list(self._workers):
             self._end(worker)
+        await asyncio.to_thread(self._parts.put_token, None)
 
     async def room(self) -> int:
         """Places of workers that are ready; waits for the first one, unless the run is stopped."""

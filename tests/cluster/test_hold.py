@@ -1,9 +1,13 @@
 """The hold on an address: machines that take it in the same moment, with a clock of the test."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+if sys.platform != "linux":
+    pytest.skip("fsspec is installed with Ray, on Linux", allow_module_level=True)
 
 from batchrec.cluster.hold import GONE_SECONDS, HELD, Hold
 from batchrec.cluster.storage import Storage

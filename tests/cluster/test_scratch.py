@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ if sys.platform != "linux":
     pytest.skip("Ray's clusters are of Linux machines", allow_module_level=True)
 
 from batchrec.cluster.scratch import Scratch
+from batchrec.cluster.worker_actor import WorkerActor
 
 WORKER = """
 import sys, time
@@ -56,3 +58,12 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
     Scratch(tmp_path)
     assert list(other.iterdir()) == []
     assert link.is_symlink()
+
+
+def test_all_that_a_worker_leaves_is_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cached results, and what its shards put into temporary folders."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    WorkerActor("keeper", b"results")
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "answers.db").read_bytes() == b"results"
+    assert tempfile.gettempdir() == str(folder)
