@@ -118,7 +118,7 @@ def found(page, address, language, query):
 
 QUESTIONS = {
     ("en", "how to see the cats above 0.5"): "questions.html#how-do-i-see-the-cats-above-05",
-    ("en", "what exit code 75 means"): "error-codes.html#exit-code-75",
+    ("en", "what exit code 75 means"): "questions.html#what-does-exit-code-75-mean",
     ("en", "how to send smaller images"): "phone-images.html#send-smaller-images",
     ("en", "how to stop at 500 calls a day"): "cost.html#stop-at-500-calls-a-day",
     ("zh", "怎么看0.5以上的猫"): "questions.html#怎么看-05-以上的猫",
