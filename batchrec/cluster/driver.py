@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +23,7 @@ from ..engine.setup import by_service, image_store
 from ..engine.watch import last_result
 from ..errors import BatchrecError, ResultsDamaged
 from ..journal import StepCounts
+from ..journal.queue import EVERYTHING
 from ..language import _
 from ..sources import Logins
 from ..values import Task
@@ -40,6 +41,10 @@ _log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 """Time between two looks at the parts and at the holders."""
 
+_LAST_SECONDS = 60.0
+"""Time that shards under way have to come to their end once the keeper is gone: for calls, and what they report."""
+
+_NEVER = math.inf
 _MOST_EPOCHS = 5
 """Times that a shard is handed out at most: what kills five workers will kill the sixth."""
 
@@ -49,8 +54,11 @@ Tasks = Sequence[Task]
 class Fleet(Protocol):
     """Workers of a cluster, and the epochs of its keeper."""
 
-    async def room(self) -> int:
-        """Number of shards that could be worked on beside the present ones. Raises BatchrecError."""
+    async def room(self) -> int | None:
+        """Number of shards that could be worked on beside the present ones. Raises BatchrecError.
+
+        None where nobody can take one, and shards are under way.
+        """
         ...
 
     def start(self, shard: Shard, holder: Holder) -> Awaitable[Report]:
@@ -105,7 +113,6 @@ class Driver:
         self.work = Work()
         """Work of the run so far."""
         self._rebuild, self._merged, self._told = rebuild, merged, 0
-        self._looked_at = -math.inf
         self._run, self._parts, self._report = run, Parts(pattern.output), report
         self._supply = Supply(run.journal.queue, pattern, report.steps, logins, size)
         self._live = not any(step.when for step in pattern.job.recognize)
@@ -120,17 +127,16 @@ class Driver:
         self._before = run.journal.reader.by_step()
         self._fleet: Fleet | None = None
         self._running: dict[str, _Running] = {}
-        self._stopping = False
+        self._stopping, self._keeper_gone_at = False, _NEVER
         services = by_service(pattern.job).items()
         self._services = {report.steps[step.name]: name for name, members in services for step in members}
         self._closures = Closures(self._services)
-        self._last_row = b""
-        self._attempts = 0
+        self._last_row, self._attempts, self._looked_at = b"", 0, -math.inf
 
     async def merge(self) -> None:
         """Record all parts that there are, and remove them.
 
-        Those with records of something else than the job asks now are kept until a run on the cluster has its results.
+        Those with records of something else than the job asks now are kept until nothing remains to be done.
 
         Raises ResultsDamaged, which names the parts that are damaged, unless the run is to do without them.
         """
@@ -138,8 +144,9 @@ class Driver:
         await self._merger.catch_up(shards)
         if (error := self._damage()) is not None:
             raise error
+        finished = not self._run.unfinished(self._report, EVERYTHING)
         for name in shards:
-            if self._fleet is not None or name not in self._merger.kept:
+            if name not in self._merger.kept or finished:
                 await self._remove(name)
 
     @property
@@ -165,7 +172,12 @@ class Driver:
         Raises OutputFailed, OSError.
         """
         self._fleet = fleet
-        while (remains := await self._try_to_hand_out(fleet, horizon)) or self._running:
+        while True:
+            remains = False
+            with self._failing():
+                remains = not self._stopping and await self._hand_out(fleet, horizon)
+            if not remains and not self._running:
+                break
             futures = [running.future for running in self._running.values()]
             if futures:
                 await asyncio.wait(futures, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -186,7 +198,7 @@ class Driver:
         seconds = LOOK_SECONDS if self._parts.appends else GATHERED_SECONDS
         if self._live and time.monotonic() - self._looked_at >= seconds / 2:
             self._looked_at = time.monotonic()
-            await self._merger.catch_up(list(self._running))
+            await self._merger.catch_up(list(self._running), patient=True)
 
     def stop(self) -> None:
         """Let no new call leave; what has left is waited for and merged."""
@@ -196,14 +208,7 @@ class Driver:
 
     def snapshot(self) -> Snapshot:
         """Progress, as far as it is merged."""
-        tally, steps = self.work.tally, list[StepProgress]()
-        for name, number in self._report.steps.items():
-            start = self._before.get(number, StepCounts())
-            done = start.answered + start.failed + tally.finished_at[number]
-            total = max(done, start.answered + start.failed + start.open + tally.added_at[number])
-            steps.append(StepProgress(name, done, total, total, finished=tally.finished_at[number]))
-        failed = sum(start.failed for start in self._before.values()) + tally.failed
-        return Snapshot(tuple(steps), failed, last_result(self._last_row), 0.0, 0.0, time.time())
+        return _snapshot(self._report.steps, self._before, self.work.tally, self._last_row)
 
     def _committed(self, group: Sequence[Recorded]) -> None:
         for finished, line in group:
@@ -213,19 +218,11 @@ class Driver:
 
     # -- shards
 
-    async def _try_to_hand_out(self, fleet: Fleet, horizon: int) -> bool:
-        """As `_hand_out`; where that fails, shards under way come to their end first."""
-        try:
-            return not self._stopping and await self._hand_out(fleet, horizon)
-        except BatchrecError as error:
-            if not self._supply.number:  # nothing was sent
-                raise
-            self._fail(error)
-            return False
-
     async def _hand_out(self, fleet: Fleet, horizon: int) -> bool:
         """Hand out as many shards as there is room for. Returns whether there may be others."""
         room = await fleet.room()
+        if room is None:
+            return True
         for place in range(max(room, len(self._supply.lost))):
             if self._stopping:
                 return False
@@ -259,34 +256,43 @@ class Driver:
     async def _collect(self, fleet: Fleet) -> None:
         """Take in what has ended, and shards whose holders are silent."""
         silent = await self._silent(fleet)
-        for name, running in list(self._running.items()):
-            if not running.future.done() and name not in silent:
-                continue
+        ended = {name: each for name, each in self._running.items() if each.future.done() or name in silent}
+        reports: dict[str, Report] = {}
+        for name, running in ended.items():
             del self._running[name]
-            with self._failing():
-                await fleet.end(running.holder)
-            report = _report(running.future)
-            await self._merger.finish(name, report.parts)
-            if (damaged := self._damage()) is not None:
-                self._fail(damaged)
-                continue
-            remaining = [task for task in running.tasks if self._remains(task)]
-            self._count(report.work)
-            left = {task.step for task in remaining}
-            done = set() if report.lost else {task.step for task in running.tasks} - left
-            self._closures.note(report.work.closed, done)
-            waiting = Waiting(name, running.holder.epoch, remaining)
-            if not remaining:
-                await self._remove(name)
-            elif self._stopping:
-                pass
-            elif report.lost or left.intersection(self._closures.open()):
-                self._lose(waiting)
-            elif left.intersection(self._closures.doubtful()):
-                self._supply.lost.append(waiting)
+            if self._keeper_gone_at == _NEVER:
+                with self._failing():
+                    await fleet.end(running.holder)
+            reports[name] = _report(running.future)
+        patient = not isinstance(self.work.error, ResultsDamaged)
+        await self._merger.finish({name: report.parts for name, report in reports.items()}, patient=patient)
+        if reports and (damaged := self._damage()) is not None:
+            self._fail(damaged)
+            return
+        for name, running in ended.items():
+            await self._take_in(name, running, reports[name])
+
+    async def _take_in(self, name: str, running: _Running, report: Report) -> None:
+        """Take in the report of a shard whose parts are merged, and what remains of it."""
+        remaining = [task for task in running.tasks if self._remains(task)]
+        self._count(report.work)
+        left = {task.step for task in remaining}
+        done = set() if report.lost else {task.step for task in running.tasks} - left
+        self._closures.note(report.work.closed, done)
+        waiting = Waiting(name, running.holder.epoch, remaining)
+        if not remaining:
+            await self._remove(name)
+        elif self._stopping:
+            pass
+        elif report.lost or left.intersection(self._closures.open()):
+            self._lose(waiting)
+        elif left.intersection(self._closures.doubtful()):
+            self._supply.lost.append(waiting)
 
     async def _silent(self, fleet: Fleet) -> set[str]:
-        """Shards under way whose holders are silent."""
+        """Shards under way whose holders are silent, or that have not ended although the keeper is long gone."""
+        if self._keeper_gone_at < _NEVER:
+            return set(self._running) if time.monotonic() - self._keeper_gone_at > _LAST_SECONDS else set()
         with self._failing():
             given = [running.holder for running in self._running.values()]
             return {holder.shard for holder in await fleet.silent(given)}
@@ -298,6 +304,9 @@ class Driver:
         try:
             yield
         except BatchrecError as error:
+            if not self._supply.number:  # nothing was sent
+                raise
+            self._keeper_gone_at = time.monotonic()
             self._fail(error)
 
     def _remains(self, task: Task) -> bool:
@@ -332,6 +341,18 @@ class Driver:
             return
         await asyncio.to_thread(self._parts.remove, name)
         self._merger.forget(name)
+
+
+def _snapshot(steps: Mapping[str, int], before: Mapping[int, StepCounts], tally: Tally, last_row: bytes) -> Snapshot:
+    """Progress, from the counts before the run and what is merged since."""
+    shown = list[StepProgress]()
+    for name, number in steps.items():
+        start = before.get(number, StepCounts())
+        done = start.answered + start.failed + tally.finished_at[number]
+        total = max(done, start.answered + start.failed + start.open + tally.added_at[number])
+        shown.append(StepProgress(name, done, total, total, finished=tally.finished_at[number]))
+    failed = sum(start.failed for start in before.values()) + tally.failed
+    return Snapshot(tuple(shown), failed, last_result(last_row), 0.0, 0.0, time.time())
 
 
 def _report(future: asyncio.Future[Report]) -> Report:

@@ -100,7 +100,7 @@ class RayFleet:
         self._workers: list[_Worker] = []
         self._left_out: set[str] = set()
         self._looked_at = -math.inf
-        self._begun = self._stopped = False
+        self._begun = self._stopped = self._suspicious = False
 
     async def __aenter__(self) -> "RayFleet":
         await asyncio.to_thread(self._parts.put_token, self._token)
@@ -123,14 +123,19 @@ class RayFleet:
             self._end(worker)
         await asyncio.to_thread(self._parts.put_token, None)
 
-    async def room(self) -> int:
-        """Places of workers that are ready; waits for the first one, unless the run is stopped."""
+    async def room(self) -> int | None:
+        """Places of workers that are ready; None where there are none of these, and some are at work.
+
+        Waits for the first one, unless the run is stopped.
+        """
         deadline = _now() + _WORKERS_SECONDS
         while not self._stopped:
             await self._look()
             if any(worker.usable for worker in self._workers):
                 # One may have more than its places: what was lost does not wait for one.
                 return sum(max(0, _SHARDS - worker.shards) for worker in self._workers if worker.usable)
+            if any(worker.shards for worker in self._workers):
+                return None  # its CPU may be the one that the next worker waits for
             if _now() > deadline:
                 raise ServiceUnavailable(
                     _("--on: no node of the cluster has had a CPU for a worker for {seconds:.0f} s").format(
@@ -144,7 +149,7 @@ class RayFleet:
         """Have a shard worked on by the worker with the fewest."""
         usable = (worker for worker in self._workers if worker.usable)
         worker = min(usable, key=lambda worker: worker.shards, default=None)
-        if worker is None:
+        if worker is None or self._stopped:
             raise ShardLost(_("no worker of the cluster is left"))
         self._begun = True
         worker.shards += 1
@@ -153,6 +158,7 @@ class RayFleet:
             return report
         except (ShardLost, asyncio.CancelledError):  # it is gone; or it is silent: nothing more is asked of it
             worker.dropped = True
+            self._suspicious = True  # others of its node may be gone as well
             raise
         finally:
             worker.shards -= 1
@@ -182,18 +188,26 @@ class RayFleet:
 
     async def _look(self) -> None:
         """Take in nodes that have joined or left, and probes that have come back."""
-        if _now() - self._looked_at >= _NODES_SECONDS:
-            self._looked_at = _now()
-            self._staff(await asyncio.to_thread(self._machines.nodes))
+        due = _now() - self._looked_at >= _NODES_SECONDS
+        if due or self._suspicious:
+            self._suspicious = False
+            machines = await asyncio.to_thread(self._machines.nodes)
+            self._drop_left(machines)
+            if due:  # not before: a node may kill each worker
+                self._looked_at = _now()
+                self._staff(machines)
         for worker in list(self._workers):
             if worker.ready.done() and not worker.dropped:  # another one of its node may have had it dropped
                 self._judge(worker)
 
-    def _staff(self, machines: Sequence[Machine]) -> None:
-        """Hire up to the CPUs of each node; those that were dropped have their successors so."""
+    def _drop_left(self, machines: Sequence[Machine]) -> None:
+        """Drop the workers of nodes that have left."""
         alive = {machine.name for machine in machines}
         for worker in [worker for worker in self._workers if worker.machine.name not in alive]:
             self._drop(worker)
+
+    def _staff(self, machines: Sequence[Machine]) -> None:
+        """Hire up to the CPUs of each node; those that were dropped have their successors so."""
         for machine in machines:
             if machine.name in self._left_out:
                 continue

@@ -58,23 +58,27 @@ class Merger:
         self.kept: set[str] = set()
         """Shards that have left any of these."""
         self._awaited: set[str] = set()
+        self._refused = False
         self.damaged: dict[tuple[str, str], str] = {}
         """Parts, by shard and name, that are not what the notes of their shards promise, with the reason."""
 
-    async def finish(self, shard: str, promises: Mapping[str, Promise]) -> None:
-        """Merge all that a shard has left, with the parts that its worker tells of.
+    async def finish(self, told: Mapping[str, Mapping[str, Promise]], *, patient: bool = True) -> None:
+        """Merge all that shards have left, with the parts that their workers tell of.
 
         Network file systems may show them some time later; they are damaged where they are not whole then.
         """
-        self._noted[shard, _TOLD] = promises
-        deadline = time.monotonic() + LATE_SECONDS
+        self._noted |= {(shard, _TOLD): promises for shard, promises in told.items()}
+        early: list[Record] = []
+        deadline = time.monotonic() + (LATE_SECONDS if patient else 0.0)
         while time.monotonic() < deadline:
             self._awaited.clear()
-            await self.catch_up([shard], patient=True)
+            await self._catch_up(told, early, patient=True)
             if not self._awaited:
-                return
+                break
             await asyncio.sleep(_AGAIN_SECONDS)
-        await self.catch_up([shard])
+        else:
+            await self._catch_up(told, early, patient=False)
+        self.dropped += len(early)
 
     async def catch_up(self, shards: Iterable[str], *, patient: bool = False) -> None:
         """Merge what these shards have left since the last call. Raises OSError, OutputFailed.
@@ -82,11 +86,16 @@ class Merger:
         `patient`: parts that are shorter than promised may be longer soon.
         """
         early: list[Record] = []
+        await self._catch_up(shards, early, patient=patient)
+        self.dropped += len(early)
+
+    async def _catch_up(self, shards: Iterable[str], early: list[Record], *, patient: bool) -> None:
+        """As `catch_up`. `early` are records that could not be merged so far, and are tried again."""
         for shard in shards:
-            unwanted = len(self.unwanted)
+            self._refused = False
             async for content in self._new(shard, patient):
                 early += [record for record in _records(content) if not await self._put(record)]
-            if len(self.unwanted) > unwanted:
+            if self._refused:
                 self.kept.add(shard)
         await self._flush()
         # Where the record that asks for a step has come in a later part than that of the step itself.
@@ -95,8 +104,7 @@ class Merger:
             await self._flush()
             if len(still) == len(early):
                 break
-            early = still
-        self.dropped += len(early)
+            early[:] = still
 
     async def _new(self, shard: str, patient: bool) -> AsyncIterator[bytes]:
         """New whole lines of a shard's parts, the lowest epoch first; a damaged part is left out."""
@@ -153,6 +161,7 @@ class Merger:
             return False
         if not await self._wanted.holds(record, task):
             self.unwanted.add((record.image, record.step))
+            self._refused = True
             return False
         self._batch[task.image, task.step] = self._outcome(record, task)
         self._images.add(record.image)

@@ -22,7 +22,7 @@ from .node import Report, Shard, work_on
 from .parts import Parts
 from .published import failed
 from .scratch import Scratch
-from .storage import require_library
+from .storage import StorageError, require_library
 from .versions import Versions
 
 
@@ -55,7 +55,7 @@ def _told_twice(events: Sequence[Event]) -> list[Event]:
 
 
 def _unwritten(output: str, error: OSError) -> BatchrecError:
-    return failed(output, error) if "://" in output else writing(error.filename or output, error)
+    return failed(output, error) if isinstance(error, StorageError) else writing(error.filename or output, error)
 
 
 class WorkerActor:
@@ -73,6 +73,7 @@ class WorkerActor:
             self._answers = self._scratch.path / ANSWERS
             self._answers.write_bytes(answers)
         self._stoppers: set[Stopper] = set()
+        self._stopped = False
 
     async def versions(self) -> Versions:
         """Versions of this process."""
@@ -102,6 +103,8 @@ class WorkerActor:
             return Report(Work(), lost=True)
         stopper = Stopper()
         self._stoppers.add(stopper)
+        if self._stopped:  # Ray keeps no order of messages to an actor that is asynchronous
+            stopper.stop(SIGTERM)
 
         def authorize(refused: str) -> Awaitable[Authorization | BatchrecError]:
             return keeper.ask("authorize", refused)
@@ -114,6 +117,7 @@ class WorkerActor:
             self._stoppers.discard(stopper)
 
     async def stop(self) -> None:
-        """Stop all shards, as a signal does."""
+        """Stop all shards, as a signal does, and those that come later."""
+        self._stopped = True
         for stopper in self._stoppers:
             stopper.stop(SIGTERM)

@@ -71,11 +71,14 @@ class LocalFleet:
     def __init__(self, core: ClusterKeeper, account: Account, nodes: int, answers: Path | None) -> None:
         self.core, self._account, self._answers = core, account, answers
         self.nodes = [Node() for _ in range(nodes)]
+        self._stopped = False
 
     async def room(self) -> int:
         return sum(self._room(node) for node in self.nodes)
 
     async def start(self, shard: Shard, holder: Holder) -> Report:
+        if self._stopped:
+            raise ShardLost("the run is stopped")
         node = max(self.nodes, key=self._room)
         stopper = Stopper()
         node.stopper.append(stopper)
@@ -90,6 +93,7 @@ class LocalFleet:
             raise
 
     def stop(self) -> None:
+        self._stopped = True
         for node in self.nodes:
             for stopper in node.stopper:
                 stopper.stop(SIGTERM)

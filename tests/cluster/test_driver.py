@@ -18,7 +18,9 @@ from fsspec.implementations.local import LocalFileSystem
 from batchrec.api.credentials import Credentials
 from batchrec.cluster import keeper
 from batchrec.cluster.job import run_on
+from batchrec.cluster.keeper import Holder
 from batchrec.cluster.keeper_actor import KeeperActor, TokenSource
+from batchrec.cluster.node import Report, Shard
 from batchrec.cluster.parts import Parts, PartWriter, local_parts
 from batchrec.cluster.storage import Storage
 from batchrec.commands.verify import verify
@@ -283,7 +285,7 @@ async def test_a_signal_while_shards_are_opened(place: Place) -> None:
 async def test_a_keeper_that_is_gone_ends_the_run_with_its_results(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With 69, and a summary of what was done; the next run goes on."""
+    """With 69, and a summary of what was done until the third shard; the next run goes on."""
     begin, begun = LocalFleet.begin, []
 
     async def begin_twice(self: LocalFleet, shard: str, floor: int) -> Any:
@@ -294,10 +296,45 @@ async def test_a_keeper_that_is_gone_ends_the_run_with_its_results(
 
     with monkeypatch.context() as patch:
         patch.setattr(LocalFleet, "begin", begin_twice)
-        summary = await place.run(place.job())
-    assert (summary.exit_code, summary.answered, summary.left) == (69, 30, IMAGES - 30)
+        summary = await place.run(place.job(), nodes=1)
+    assert summary.exit_code == 69
+    assert 15 <= summary.answered == IMAGES - summary.left <= 30
     assert (await place.run(place.job())).exit_code == 0
     place.sound()
+
+
+async def test_a_frozen_keeper_ends_the_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although its workers wait for it for ever; it is not asked again for each shard."""
+    asked: list[str] = []
+
+    async def frozen(self: LocalFleet, *_arguments: Any) -> Any:
+        asked.append("")
+        raise ServiceUnavailable("it has not replied for 60 s")
+
+    async def hanging(self: LocalFleet, shard: Shard, holder: Holder) -> Report:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr("batchrec.cluster.driver._LAST_SECONDS", 1.0)
+    for name, method in (("silent", frozen), ("end", frozen), ("start", hanging)):
+        monkeypatch.setattr(LocalFleet, name, method)
+    async with asyncio.timeout(30):
+        summary = await place.run(place.job())
+    assert (summary.exit_code, summary.left, len(asked)) == (69, IMAGES, 1)
+
+
+async def test_a_stop_keeps_parts_of_another_request(place: Place) -> None:
+    """A run with options that were changed by mistake is stopped: the results count once they are changed back."""
+    (await place.left(place.job(), 40)).flush()
+    stopper = Stopper()
+
+    async def stop(fleet: LocalFleet) -> None:
+        stopper.stop(SIGTERM)
+
+    other = place.job(DISH + "options = { top_num = 3 }\n")
+    summary = await place.run(other, meddle=stop, stopper=stopper, options=Options(reuse=False))
+    assert (summary.exit_code, summary.answered) == (143, 0)
+    assert (await place.run(place.job(), nodes=0)).answered == 40
 
 
 async def test_a_merge_fetches_nothing(place: Place) -> None:

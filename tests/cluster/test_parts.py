@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,14 @@ class Directory:
         return asyncio.run(self._merge())
 
     async def _merge(self) -> int:
+        async with self.opened() as merger:
+            await merger.catch_up(self.parts.shards())
+            await merger.catch_up(self.parts.shards())
+        return merger.dropped
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Merger]:
+        """Open the directory, as a run does; what remains and is damaged is noted at the end."""
         with closing(Journal(self.path)) as journal:
             files = ResultFiles(self.path, [OUTPUTS["jsonl"]], journal.reader.outputs() or {"results.jsonl": (0, 0)})
             journal.opening.recover()
@@ -66,12 +74,10 @@ class Directory:
             async with files:
                 wanted = Wanted(dict.fromkeys(steps.values(), STEP), Treatment(), self)
                 merger = Merger(journal, files, self.parts, steps, FOLLOWING, wanted)
-                await merger.catch_up(self.parts.shards())
-                await merger.catch_up(self.parts.shards())
+                yield merger
             self.remaining = journal.reader.remaining()
             self.failures = list(journal.reader.failures())
         self.damaged = merger.damaged
-        return merger.dropped
 
     def read(self, key: str) -> bytes:
         """The bytes of an image, as a store of images."""
@@ -150,6 +156,25 @@ def test_a_node_that_wakes_up_promises_nothing_that_is_gone(directory: Directory
     assert list(damages(directory.parts)) == []
     assert directory.merge() == 0
     assert (len(directory.rows()), directory.damaged) == (2, {})
+
+
+async def test_a_part_that_shows_late_brings_what_others_wait_for(tmp_path: Path) -> None:
+    """The record of a step that follows is read first, and merged once that of the step before is there."""
+    directory = Directory(tmp_path)
+    writers = [PartWriter(directory.parts, "1", epoch) for epoch in (1, 2)]
+    for writer, step in zip(writers, STEPS, strict=True):
+        writer.add([line(outcome("a.jpg", step, 1), step)])
+    told = {name: promise for writer in writers for name, promise in writer.promises.items()}
+    (late,) = (tmp_path / "parts/1").glob("00001-*.jsonl")
+    aside = late.rename(tmp_path / "aside")
+    async with directory.opened() as merger:
+        finishing = asyncio.ensure_future(merger.finish({"1": told}))
+        await asyncio.sleep(0.7)
+        assert not finishing.done()
+        aside.rename(late)
+        await finishing
+    assert [(row["image"], row["step"]) for row in directory.rows()] == [("a.jpg", "first"), ("a.jpg", "second")]
+    assert directory.damaged == {}
 
 
 def test_a_merge_may_be_repeated(directory: Directory):
