@@ -1,11 +1,17 @@
 """The environment of all tests: no key, language, proxy, time zone or ignored signal of the caller."""
 
 import asyncio
+import logging
 import os
 import signal
 import time
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from batchrec import language
+from batchrec.console import text
 
 THEIRS = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY", "NO_PROXY"),
@@ -40,3 +46,17 @@ asyncio.set_event_loop(None)
 # A busy machine is no reason to fail.
 settings.register_profile("batchrec", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("batchrec")
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_new_process() -> Iterator[None]:
+    """Undo the log that a command has set up in this process: later tests would see its time stamps."""
+    root = logging.getLogger()
+    writers, handlers, level, english = len(text._writer), root.handlers[:], root.level, language._english[:]
+    yield
+    del text._writer[writers:]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    if language._english != english:
+        language._english[:] = english
+        language._catalogue.cache_clear()
