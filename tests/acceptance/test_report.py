@@ -283,11 +283,21 @@ def test_last_image_is_reachable_on_a_phone(browser: Browser, synthetic: Path) -
     assert page.evaluate("R.grid.virtual") == pytest.approx(before + 100, abs=2)
 
 
+_STILL = """() => new Promise(done => {
+    const still = () => { observer.disconnect(); done(); };
+    let timer = setTimeout(still, 500);
+    const observer = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(still, 500); });
+    observer.observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+})"""
+"""Wait until nothing of the page has changed for half a second: its charts come later than its images."""
+
+
 def test_cells_in_sight_are_left_alone_while_scrolling(browser: Browser, synthetic: Path) -> None:
     """A few pixels change nothing; cells out of sight are used again, and none of them stands in the way."""
     page, _seen = opened(browser, synthetic / "report")
     page.evaluate("scrollTo(0, R.grid.top + 5)")
     settled(page, "R.grid.shift === 0 && [...R.grid.cells.values()].every(cell => !cell.waits)")
+    page.evaluate(_STILL)
     changed = """(pixels) => new Promise(done => {
         const seen = [], observer = new MutationObserver((list) => seen.push(...list));
         observer.observe(R.grid.element, {subtree: true, childList: true, attributes: true, characterData: true});
