@@ -1,7 +1,6 @@
 """The environment of all tests: no key, language, proxy, time zone or ignored signal of the caller."""
 
 import asyncio
-import logging
 import os
 import signal
 import time
@@ -50,13 +49,17 @@ settings.load_profile("batchrec")
 
 @pytest.fixture(autouse=True)
 def _as_in_a_new_process() -> Iterator[None]:
-    """Undo the log that a command has set up in this process: later tests would see its time stamps."""
-    root = logging.getLogger()
-    writers, handlers, level, english = len(text._writer), root.handlers[:], root.level, language._english[:]
+    """Undo the log that a command has set up in this process: later tests would see its time stamps.
+
+    Before a test too: fixtures of its module may have run one.
+    """
+    _forget_log()
     yield
-    del text._writer[writers:]
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    if language._english != english:
-        language._english[:] = english
+    _forget_log()
+
+
+def _forget_log() -> None:
+    del text._writer[1:]
+    if language._english:
+        language._english.clear()
         language._catalogue.cache_clear()
