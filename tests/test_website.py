@@ -109,7 +109,7 @@ def found(page, address, language, query):
     """Pages, with their anchors, that the site's own search finds for that text, best first."""
     page.goto(f"{address}/{language}/index.html")
     page.click(".md-search__button")
-    page.keyboard.type(query)
+    page.keyboard.insert_text(query)  # at once: typed, the first links may be those of half the text
     links = page.locator("a[href*='?h=']")
     links.first.wait_for(timeout=60_000)
     addresses = links.evaluate_all("all => all.map(each => each.href)")
