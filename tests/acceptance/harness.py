@@ -94,7 +94,7 @@ class Running:
         self.process.kill()
         self.process.wait()
 
-    def wait(self, seconds: float = 60) -> Done:
+    def wait(self, seconds: float = 240) -> Done:
         """Wait for its end."""
         try:
             code = self.process.wait(seconds)
@@ -247,7 +247,7 @@ def toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def until(holds: Callable[[], object], seconds: float = 20) -> None:
+def until(holds: Callable[[], object], seconds: float = 120) -> None:
     """Wait for a condition that another process brings about."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -279,7 +279,7 @@ def emulating(
 
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
-    emulator, loop, over = ready.get(timeout=10)
+    emulator, loop, over = ready.get(timeout=60)
     try:
         yield emulator
     finally:
@@ -287,7 +287,7 @@ def emulating(
         thread.join()
 
 
-async def until_async(holds: Callable[[], object], seconds: float = 10) -> None:
+async def until_async(holds: Callable[[], object], seconds: float = 60) -> None:
     """The same for a condition that this event loop brings about."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - files and tasks signal nothing

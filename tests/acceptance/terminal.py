@@ -25,7 +25,7 @@ def on_terminal(
     cwd: Path,
     env: Mapping[str, str],
     answers: Sequence[tuple[str, str]] = (),
-    seconds: float = 60,
+    seconds: float = 180,
     at_end: Callable[[bool], object] = lambda echoes: None,
     *,
     hidden: bool = True,

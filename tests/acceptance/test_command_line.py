@@ -120,7 +120,7 @@ def test_recognize_interrupted(place: Place, emulator: Emulator, times: int) -> 
     for count in range(times):
         running.send(signal.SIGINT)
         until(lambda count=count: count or "SIGINT" in running.said()[1])
-    done = running.wait(10)
+    done = running.wait()
     assert done.code == 130
     assert "Traceback" not in done.err
     assert len([json.loads(line) for line in done.out.splitlines()]) < len(keys)

@@ -93,14 +93,14 @@ async function asked(path, options) {
 def token_of(emulator: Emulator) -> str:
     """A fresh token, as a client gets it."""
     query = {"grant_type": "client_credentials", "client_id": KEY, "client_secret": SECRET}
-    with urllib.request.urlopen(f"{emulator.url}/oauth/2.0/token?{urllib.parse.urlencode(query)}", timeout=5) as reply:
+    with urllib.request.urlopen(f"{emulator.url}/oauth/2.0/token?{urllib.parse.urlencode(query)}", timeout=60) as reply:
         return str(json.load(reply)["access_token"])
 
 
 def code_of(emulator: Emulator, token: str) -> int:
     """The error code of a call without an image: 216101 where the token is taken, 110 where it was revoked."""
     url = f"{emulator.url}/rest/2.0/image-classify/v2/dish?access_token={token}"
-    with urllib.request.urlopen(url, data=b"", timeout=5) as reply:
+    with urllib.request.urlopen(url, data=b"", timeout=60) as reply:
         return int(json.load(reply)["error_code"])
 
 

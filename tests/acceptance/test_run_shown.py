@@ -153,13 +153,13 @@ def test_the_emulator_of_the_command_line_announces_itself(apart: Place) -> None
     until(lambda: running.said()[0].endswith("\n"))
     url = re.search(r"http://127\.0\.0\.1:\d+", running.said()[0])
     assert url is not None
-    counters = urllib.request.urlopen(f"{url[0]}/_emulator/counters", timeout=5).read()
+    counters = urllib.request.urlopen(f"{url[0]}/_emulator/counters", timeout=60).read()
     assert b'"tokens_issued":0' in counters
     apart.pictures(2)
     apart.endpoint = url[0]
     apart.job()
     assert apart.run().code == 0
     running.process.send_signal(2)
-    done = running.wait(5)
+    done = running.wait()
     assert done.code == 130
     assert "Traceback" not in done.err

@@ -25,7 +25,7 @@ from batchrec.interfaces import Transport
 from batchrec.values import Failure, Kind, Reply
 
 QUERY = "access_token=s3cret-token"
-PATIENT = 20.0
+PATIENT = 60.0
 
 RATES = {"session": 0.0, "direct": 501.0}
 """Calls per second at which each transport is chosen."""

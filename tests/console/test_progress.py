@@ -137,7 +137,7 @@ async def test_plain_lines_come_by_the_clock_and_at_the_end(monkeypatch, capsys)
         seen += 1
         return HALF
 
-    async with asyncio.timeout(5), shown("plain", snapshot):
+    async with asyncio.timeout(60), shown("plain", snapshot):
         while seen < 4:  # noqa: ASYNC110 - the display signals nothing
             await asyncio.sleep(0.001)
     lines = capsys.readouterr().err.splitlines()

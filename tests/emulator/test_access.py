@@ -224,7 +224,7 @@ async def sent(port: int, head: str, body: bytes = b"", host: str = "127.0.0.1")
     reader, writer = await asyncio.open_connection(host, port)
     lines = [*head.splitlines(), f"Content-Length: {len(body)}", "Connection: close", "", ""]
     writer.write("\r\n".join(lines).encode() + body)
-    reply = await asyncio.wait_for(reader.read(), 10)
+    reply = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     await writer.wait_closed()
     status, *headers = reply.partition(b"\r\n\r\n")[0].decode().split("\r\n")

@@ -35,7 +35,7 @@ def stopper(asked):
 async def interrupted(work, match=None):
     """The Interrupted with which a coroutine ends within five seconds."""
     with pytest.raises(Interrupted, match=match) as end:
-        await asyncio.wait_for(work, 5)
+        await asyncio.wait_for(work, 60)
     return end.value
 
 
@@ -45,7 +45,7 @@ async def test_the_first_signal_asks(stopper, asked, number):
     with stopper.listening():
         assert not stopper.came()
         send(number)
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(asked.wait(), 60)
     assert (stopper.came(), stopper.signal) == (True, number)
 
 
@@ -112,7 +112,7 @@ async def test_where_a_loop_knows_no_signals(monkeypatch, stopper, asked):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with stopper.listening():
         send(signal.SIGTERM)
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(asked.wait(), 60)
     assert stopper.signal == signal.SIGTERM
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 

@@ -881,10 +881,10 @@ def test_pattern_of_any_text_compiles(pattern: str, key: str) -> None:
 def test_pattern_of_many_folder_wildcards_is_quick(part: str, hidden: bool) -> None:
     """The longest path that just fails to match costs no more for ten of them than its characters ten times."""
     key = "d/" * 1_000 + "y.jpg"
-    start = time.monotonic()
+    start = time.process_time()
     assert compiled(part * 10 + "x.jpg", hidden).fullmatch(key) is None
     assert compiled(part * 10 + "**y.jpg", hidden).fullmatch(key) is not None
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 10
 
 
 def test_glob_and_exclude_of_many_folder_wildcards(home: Path) -> None:
@@ -892,11 +892,11 @@ def test_glob_and_exclude_of_many_folder_wildcards(home: Path) -> None:
     folder = "d/" * 60
     put(home, f"{folder}a.jpg", f"{folder}b.jpg", f"{folder}.c.jpg")
     deep = "**/d/" * 12
-    start = time.monotonic()
+    start = time.process_time()
     assert keys(home, f"{deep}*.jpg") == [f"{folder}a.jpg", f"{folder}b.jpg"]
     assert keys(home, f"{deep}*.jpg", exclude=[f"{deep}b*", "**/x"]) == [f"{folder}a.jpg"]
     assert keys(home, f"{deep}x.jpg") == []
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize("hidden", [True, False])
@@ -909,7 +909,7 @@ def test_pattern_of_many_stars_is_quick(pattern: str, sign: str, hidden: bool) -
     began = time.process_time()
     assert not compiled(pattern, hidden).fullmatch(name)
     assert compiled(pattern, hidden).fullmatch(name + pattern[-4:].lstrip("*"))
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 5
 
 
 # Manifests
@@ -963,9 +963,9 @@ def test_manifest_paths_of_more_than_4096_bytes_are_problems(home: Path) -> None
     longest = "d/" * 2046 + "食d"
     too_long = ["d/" * 2047 + "食", "x" * 4097, "d/" * 32_000 + "a.jpg", "食" * 1366, "./" * 2048 + "a.jpg"]
     write(home, "m.txt", "\n".join([*too_long, longest, "a.jpg"]))
-    start = time.monotonic()
+    start = time.process_time()
     got = problems(home, manifest="m.txt")
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 5
     assert got == dict.fromkeys(too_long, "the path has more than 4,096 bytes") | {
         longest: "cannot be read: file name too long",
         "a.jpg": None,
