@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from contextlib import suppress
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +131,7 @@ class _Workbook:
         """Write all rows."""
         counts: Counter[tuple[str, str]] = Counter()
         for image in self._export.by_image(failures_too=True):
-            self._write_image(image)
-            for row in image.rows:
-                names = dict.fromkeys(name_of(label) for label in self._export.labels(row))
-                counts.update((row["step"], name) for name in names)
+            self._write_image(image, counts)
             for failure in image.failures:
                 self._write_failure(failure)
             self._export.written += 1
@@ -153,13 +149,15 @@ class _Workbook:
             head += [(f"{step}: log_id", 22.0), (f"{step}: {_('answered at (local)')}", 20.0), (f"{step}: error", 16.0)]
         return head
 
-    def _write_image(self, image: ImageResults) -> None:
+    def _write_image(self, image: ImageResults, counts: Counter[tuple[str, str]]) -> None:
         row = self._images.next()
         self._write_name(row, image)
         if self._thumbnails:
             self._put_thumbnail(row, image.image)
         for result in image.rows:
-            self._write_result(row, self._starts[result["step"]], result)
+            step = result["step"]
+            for name in dict.fromkeys(self._write_result(row, self._starts[step], result)):
+                counts[step, name] += 1
         for failure in image.failures:
             self._images.text(self._starts[failure["step"]] + self._each - 1, failure["code"], self._red)
 
@@ -191,17 +189,20 @@ class _Workbook:
         self._images.sheet.set_row(row, _ROW_POINTS)
         self._images.sheet.insert_image(row, 1, str(path), {"object_position": 1, "decorative": True})
 
-    def _write_result(self, row: int, column: int, result: Row) -> None:
+    def _write_result(self, row: int, column: int, result: Row) -> list[str]:
+        """Write a result; returns the names of its labels."""
         sheet = self._images.sheet
         labels = list(self._export.labels(result))
-        for at, label in zip(count(column, 2), labels[: self._labels], strict=False):
-            self._images.text(at, name_of(label))
+        names = [*map(name_of, labels)]
+        for at, label, name in zip(range(column, column + 2 * self._labels, 2), labels, names, strict=False):
+            self._images.text(at, name)
             if isinstance(score := label.get("score"), int | float):
                 sheet.write_number(row, at + 1, score, self._score)
         column += 2 * self._labels
         self._images.text(column, result["response"].get("log_id"))
         if (moment := _local(result["answered_at"])) is not None:
             sheet.write_datetime(row, column + 1, moment, self._time)
+        return names
 
     def _write_failure(self, failure: Row) -> None:
         row = self._failures.next()

@@ -6,9 +6,12 @@ meanwhile puts a new file in its place, and this one is read to its end.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -137,11 +140,13 @@ class Results:
 
     def at(self, start: int, length: int) -> bytes:
         """The line at an offset of results.jsonl."""
+        with translated(self._path):
+            return self._at(start, length)
+
+    def _at(self, start: int, length: int) -> bytes:
         if self.file is None:
             raise OutputFailed(_("{path}: there is no such file").format(path=self._path))
-        with translated(self._path):
-            self.file.seek(start)
-            return self.file.read(length)
+        return read_at(self.file, start, length)
 
     def every_step(self) -> list[str]:
         """The steps of the job, then those that are no longer in it and have results."""
@@ -149,18 +154,15 @@ class Results:
 
     def by_image(self) -> Iterator[ImageResults]:
         """Every image with a result or a failure, in input order. Raises as `lines` does."""
-        found: ImageResults | None = None
-        for key, _step, start, length, failure in self.journal.by_image():
-            if found is None or found.image != key:
-                if found is not None:
-                    yield found
+        with translated(self._path):
+            for key, places in groupby(self.journal.by_image(), itemgetter(0)):
                 found = ImageResults(key)
-            if start is None:
-                found.failures.append(loads(failure.encode()))
-            else:
-                found.rows.append(self.row(self.at(start, length)))
-        if found is not None:
-            yield found
+                for _key, _step, start, length, failure in places:
+                    if start is None:
+                        found.failures.append(loads(failure.encode()))
+                    else:
+                        found.rows.append(self.row(self._at(start, length)))
+                yield found
 
     def failures(self) -> Iterator[dict[str, Any]]:
         """Failures that count now: the rows of failures.jsonl, in input order."""
@@ -185,6 +187,14 @@ class Results:
                 return
             place += len(block)
             yield block
+
+
+def read_at(file: BinaryIO, start: int, length: int) -> bytes:
+    """Bytes of a file from an offset on, whatever its place is."""
+    if hasattr(os, "pread"):  # a third of the time of seeking and reading; Windows has none
+        return os.pread(file.fileno(), length, start)
+    file.seek(start)
+    return file.read(length)
 
 
 def cut(line: bytes) -> tuple[bytes, bytes]:

@@ -1,6 +1,5 @@
 """Entries: every result and failure that counts, by the names of the images, each with its line."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from ..errors import OutputFailed
 from ..exact_json import dumps
 from ..journal.database import translated
 from ..journal.endings import Ending
-from ..journal.results import Results, cut, results_of
+from ..journal.results import Results, cut, read_at, results_of
 from ..outputs.jsonl import JsonlOutput
 from ..values import Row
 
@@ -74,14 +73,7 @@ class Directory:
     def _line(self, ending: Ending) -> bytes:
         if self.file is None:
             return b""
-        return _read(self.file, ending.start, ending.length).rstrip(b"\n")
-
-
-def _read(file: BinaryIO, start: int, length: int) -> bytes:
-    if hasattr(os, "pread"):  # a third of the time of seeking and reading; Windows has none
-        return os.pread(file.fileno(), length, start)
-    file.seek(start)
-    return file.read(length)
+        return read_at(self.file, ending.start, ending.length).rstrip(b"\n")
 
 
 def _parsed(line: bytes) -> Row:
