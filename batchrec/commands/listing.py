@@ -108,16 +108,14 @@ def _results(results: Results, listing: Listing, limit: int | None) -> _Chosen:
     plain = not (selection.conditional or selection.not_label)
     # The rows of so many images, and one more to know whether there are more.
     most = None if limit is None else limit * (1 if selection.step else len(results.steps) or 1) + 1
-    found = search(results, selection, by_score=listing.by_score, most=most if plain or listing.by_score else None)
-    chosen = _Chosen()
+    found = search(results, selection, by_score=listing.by_score, most=most)
+    chosen = _Chosen(total=found.total)
     if plain and selection.step is None:
         chosen.total = results.journal.counts().answered
-    elif not (plain or listing.by_score):
-        chosen.total = len(found)
 
     def rows() -> Iterator[tuple[Row, bytes]]:
         images: set[str] = set()
-        for match in found:
+        for match in found.matches:
             line = results.at(match.start, match.length)
             row = results.head(line) if listing.form in ("table", "paths0") else results.row(line)
             if limit is not None:

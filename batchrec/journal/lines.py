@@ -18,6 +18,7 @@ _BEGINNING = re.compile(
     rb'\{"image":(%b),"sha256":(?:"[0-9a-f]*"|null),"step":(%b),"service":"[^"]*","model":(?:null|%b),"labels":\['
     rb'(?:\{"name":(null|%b),"score":([^,}]*)|\])' % (TEXT, TEXT, TEXT, TEXT)
 )
+_TOP_SCORE = re.compile(rb'\{"name":(?:null|%b),"score":([^,}]*)|\]' % TEXT)
 _LABELS, _RESPONSE = b'"labels":[', b',"response":'
 """Bytes that no text holds as they stand, since JSON escapes the quotation mark."""
 
@@ -29,6 +30,15 @@ beginning_of = _BEGINNING.match
 
 The last two are None where there is no label.
 """
+
+
+def top_score_of(line: bytes) -> re.Match[bytes] | None:
+    """The score of the top label as JSON, group 1 of a match; None there where the row has no label.
+
+    In half the time of `beginning_of`.
+    """
+    place = line.find(_LABELS)
+    return None if place < 0 else _TOP_SCORE.match(line, place + len(_LABELS))
 
 
 def labels_of(line: bytes) -> list[dict[str, Any]] | None:

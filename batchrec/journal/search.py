@@ -7,15 +7,15 @@ not rule it out, no more of it than its labels, and a label that was seen before
 import re
 from collections.abc import Callable, Iterator
 from heapq import nsmallest
+from itertools import islice
 from math import inf
 from typing import NamedTuple
 
 from ..exact_json import dumps
-from .lines import beginning_of, labels_of, remembered
+from .lines import labels_of, remembered, top_score_of
 from .results import Results
 from .selection import Selection
 
-_NO_LABELS = b'"labels":[],'
 _LITERAL = re.compile(
     r'[^\\^$.|?*+()\[\]{}"\x00-\x1f\x7f-\x9f\u2028\u2029]+(?:\|[^\\^$.|?*+()\[\]{}"\x00-\x1f\x7f-\x9f\u2028\u2029]+)*'
 )
@@ -36,7 +36,14 @@ class Match(NamedTuple):
     length: int
 
 
-def search(results: Results, selection: Selection, *, by_score: bool = False, most: int | None = None) -> list[Match]:
+class Found(NamedTuple):
+    """Rows that match, in order, and the number of all that do: None where they were not counted."""
+
+    matches: list[Match]
+    total: int | None = None
+
+
+def search(results: Results, selection: Selection, *, by_score: bool = False, most: int | None = None) -> Found:
     """The matching rows in the order of the inputs, or the best scores first; `most`: at most so many.
 
     The score of a row is that of its first label that meets the conditions. Holds the places of all matches. Raises as
@@ -46,18 +53,13 @@ def search(results: Results, selection: Selection, *, by_score: bool = False, mo
     if by_score:
         found = _matches(results, selection)
         ranked = sorted(found) if most is None else nsmallest(most, found)
-        return [Match(start, length) for _rank, start, length in ranked]
+        return Found([Match(start, length) for _rank, start, length in ranked])
     if not _restrictive(selection):
-        return [Match(*place) for place in results.journal.in_input_order(selection.step, most)]
+        return Found([Match(*place) for place in results.journal.in_input_order(selection.step, most)])
     wanted = {start for _rank, start, _length in _matches(results, selection)}
-    matches: list[Match] = []
-    if wanted:
-        for start, length in results.journal.in_input_order(selection.step):
-            if start in wanted:
-                matches.append(Match(start, length))
-                if len(matches) == min(len(wanted), len(wanted) if most is None else most):
-                    break
-    return matches
+    count = len(wanted) if most is None else min(len(wanted), most)
+    ordered = results.journal.in_input_order(selection.step) if count else iter(())
+    return Found([*islice((Match(*place) for place in ordered if place[0] in wanted), count)], len(wanted))
 
 
 def _restrictive(selection: Selection) -> bool:
@@ -68,7 +70,7 @@ def _restrictive(selection: Selection) -> bool:
 def _matches(results: Results, selection: Selection) -> Iterator[tuple[float, int, int]]:
     """The matching rows in order of completion: rank, offset and length."""
     may_match, judge, replaced = _sieve(selection), _judge(results, selection), results.journal.replaced()
-    may_hold = _holder(words) if (words := _words(selection)) else None
+    may_hold = _holder(words) if (words := _words(selection.label)) else None
     for start, block in results.blocks():
         if may_hold and not may_hold(block):  # no line of a quarter of a megabyte has to be cut out
             continue
@@ -88,20 +90,30 @@ def _judge(results: Results, selection: Selection) -> _Judge:
         label = next(selection.labels(row), None)
         return _rank(None if label is None else label.get("score"))
 
-    if selection.label is None and selection.not_label is None and (selection.top == 1 or not selection.conditional):
-        return _by_top_label(selection, parsed)
-    return _by_labels(selection, parsed)
+    by_labels = _by_labels(selection, parsed)
+    if selection.label is not None or not (selection.top == 1 or not selection.conditional):
+        return by_labels
+    by_top_label = _by_top_label(selection, parsed)
+    if selection.not_label is None:
+        return by_top_label
+    if not (words := _words(selection.not_label)):
+        return by_labels
+    may_be_barred = _holder(words)
+    return lambda line: by_labels(line) if may_be_barred(line) else by_top_label(line)
 
 
 def _by_top_label(selection: Selection, parsed: _Judge) -> _Judge:
     """Function that judges a line by the score of its top label."""
-    conditional, within = selection.conditional, _interval(selection)
+    low, high = _bounds(selection) if selection.conditional else (-inf, inf)
+    without = None if selection.conditional else _UNSCORED
 
     def judge(line: bytes) -> float | None:
-        if (found := beginning_of(line)) is None:
+        if (found := top_score_of(line)) is None:
             return parsed(line)
-        score = _number(found[4])
-        return _rank(score) if not conditional or within(score) else None
+        text = found[1]
+        if text is None or text == b"null":
+            return without
+        return -score if low <= (score := float(text)) <= high else None
 
     return judge
 
@@ -133,12 +145,13 @@ def _interval(selection: Selection) -> Callable[[float | None], bool]:
     least, most = selection.min_score, selection.max_score
     if least is None and most is None:
         return lambda score: True
-    low, high = -inf if least is None else least, inf if most is None else most
+    low, high = _bounds(selection)
     return lambda score: score is not None and low <= score <= high
 
 
-def _number(text: bytes | None) -> float | None:
-    return None if text is None or text == b"null" else float(text)
+def _bounds(selection: Selection) -> tuple[float, float]:
+    least, most = selection.min_score, selection.max_score
+    return -inf if least is None else least, inf if most is None else most
 
 
 def _rank(score: float | None) -> float:
@@ -150,12 +163,10 @@ def _sieve(selection: Selection) -> Callable[[bytes], bool]:
     tests: list[Callable[[bytes], object]] = []
     if selection.step is not None:
         tests.append(_holder((b'"step":' + dumps(selection.step),)))
-    if words := _words(selection):
+    if words := _words(selection.label):
         tests.append(_holder(words))
     if selection.label is not None and (least := selection.min_score) is not None:
         tests.append(_reaching(least))
-    if selection.conditional:
-        tests.append(lambda line: _NO_LABELS not in line)
     if not tests:
         return lambda line: True
     if len(tests) == 1:
@@ -164,9 +175,8 @@ def _sieve(selection: Selection) -> Callable[[bytes], bool]:
     return lambda line: all(test(line) for test in tests)
 
 
-def _words(selection: Selection) -> tuple[bytes, ...]:
-    """Bytes of which every matching line holds one; none where the label is no list of words."""
-    label = selection.label
+def _words(label: str | None) -> tuple[bytes, ...]:
+    """Bytes of which each line with such a label holds one; none for other expressions than words."""
     return tuple(word.encode() for word in label.split("|")) if label is not None and _LITERAL.fullmatch(label) else ()
 
 
@@ -174,9 +184,8 @@ def _reaching(least: float) -> Callable[[bytes], bool]:
     """Function that is false where the top label, which has the highest score, is below `least`."""
 
     def reaches(line: bytes) -> bool:
-        found = beginning_of(line)
-        score = None if found is None else _number(found[4])
-        return score is None or score >= least
+        found = top_score_of(line)
+        return found is None or found[1] in (None, b"null") or float(found[1]) >= least
 
     return reaches
 

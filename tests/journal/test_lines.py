@@ -8,7 +8,7 @@ from typing import Any, cast
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchrec.journal.lines import beginning_of, labels_of
+from batchrec.journal.lines import beginning_of, labels_of, top_score_of
 from batchrec.journal.results import Results
 from batchrec.journal.search import search
 from batchrec.journal.selection import Selection
@@ -69,6 +69,8 @@ def test_labels_are_those_of_the_whole_line(line: bytes) -> None:
         best = row["labels"][0] if row["labels"] else None
         said = [None if text is None else json.loads(text) for text in match.groups()[2:]]
         assert said == ([None, None] if best is None else [best["name"], best["score"]])
+    if (match := top_score_of(line)) is not None:
+        assert (match[1] and json.loads(match[1])) == (row["labels"][0]["score"] if row["labels"] else None)
 
 
 def test_a_usual_row_is_read_in_part() -> None:
@@ -77,6 +79,7 @@ def test_a_usual_row_is_read_in_part() -> None:
     row = {"image": "a", "sha256": None, "step": "s", "service": "dish", "model": None, "labels": [label, label]}
     line = JsonlOutput().encode({**row, "response": {"result": [], "log_id": 2**63}, "attempts": 1, "tiles": None})
     assert beginning_of(line) is not None
+    assert top_score_of(line) is not None
     assert labels_of(line) == [label, label]
 
 
@@ -100,7 +103,7 @@ class _Directory:
 
     def in_input_order(self, step: str | None, most: int | None = None) -> list[tuple[int, int]]:
         starts = accumulate(map(len, self.lines), initial=0)
-        return list(zip(starts, map(len, self.lines), strict=False))
+        return list(zip(starts, map(len, self.lines), strict=False))[:most]
 
 
 _EXPRESSIONS = st.none() | st.sampled_from(["猫", "猫|x", "[猫x]", "^$", ".", r"\\"])
@@ -125,10 +128,13 @@ def test_search_finds_what_parsing_all_lines_finds(lines: list[bytes], selection
     places = dict(zip(lines, directory.in_input_order(None), strict=True)) if len(set(lines)) == len(lines) else {}
     wanted = [line for line in lines if selection.matches(json.loads(line))]
     if places:
-        assert search(cast(Results, directory), selection) == [places[line] for line in wanted]
+        found = search(cast(Results, directory), selection)
+        assert found.matches == [places[line] for line in wanted]
+        assert found.total in (None, len(wanted))
+        assert search(cast(Results, directory), selection, most=2).matches == found.matches[:2]
         wanted.sort(key=lambda line: score_of(selection, line))
-        assert search(cast(Results, directory), selection, by_score=True) == [places[line] for line in wanted]
-        assert search(cast(Results, directory), selection, by_score=True, most=2) == [
+        assert search(cast(Results, directory), selection, by_score=True).matches == [places[line] for line in wanted]
+        assert search(cast(Results, directory), selection, by_score=True, most=2).matches == [
             places[line] for line in wanted[:2]
         ]
 
