@@ -9,6 +9,7 @@ import contextlib
 import logging
 import math
 import secrets
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -33,6 +34,8 @@ _WORKERS_SECONDS = 180.0
 """Time that is waited for a first worker: on a busy machine its process takes a minute to start."""
 _NODES_SECONDS = 2.0
 """Time between two looks for nodes that have joined, and for workers that are to be replaced."""
+_MOST_PAUSE_SECONDS = 60.0
+"""Time at most until a node whose workers end before their probe gets the next ones: 4 s, 8, 16 and so on."""
 _AGAIN_SECONDS = 0.2
 
 
@@ -87,6 +90,26 @@ class _Worker:
         return self.ready.exception() is None and not self.ready.result()
 
 
+@dataclass(slots=True)
+class _Hiring:
+    """Hiring of workers on a node. Where they end before their probe, for want of memory say, the next ones wait.
+
+    `rounds`: times that this happened, one after the other; `lost`: whether it did the last time.
+    """
+
+    at: float = -math.inf
+    rounds: int = 0
+    lost: bool = False
+
+    def begin(self, now: float) -> bool:
+        """Whether the next ones are to be hired now; they count as hired then."""
+        rounds = self.rounds + 1 if self.lost else 0
+        if now - self.at < min(_NODES_SECONDS * 2**rounds, _MOST_PAUSE_SECONDS):
+            return False
+        self.at, self.rounds, self.lost = now, rounds, False
+        return True
+
+
 class RayFleet:
     """The `Fleet` of a Ray cluster: a worker for each CPU that it has, or gets."""
 
@@ -99,6 +122,7 @@ class RayFleet:
         self._token = secrets.token_hex(8)
         self._workers: list[_Worker] = []
         self._left_out: set[str] = set()
+        self._hiring: defaultdict[str, _Hiring] = defaultdict(_Hiring)
         self._looked_at = -math.inf
         self._begun = self._stopped = self._suspicious = False
 
@@ -212,6 +236,8 @@ class RayFleet:
             if machine.name in self._left_out:
                 continue
             present = sum(worker.machine.name == machine.name and not worker.dropped for worker in self._workers)
+            if present >= machine.cpus or not self._hiring[machine.name].begin(_now()):
+                continue
             for _cpu in range(present, machine.cpus):
                 handle = self._machines.hire(machine.name)
                 self._workers.append(_Worker(handle, machine, asyncio.ensure_future(self._probed(handle))))
@@ -233,6 +259,7 @@ class RayFleet:
         try:
             problem = worker.ready.result()
         except ShardLost:
+            self._hiring[worker.machine.name].lost = True
             self._drop(worker)
             return
         except BatchrecError as error:

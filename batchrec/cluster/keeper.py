@@ -79,6 +79,7 @@ class ClusterKeeper:
         self._silenced: set[Target] = set()
         self._driven_at = clock.time()
         self._drivers: dict[str, float] = {}
+        self._unknown = False
         self._claimed_until = clock.time() + SILENT_SECONDS
         self._epochs: dict[str, int] = {}
         self._seen: dict[Holder, float] = {}
@@ -103,17 +104,19 @@ class ClusterKeeper:
         known = driver in self._drivers
         if known:
             self.enter(driver)
+        self._unknown |= not known
         return known
 
     def leave(self, driver: str) -> bool:
         """Forget a driver. Returns whether the keeper is to end with it.
 
-        A driver without a word for `IDLE_SECONDS` was killed. A keeper that did not know this one has started anew, and
-        may not know of others either.
+        A driver without a word for `IDLE_SECONDS` was killed. A keeper that did not know one of its drivers has started
+        anew, and for `SILENT_SECONDS` it may not know of others either.
         """
         known = self._drivers.pop(driver, None) is not None
         limit = self._clock.time() - IDLE_SECONDS
-        return known and all(at < limit for at in self._drivers.values())
+        all_known = not self._unknown or self._clock.time() >= self._claimed_until
+        return known and all_known and all(at < limit for at in self._drivers.values())
 
     # -- shards
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from ..api.credentials import Credentials
 from ..errors import BatchrecError
 from ..interfaces import Account
+from ..language import _
 from ..limits.quota import Quota
 from ..limits.shared_rate import CLUSTER, SharedRates, used_lately
 from ..redact import remember
 from ..state.directory import make_private, state_directory
 from ..times import Clock
 from ..values import Allowance, Authorization, Closure, Event, Target
+from .client import ShardLost
 from .keeper import IDLE_SECONDS, ClusterKeeper, Fenced, Holder, Slice
 
 _IDLE_LOOK_SECONDS = 10.0
@@ -58,7 +60,7 @@ class KeeperActor:
             Clock(time.monotonic, time.time, random.Random()),
         )
         self._account: Account | None = None
-        self._closed = threading.Event()
+        self._closed, self._ending = threading.Event(), False
         self._opened.callback(self._closed.set)
         threading.Thread(target=self._end_when_abandoned, args=(idle,), daemon=True).start()
 
@@ -125,7 +127,12 @@ class KeeperActor:
         return used_lately(self._state, targets, time.monotonic())
 
     async def enter(self, driver: str, source: TokenSource) -> None:
-        """Note a driver. Tokens are fetched with its source from now on: a secret may be new."""
+        """Note a driver. Tokens are fetched with its source from now on: a secret may be new.
+
+        Raises ShardLost while the keeper ends, as if it had: the driver starts the next one.
+        """
+        if self._ending:
+            raise ShardLost(_("a process of the cluster is gone: {reason}").format(reason=type(self).__name__))
         self._core.enter(driver)
         if source != self._source:
             remember(*source.credentials.secrets)
@@ -136,6 +143,7 @@ class KeeperActor:
         if self._core.leave(driver):
             import ray
 
+            self._ending = True
             await self.aclose()
             ray.actor.exit_actor()  # type: ignore[no-untyped-call]
 

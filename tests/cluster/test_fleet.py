@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,8 @@ class Method:
 class Actor:
     """A worker's handle: the versions and the problem of its node; a shard ends when a test says how."""
 
-    def __init__(self, problem: str, versions: Versions) -> None:
-        self._problem, self._there = problem, versions
+    def __init__(self, problem: str, versions: Versions, *, dies: bool) -> None:
+        self._problem, self._there, self._dies = problem, versions, dies
         self.shards: list[asyncio.Future[Report]] = []
         self.stopped = False
 
@@ -123,6 +124,8 @@ class Actor:
         return Method(getattr(self, f"_{name}"))
 
     async def _versions(self) -> Versions:
+        if self._dies:
+            raise OutOfMemoryError("killed")
         return self._there
 
     async def _probe(self, *_told: object) -> str:
@@ -145,6 +148,7 @@ class Cluster:
         self.alive = list(nodes)
         self.problems: dict[str, str] = {}
         self.versions: dict[str, Versions] = {}
+        self.dying: set[str] = set()
         self.hired: list[tuple[str, Actor]] = []
         self.killed: list[Actor] = []
 
@@ -152,7 +156,7 @@ class Cluster:
         return list(self.alive)
 
     def hire(self, node: str) -> Actor:
-        actor = Actor(self.problems.get(node, ""), self.versions.get(node, HERE))
+        actor = Actor(self.problems.get(node, ""), self.versions.get(node, HERE), dies=node in self.dying)
         self.hired.append((node, actor))
         return actor
 
@@ -206,10 +210,10 @@ async def given(fleet: RayFleet) -> "asyncio.Task[Report]":
     return task
 
 
-async def two_looks(fleet: RayFleet) -> None:
+async def two_looks(fleet: RayFleet) -> int | None:
     await fleet.room()
     await asyncio.sleep(0.1)
-    await fleet.room()
+    return await fleet.room()
 
 
 SHARD: Any = object()
@@ -238,6 +242,32 @@ async def test_a_worker_that_is_gone_is_replaced(tmp_path: Path) -> None:
         cluster.hired[1][1].shards[0].set_result(Report(Work()))
         assert not (await second).lost
     assert cluster.killed == [actor for _node, actor in cluster.hired]
+
+
+@virtual
+async def test_a_node_whose_workers_end_at_once_gets_the_next_ones_later_and_later(tmp_path: Path) -> None:
+    """Each time after twice as long, up to a minute; once they stay, the next ones come at once, as ever."""
+    cluster, now = Cluster(A, B), asyncio.get_running_loop().time
+    cluster.dying.add("b")
+    async with opened(tmp_path, cluster) as fleet:
+        rounds = [now()]
+        while len(rounds) < 7:
+            before = len(cluster.hired)
+            assert await fleet.room() == 2
+            await asyncio.sleep(0.1)
+            if len(cluster.hired) > before:
+                assert len(cluster.hired) - before == (3 if before == 0 else B.cpus)
+                rounds.append(now())
+        pauses = [later - earlier for earlier, later in pairwise(rounds[1:])]
+        assert pauses == [pytest.approx(seconds, abs=2.2) for seconds in (5, 9, 17, 33, 61)]
+        cluster.dying.clear()
+        await asyncio.sleep(60)
+        await two_looks(fleet)
+        await asyncio.sleep(2.0)
+        assert await two_looks(fleet) == 6
+        cluster.alive = [A, B._replace(cpus=3)]
+        await asyncio.sleep(2.0)
+        assert await two_looks(fleet) == 8
 
 
 @virtual
@@ -422,6 +452,17 @@ async def test_a_keeper_fetches_tokens_with_the_newest_credentials(
             assert isinstance(await keeper.authorize(""), Authorization)
             assert await keeper.silent("second", []) == []
             assert await keeper.silent("third", []) is None
+
+
+async def test_a_keeper_that_is_ending_takes_no_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be gone with its next breath, and the driver's run with it."""
+    monkeypatch.setenv("BATCHREC_STATE_DIR", str(tmp_path / "state"))
+    async with aclosing(KeeperActor(SOURCE)) as keeper:
+        await keeper.enter("first", SOURCE)
+        with pytest.raises(TypeError, match="actor"):  # Ray's: it has no actor to end here
+            await keeper.leave("first")
+        with pytest.raises(ShardLost):
+            await keeper.enter("second", SOURCE)
 
 
 def test_a_cluster_whose_head_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchrec.cluster.client import ClockMap, RemoteKeeper, Sample, ShardLost
-from batchrec.cluster.keeper import ClusterKeeper, Fenced, Holder, Slice
+from batchrec.cluster.keeper import SILENT_SECONDS, ClusterKeeper, Fenced, Holder, Slice
 from batchrec.emulator.counters import busiest_second
 from batchrec.limits.quota import Quota
 from batchrec.limits.shared_rate import SharedRates
@@ -185,12 +185,15 @@ async def test_a_keeper_ends_with_its_last_driver(head: Head) -> None:
 
 @virtual
 async def test_a_keeper_that_starts_anew_does_not_end_with_a_driver_it_does_not_know(head: Head) -> None:
-    """There may be others, who have not said so yet."""
+    """There may be others, who have not said so yet; nor with the first one that enters again, and leaves."""
     keeper = head.keeper()
     assert not keeper.hear("first")
     assert not keeper.leave("first")
     keeper.enter("second")
-    assert keeper.leave("second")
+    assert not keeper.leave("second")
+    await asyncio.sleep(SILENT_SECONDS)
+    keeper.enter("third")
+    assert keeper.leave("third")
 
 
 @virtual
