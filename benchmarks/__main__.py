@@ -19,7 +19,7 @@ BENCHMARKS = {
     "uplink": "photographs through a slow link: calls received, and how much of the link is used",
     "scale": "memory, start-up, resuming and bytes on the disk, by the number of images",
     "plan": "what a file costs the commands that send nothing",
-    "report": "the page of large results: its data, thumbnails, and Chromium",
+    "report": "large results: data of a report, exports, show, thumbnails, and the page in Chromium",
     "quota": "how much of a quota is used, and how much refused",
     "cluster": "three nodes of a cluster beside one process, deaths on the way, a hundred nodes in virtual time",
 }

@@ -1,4 +1,4 @@
-"""Report of large results: its data, its thumbnails, and its page in a real Chromium.
+"""Large results: what a report, exports and `show` take, thumbnails, and the page of a report in a real Chromium.
 
 Needs Debian's chromium and playwright. The directories are synthetic; thumbnails are of JPEGs of 1,024 x 800 px.
 """
@@ -20,7 +20,9 @@ from .tables import Effort, Table, spread
 _ROWS = {Effort.QUICK: (200,), Effort.USUAL: (50_000,), Effort.FULL: (50_000, 1_000_000)}
 _PICTURED_ROWS = {Effort.QUICK: 200, Effort.USUAL: 4_000, Effort.FULL: 16_000}
 """Rows of the report with thumbnails, of 320 x 240 px."""
-_FILES = {Effort.QUICK: 20, Effort.USUAL: 400, Effort.FULL: 400}
+_SHEET_ROWS = {Effort.QUICK: 200, Effort.USUAL: 50_000, Effort.FULL: 300_000}
+"""Rows of the results that are exported as xlsx: two for an image."""
+_FILES = {Effort.QUICK: 20, Effort.USUAL: 400, Effort.FULL: 2_000}
 _OPENINGS = {Effort.QUICK: 1, Effort.USUAL: 3, Effort.FULL: 3}
 _SCROLL_SECONDS = 3
 _SPEEDS = (1_200, 12_000)  # px/s
@@ -76,8 +78,9 @@ _TIMES = """() => {
 
 
 def tables(effort: Effort, cache: Path) -> Iterator[Table]:
-    """The data, the thumbnails, and the page."""
+    """The data, exports and `show`, the thumbnails, and the page."""
     yield _data(cache, _ROWS[effort])
+    yield _readers(cache, _ROWS[effort][-1], _SHEET_ROWS[effort])
     yield _thumbnails(cache / "photographs", _FILES[effort])
     pictured = cache / "report-pictured"
     run(module("tests.support.synthetic", pictured, _PICTURED_ROWS[effort], "--images"), core=None)
@@ -98,6 +101,30 @@ def _data(cache: Path, sizes: tuple[int, ...]) -> Table:
         figures = (used.cpu, used.seconds, used.peak_bytes / _MEGABYTE_BYTES, size / _MEGABYTE_BYTES)
         table.add(f"{rows:,}", *(f"{figure:.1f}" for figure in figures))
     table.notes = _load()
+    return table
+
+
+def _readers(cache: Path, rows: int, sheet_rows: int) -> Table:
+    """Exports for programs, and `show`: of the results that `_data` has made, xlsx of fewer."""
+    table = Table("exports, and show", ("command", "rows", "CPU s", "seconds", "peak MB"))
+    sheets = cache / f"sheets-{sheet_rows}"
+    run(module("tests.support.synthetic", sheets, sheet_rows), core=None)
+    large = cache / f"report-{rows}" / "results"
+    for directory, count, words in (
+        (large, rows, ("export", "--to", "parquet", "--out", cache / "parquet")),
+        (sheets / "results", sheet_rows, ("export", "--to", "xlsx", "--out", cache / "xlsx")),
+        (large, rows, ("show",)),
+        (large, rows, ("show", "--label", "猫")),
+        (large, rows, ("show", "--min-score", 0.9)),
+        (large, rows, ("show", "--sort", "score")),
+        (large, rows, ("show", "--not-label", "猫")),
+    ):
+        command, *options = words
+        used = run(module("batchrec", command, directory, *options), core=None)
+        shown = " ".join(str(word) for word in words if not isinstance(word, Path)).removesuffix(" --out")
+        figures = (used.cpu, used.seconds, used.peak_bytes / _MEGABYTE_BYTES)
+        table.add(shown, f"{count:,}", *(f"{figure:.1f}" for figure in figures))
+    table.notes = f"The images are not there: the workbook has no thumbnails. {_load()}"
     return table
 
 
