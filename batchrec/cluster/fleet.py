@@ -92,9 +92,10 @@ class _Worker:
 
 @dataclass(slots=True)
 class _Hiring:
-    """Hiring of workers on a node. Where they end before their probe, for want of memory say, the next ones wait.
+    """Hiring of workers on a node.
 
-    `rounds`: times that this happened, one after the other; `lost`: whether it did the last time.
+    Where they end before their probe, for want of memory say, the next ones wait. `rounds`: times that this happened,
+    one after the other; `lost`: whether it did the last time.
     """
 
     at: float = -math.inf

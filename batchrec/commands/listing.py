@@ -63,6 +63,11 @@ class Listing:
     form: Form = "table"
     link_to: Path | None = None
 
+    @property
+    def tells_rest(self) -> bool:
+        """Whether the user is told how many rows there are beside those shown."""
+        return self.limit is None and self.form == "table"
+
 
 @dataclass(slots=True)
 class _Chosen:
@@ -110,7 +115,7 @@ def _results(results: Results, listing: Listing, limit: int | None) -> _Chosen:
     most = None if limit is None else limit * (1 if selection.step else len(results.steps) or 1) + 1
     found = search(results, selection, by_score=listing.by_score, most=most)
     chosen = _Chosen(total=found.total)
-    if plain and selection.step is None:
+    if plain and selection.step is None and listing.tells_rest:
         chosen.total = results.journal.counts().answered
 
     def rows() -> Iterator[tuple[Row, bytes]]:
@@ -132,7 +137,7 @@ def _results(results: Results, listing: Listing, limit: int | None) -> _Chosen:
 def _failures(results: Results, listing: Listing, limit: int | None) -> _Chosen:
     """The failures of at most `limit` images, in input order."""
     chosen = _Chosen()
-    if listing.selection.step is None:
+    if listing.selection.step is None and listing.tells_rest:
         chosen.total = results.journal.counts().failed
 
     def rows() -> Iterator[tuple[Row, bytes]]:
@@ -305,7 +310,7 @@ def _tell(shown: int, chosen: _Chosen, listing: Listing) -> None:
     failed = listing.selection.failed
     if not shown:
         say(_("no failure matches") if failed else _("no result matches"))
-    elif listing.limit is None and listing.form == "table" and chosen.cut:
+    elif listing.tells_rest and chosen.cut:
         said = ngettext("{count:,} image shown", "{count:,} images shown", shown).format(count=shown)
         if (total := chosen.total) is not None:
             kind = (

@@ -32,23 +32,23 @@ The last two are None where there is no label.
 """
 
 
-def top_score_of(line: bytes) -> re.Match[bytes] | None:
+def top_score_of(block: bytes, start: int, end: int) -> re.Match[bytes] | None:
     """The score of the top label as JSON, group 1 of a match; None there where the row has no label.
 
-    In half the time of `beginning_of`.
+    The line is `block[start:end]`; to cut it out would take longer than this.
     """
-    place = line.find(_LABELS)
-    return None if place < 0 else _TOP_SCORE.match(line, place + len(_LABELS))
+    place = block.find(_LABELS, start, end)
+    return None if place < 0 else _TOP_SCORE.match(block, place + len(_LABELS), end)
 
 
-def labels_of(line: bytes) -> list[dict[str, Any]] | None:
-    """The labels of a row, best first, parsed without the rest of the line."""
-    start = line.find(_LABELS)
-    end = line.find(_RESPONSE, start)
-    if start < 0 or end < 0:
+def labels_of(block: bytes, start: int, end: int) -> list[dict[str, Any]] | None:
+    """The labels of the row at `block[start:end]`, best first, parsed without the rest of the line."""
+    first = block.find(_LABELS, start, end)
+    last = block.find(_RESPONSE, first, end)
+    if first < 0 or last < 0:
         return None
     try:
-        found = orjson.loads(line[start + len(_LABELS) - 1 : end])
+        found = orjson.loads(block[first + len(_LABELS) - 1 : last])
     except ValueError:
         return None
     return found if isinstance(found, list) else None

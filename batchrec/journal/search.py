@@ -25,8 +25,11 @@ _LITERAL = re.compile(
 _UNSCORED = 1.0
 """Rank of a row without a score: behind all others, whose rank is their score, negative."""
 
-_Judge = Callable[[bytes], float | None]
-"""Function from a line to its rank; None where it does not match."""
+_Test = Callable[[bytes, int, int], object]
+"""Function of a line, which is given as a block with its start and end there: lines are not cut out of their block."""
+
+_Judge = Callable[[bytes, int, int], float | None]
+"""Function from such a line to its rank; None where it does not match."""
 
 
 class Match(NamedTuple):
@@ -71,20 +74,23 @@ def _matches(results: Results, selection: Selection) -> Iterator[tuple[float, in
     """The matching rows in order of completion: rank, offset and length."""
     may_match, judge, replaced = _sieve(selection), _judge(results, selection), results.journal.replaced()
     may_hold = _holder(words) if (words := _words(selection.label)) else None
-    for start, block in results.blocks():
-        if may_hold and not may_hold(block):  # no line of a quarter of a megabyte has to be cut out
+    for offset, block in results.blocks():
+        size, start = len(block), 0
+        if may_hold and not may_hold(block, 0, size):  # none of its lines, in a quarter of a megabyte
             continue
-        for line in block.splitlines(keepends=True):
-            if may_match(line) and start not in replaced and (rank := judge(line)) is not None:
-                yield rank, start, len(line)
-            start += len(line)
+        while start < size:
+            end = block.find(b"\n", start) + 1 or size
+            rank = judge(block, start, end) if may_match(block, start, end) else None
+            if rank is not None and offset + start not in replaced:
+                yield rank, offset + start, end - start
+            start = end
 
 
 def _judge(results: Results, selection: Selection) -> _Judge:
     """Function that judges a line which the sieve has let through."""
 
-    def parsed(line: bytes) -> float | None:
-        row = results.head(line)
+    def parsed(block: bytes, start: int, end: int) -> float | None:
+        row = results.head(block[start:end])
         if not selection.matches(row):
             return None
         label = next(selection.labels(row), None)
@@ -99,7 +105,7 @@ def _judge(results: Results, selection: Selection) -> _Judge:
     if not (words := _words(selection.not_label)):
         return by_labels
     may_be_barred = _holder(words)
-    return lambda line: by_labels(line) if may_be_barred(line) else by_top_label(line)
+    return lambda *line: by_labels(*line) if may_be_barred(*line) else by_top_label(*line)
 
 
 def _by_top_label(selection: Selection, parsed: _Judge) -> _Judge:
@@ -107,9 +113,9 @@ def _by_top_label(selection: Selection, parsed: _Judge) -> _Judge:
     low, high = _bounds(selection) if selection.conditional else (-inf, inf)
     without = None if selection.conditional else _UNSCORED
 
-    def judge(line: bytes) -> float | None:
-        if (found := top_score_of(line)) is None:
-            return parsed(line)
+    def judge(block: bytes, start: int, end: int) -> float | None:
+        if (found := top_score_of(block, start, end)) is None:
+            return parsed(block, start, end)
         text = found[1]
         if text is None or text == b"null":
             return without
@@ -123,10 +129,10 @@ def _by_labels(selection: Selection, parsed: _Judge) -> _Judge:
     named, barred, within = remembered(selection.named), remembered(selection.barred), _interval(selection)
     top, conditional, bars = selection.top, selection.conditional, selection.not_label is not None
 
-    def judge(line: bytes) -> float | None:
-        labels = labels_of(line)
+    def judge(block: bytes, start: int, end: int) -> float | None:
+        labels = labels_of(block, start, end)
         if labels is None:
-            return parsed(line)
+            return parsed(block, start, end)
         try:
             if bars and any(barred(label["name"], label.get("root")) for label in labels):
                 return None
@@ -134,7 +140,7 @@ def _by_labels(selection: Selection, parsed: _Judge) -> _Judge:
                 if named(label["name"], label.get("root")) and within(label["score"]):
                     return _rank(label["score"])
         except (KeyError, TypeError):  # not as batchrec writes them
-            return parsed(line)
+            return parsed(block, start, end)
         return None if conditional else _UNSCORED
 
     return judge
@@ -158,9 +164,9 @@ def _rank(score: float | None) -> float:
     return _UNSCORED if score is None else -score
 
 
-def _sieve(selection: Selection) -> Callable[[bytes], bool]:
+def _sieve(selection: Selection) -> _Test:
     """Function that is false for lines that cannot match; it looks at bytes alone."""
-    tests: list[Callable[[bytes], object]] = []
+    tests: list[_Test] = []
     if selection.step is not None:
         tests.append(_holder((b'"step":' + dumps(selection.step),)))
     if words := _words(selection.label):
@@ -168,11 +174,10 @@ def _sieve(selection: Selection) -> Callable[[bytes], bool]:
     if selection.label is not None and (least := selection.min_score) is not None:
         tests.append(_reaching(least))
     if not tests:
-        return lambda line: True
+        return lambda block, start, end: True
     if len(tests) == 1:
-        (only,) = tests
-        return lambda line: bool(only(line))
-    return lambda line: all(test(line) for test in tests)
+        return tests[0]
+    return lambda *line: all(test(*line) for test in tests)
 
 
 def _words(label: str | None) -> tuple[bytes, ...]:
@@ -180,18 +185,18 @@ def _words(label: str | None) -> tuple[bytes, ...]:
     return tuple(word.encode() for word in label.split("|")) if label is not None and _LITERAL.fullmatch(label) else ()
 
 
-def _reaching(least: float) -> Callable[[bytes], bool]:
+def _reaching(least: float) -> _Test:
     """Function that is false where the top label, which has the highest score, is below `least`."""
 
-    def reaches(line: bytes) -> bool:
-        found = top_score_of(line)
+    def reaches(block: bytes, start: int, end: int) -> bool:
+        found = top_score_of(block, start, end)
         return found is None or found[1] in (None, b"null") or float(found[1]) >= least
 
     return reaches
 
 
-def _holder(words: tuple[bytes, ...]) -> Callable[[bytes], object]:
+def _holder(words: tuple[bytes, ...]) -> _Test:
     if len(words) == 1:
         (word,) = words
-        return lambda line: word in line
+        return lambda block, start, end: block.find(word, start, end) >= 0
     return re.compile(b"|".join(map(re.escape, words))).search

@@ -62,14 +62,14 @@ _LINES = (_ROWS | _ROWS.flatmap(lambda row: st.permutations(list(row)).map(lambd
 def test_labels_are_those_of_the_whole_line(line: bytes) -> None:
     """Names, scores and roots in any texts; a line of another order is left to the caller."""
     row = json.loads(line)
-    if (found := labels_of(line)) is not None:
+    if (found := labels_of(line, 0, len(line))) is not None:
         assert found == row["labels"]
     if (match := beginning_of(line)) is not None:
         assert [json.loads(text) for text in match.groups()[:2]] == [row["image"], row["step"]]
         best = row["labels"][0] if row["labels"] else None
         said = [None if text is None else json.loads(text) for text in match.groups()[2:]]
         assert said == ([None, None] if best is None else [best["name"], best["score"]])
-    if (match := top_score_of(line)) is not None:
+    if (match := top_score_of(line, 0, len(line))) is not None:
         assert (match[1] and json.loads(match[1])) == (row["labels"][0]["score"] if row["labels"] else None)
 
 
@@ -79,8 +79,8 @@ def test_a_usual_row_is_read_in_part() -> None:
     row = {"image": "a", "sha256": None, "step": "s", "service": "dish", "model": None, "labels": [label, label]}
     line = JsonlOutput().encode({**row, "response": {"result": [], "log_id": 2**63}, "attempts": 1, "tiles": None})
     assert beginning_of(line) is not None
-    assert top_score_of(line) is not None
-    assert labels_of(line) == [label, label]
+    assert top_score_of(line, 0, len(line)) is not None
+    assert labels_of(line, 0, len(line)) == [label, label]
 
 
 @dataclass
