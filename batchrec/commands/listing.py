@@ -116,7 +116,7 @@ def _results(results: Results, listing: Listing, limit: int | None) -> _Chosen:
     found = search(results, selection, by_score=listing.by_score, most=most)
     chosen = _Chosen(total=found.total)
     if plain and selection.step is None and listing.tells_rest:
-        chosen.total = results.journal.counts().answered
+        chosen.total = results.journal.overview.answered()
 
     def rows() -> Iterator[tuple[Row, bytes]]:
         images: set[str] = set()
@@ -138,7 +138,7 @@ def _failures(results: Results, listing: Listing, limit: int | None) -> _Chosen:
     """The failures of at most `limit` images, in input order."""
     chosen = _Chosen()
     if listing.selection.step is None and listing.tells_rest:
-        chosen.total = results.journal.counts().failed
+        chosen.total = results.journal.overview.failed()
 
     def rows() -> Iterator[tuple[Row, bytes]]:
         images: set[str] = set()

@@ -1,7 +1,7 @@
 """Overview of a job: failures by code, images that have failed, images on the lists."""
 
 from .database import Database
-from .schema import FAILED, UNFINISHED
+from .schema import ANSWERED, FAILED, SUPERSEDED_NOW, UNFINISHED
 
 FAILED_NOW = (
     "items i JOIN images m ON m.id = i.image JOIN steps s ON s.id = i.step "
@@ -15,6 +15,17 @@ class Overview:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+
+    def answered(self) -> int:
+        """Number of results that count now, superseded ones too that have no successor yet."""
+        with self._db.guarded():
+            answered = self._db.one(f"SELECT count(*) FROM items WHERE state = {ANSWERED}")
+            return answered + self._db.one(f"SELECT count(*) FROM {SUPERSEDED_NOW}")
+
+    def failed(self) -> int:
+        """Number of failures that count now."""
+        with self._db.guarded():
+            return self._db.one(f"SELECT count(*) FROM {FAILED_NOW}")
 
     def failed_images(self) -> int:
         """Number of images that have failed at a step, and do not remain at another."""

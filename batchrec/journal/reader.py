@@ -115,14 +115,13 @@ class Reader:
                 "SELECT count(*) - count(DISTINCT sha256) FROM images INDEXED BY images_by_content "
                 "WHERE sha256 IS NOT NULL AND position IS NOT NULL"
             )
-            answered = self._db.one(f"SELECT count(*) FROM items WHERE state = {ANSWERED}")
-            failed = self._db.one(f"SELECT count(*) FROM {FAILED_NOW}")
             remaining = self._db.one(
                 "SELECT count(*) FROM items JOIN steps ON steps.id = step AND active = 1 "
                 f"WHERE state {UNFINISHED} AND position IS NOT NULL"
             )
             superseded = self._db.one(f"SELECT count(*) FROM {SUPERSEDED_NOW}")
-        return Counts(images, duplicates, answered + superseded, failed, remaining, superseded)
+            answered, failed = self.overview.answered(), self.overview.failed()
+            return Counts(images, duplicates, answered, failed, remaining, superseded)
 
     def remaining(self) -> int:
         """Number of images that remain at any step."""
