@@ -1,5 +1,6 @@
 """What a run shows, where, and what it never shows: progress lines, log lines, secrets."""
 
+import json
 import re
 import sys
 import urllib.request
@@ -163,3 +164,20 @@ def test_the_emulator_of_the_command_line_announces_itself(apart: Place) -> None
     done = running.wait()
     assert done.code == 130
     assert "Traceback" not in done.err
+
+
+def test_the_limit_of_show_counts_images_whatever_steps_they_have_rows_of(place: Place) -> None:
+    """A step that was taken out of the job keeps its rows, which are shown beside the others."""
+    keys = place.pictures(8)
+    place.job(steps=[{"service": "advanced_general"}, {"service": "object_detect"}])
+    assert place.run().code == 0
+    place.job()
+    assert place.run().code == 0
+    for arguments in ([], ["--min-score", "0"], ["--sort", "score"]):
+        done = place.start("show", "furniture.toml", "--limit", "6", "--paths0", *arguments).wait()
+        assert len(done.out.split("\0")[:-1]) == 6, arguments
+    done = place.start("show", "furniture.toml", "--json", "--limit", "2").wait()
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert [(row["image"], row["step"]) for row in rows] == [
+        (key, step) for key in keys[:2] for step in ("advanced_general", "object_detect")
+    ]
