@@ -34,8 +34,8 @@ _WORKERS_SECONDS = 180.0
 """Time that is waited for a first worker: on a busy machine its process takes a minute to start."""
 _NODES_SECONDS = 2.0
 """Time between two looks for nodes that have joined, and for workers that are to be replaced."""
-_MOST_PAUSE_SECONDS = 60.0
-"""Time at most until a node whose workers end before their probe gets the next ones: 4 s, 8, 16 and so on."""
+_MOST_ROUNDS = 5
+"""Times that the pause doubles until a node whose workers end before their probe gets the next ones: 64 s at most."""
 _AGAIN_SECONDS = 0.2
 
 
@@ -104,8 +104,8 @@ class _Hiring:
 
     def begin(self, now: float) -> bool:
         """Whether the next ones are to be hired now; they count as hired then."""
-        rounds = self.rounds + 1 if self.lost else 0
-        if now - self.at < min(_NODES_SECONDS * 2**rounds, _MOST_PAUSE_SECONDS):
+        rounds = min(self.rounds + 1, _MOST_ROUNDS) if self.lost else 0
+        if now - self.at < _NODES_SECONDS * 2**rounds:
             return False
         self.at, self.rounds, self.lost = now, rounds, False
         return True
@@ -129,8 +129,19 @@ class RayFleet:
 
     async def __aenter__(self) -> "RayFleet":
         await asyncio.to_thread(self._parts.put_token, self._token)
-        self._telling = asyncio.ensure_future(self._tell_of_others())  # beside the start of workers
+        self._speaking = asyncio.ensure_future(self._speak())  # beside the start of workers
         return self
+
+    async def _speak(self) -> None:
+        """Tell of other users of the account, and go on giving signs of life.
+
+        A driver that waits for its first CPU asks the keeper nothing, which may have started anew meanwhile.
+        """
+        await self._tell_of_others()
+        while True:
+            await asyncio.sleep(_NODES_SECONDS)
+            with contextlib.suppress(BatchrecError):
+                await self._keeper.silent(())
 
     async def _tell_of_others(self) -> None:
         targets = [target for target, _steps in targets_of(self._job, self._credentials)]
@@ -143,7 +154,7 @@ class RayFleet:
                 _log.warning("%s", text)
 
     async def __aexit__(self, *exc: object) -> None:
-        self._telling.cancel()
+        self._speaking.cancel()
         for worker in list(self._workers):
             self._end(worker)
         await asyncio.to_thread(self._parts.put_token, None)
@@ -237,7 +248,7 @@ class RayFleet:
             if machine.name in self._left_out:
                 continue
             present = sum(worker.machine.name == machine.name and not worker.dropped for worker in self._workers)
-            if present >= machine.cpus or not self._hiring[machine.name].begin(_now()):
+            if present >= machine.cpus or not self._hiring[machine.name].begin(self._looked_at):
                 continue
             for _cpu in range(present, machine.cpus):
                 handle = self._machines.hire(machine.name)

@@ -68,18 +68,20 @@ class Fenced(NamedTuple):
 class ClusterKeeper:
     """Rate and quota of one account, and the holders of shards. `clock.time` is the keeper's own.
 
-    `silence`: seconds without a call after its start, where no earlier one is known. Raises OutputFailed where the
-    state cannot be kept.
+    `silence`: seconds without a call after its start, where no earlier one is known; `anew`: whether it takes the place
+    of one that has died, whose drivers go on. Raises OutputFailed where the state cannot be kept.
     """
 
-    def __init__(self, rates: SharedRates, quota: Quota, clock: Clock, silence: float = SILENCE_SECONDS) -> None:
+    def __init__(
+        self, rates: SharedRates, quota: Quota, clock: Clock, silence: float = SILENCE_SECONDS, *, anew: bool = False
+    ) -> None:
         self._keeper = LocalKeeper(rates, quota, clock.time)
         self._rates, self._clock = rates, clock
         self._silent_until = clock.time() + silence
         self._silenced: set[Target] = set()
         self._driven_at = clock.time()
         self._drivers: dict[str, float] = {}
-        self._unknown = False
+        self._anew = anew
         self._claimed_until = clock.time() + SILENT_SECONDS
         self._epochs: dict[str, int] = {}
         self._seen: dict[Holder, float] = {}
@@ -104,18 +106,18 @@ class ClusterKeeper:
         known = driver in self._drivers
         if known:
             self.enter(driver)
-        self._unknown |= not known
+        self._anew |= not known
         return known
 
     def leave(self, driver: str) -> bool:
         """Forget a driver. Returns whether the keeper is to end with it.
 
-        A driver without a word for `IDLE_SECONDS` was killed. A keeper that did not know one of its drivers has started
-        anew, and for `SILENT_SECONDS` it may not know of others either.
+        A driver without a word for `IDLE_SECONDS` was killed. A keeper that has started anew hears of all drivers that
+        live within `SILENT_SECONDS`, and ends with none before.
         """
         known = self._drivers.pop(driver, None) is not None
         limit = self._clock.time() - IDLE_SECONDS
-        all_known = not self._unknown or self._clock.time() >= self._claimed_until
+        all_known = not self._anew or self._clock.time() >= self._claimed_until
         return known and all_known and all(at < limit for at in self._drivers.values())
 
     # -- shards

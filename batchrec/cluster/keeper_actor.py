@@ -3,8 +3,10 @@
 What it imports is what its restart takes, with no call leaving meanwhile: no engine, and HTTP only for a token.
 """
 
+import asyncio
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ from .client import ShardLost
 from .keeper import IDLE_SECONDS, ClusterKeeper, Fenced, Holder, Slice
 
 _IDLE_LOOK_SECONDS = 10.0
+_CLOSED_SECONDS = 5.0  # for the end of connections; what is counted is on the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class KeeperActor:
             self._opened.enter_context(closing(SharedRates(rates))),
             self._opened.enter_context(closing(Quota(self._state, time.time))),
             Clock(time.monotonic, time.time, random.Random()),
+            anew=_started_anew(),
         )
         self._account: Account | None = None
         self._closed, self._ending = threading.Event(), False
@@ -144,9 +148,21 @@ class KeeperActor:
             import ray
 
             self._ending = True
-            await self.aclose()
-            ray.actor.exit_actor()  # type: ignore[no-untyped-call]
+            try:
+                async with asyncio.timeout(_CLOSED_SECONDS):
+                    await self.aclose()
+            finally:
+                ray.actor.exit_actor()  # type: ignore[no-untyped-call]
 
     async def aclose(self) -> None:
         """Close its files and connections; it does not end itself any more."""
         await self._opened.aclose()
+
+
+def _started_anew() -> bool:
+    """Whether Ray has started this actor in the place of one that has died."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return False
+    context = ray.get_runtime_context()
+    return bool(context.get_actor_id()) and bool(context.was_current_actor_reconstructed)

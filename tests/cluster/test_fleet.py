@@ -259,9 +259,12 @@ async def test_a_node_whose_workers_end_at_once_gets_the_next_ones_later_and_lat
                 assert len(cluster.hired) - before == (3 if before == 0 else B.cpus)
                 rounds.append(now())
         pauses = [later - earlier for earlier, later in pairwise(rounds[1:])]
-        assert pauses == [pytest.approx(seconds, abs=2.2) for seconds in (5, 9, 17, 33, 61)]
+        assert pauses == [pytest.approx(seconds, abs=2.2) for seconds in (5, 9, 17, 33, 65)]
+        for _round in range(1_100):  # a day: the pause does not grow for ever
+            await asyncio.sleep(66)
+            assert await fleet.room() == 2
         cluster.dying.clear()
-        await asyncio.sleep(60)
+        await asyncio.sleep(66)
         await two_looks(fleet)
         await asyncio.sleep(2.0)
         assert await two_looks(fleet) == 6
@@ -395,6 +398,26 @@ async def test_a_stop_is_not_kept_waiting_for_a_worker(tmp_path: Path) -> None:
         assert asyncio.get_running_loop().time() - begun < 1.0
         cluster.alive.append(A)
         assert await fleet.room() == 0
+
+
+@virtual
+async def test_a_driver_that_waits_for_a_cpu_gives_signs_of_life(tmp_path: Path) -> None:
+    """A keeper that has started anew would end with another driver, which it knows."""
+    handle = Keeper(anew=True)
+    (tmp_path / "job.toml").write_text('[input]\npaths = ["photos"]\n[[recognize]]\nservice = "dish"\n')
+    job = load_job(tmp_path / "job.toml")
+    async with (
+        DriversKeeper(lambda: handle, "driver", SOURCE) as keeper,
+        RayFleet(job, SOURCE.credentials, str(tmp_path / "out"), Cluster(), keeper) as fleet,
+    ):
+        waiting = asyncio.ensure_future(fleet.room())
+        await asyncio.sleep(5)
+        handle.anew = True
+        await asyncio.sleep(5)
+        fleet.stop()
+        assert await waiting == 0
+    assert handle.told.count("silent") >= 4
+    assert handle.told.count("enter") == 2
 
 
 @virtual

@@ -29,12 +29,12 @@ class Head:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder, self._stack = folder, stack
 
-    def keeper(self) -> ClusterKeeper:
-        """Start the keeper, anew where there was one."""
+    def keeper(self, *, anew: bool = False) -> ClusterKeeper:
+        """Start the keeper; `anew`: in the place of one that has died."""
         rates, self.quota = SharedRates(self._folder), Quota(self._folder, unix)
         self._stack.callback(rates.close)
         self._stack.callback(self.quota._db.close)
-        return ClusterKeeper(rates, self.quota, Clock(now, unix, random.Random(1)))
+        return ClusterKeeper(rates, self.quota, Clock(now, unix, random.Random(1)), anew=anew)
 
 
 @pytest.fixture
@@ -194,6 +194,12 @@ async def test_a_keeper_that_starts_anew_does_not_end_with_a_driver_it_does_not_
     await asyncio.sleep(SILENT_SECONDS)
     keeper.enter("third")
     assert keeper.leave("third")
+    keeper = head.keeper(anew=True)
+    keeper.enter("new")
+    assert not keeper.leave("new")
+    await asyncio.sleep(SILENT_SECONDS)
+    keeper.enter("new")
+    assert keeper.leave("new")
 
 
 @virtual
