@@ -1,6 +1,7 @@
 """The environment of all tests: no key, language, proxy, time zone or ignored signal of the caller."""
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -49,16 +50,21 @@ settings.load_profile("batchrec")
 
 @pytest.fixture(autouse=True)
 def _as_in_a_new_process() -> Iterator[None]:
-    """Undo the log that a command has set up in this process: later tests would see its time stamps.
+    """Undo what a command has set up in this process: its log and the garbage collector's settings.
 
-    Before a test too: fixtures of its module may have run one.
+    Later tests would see its time stamps. Before a test too: fixtures of its module may have run one.
     """
-    _forget_log()
+    _forget()
     yield
-    _forget_log()
+    _forget()
 
 
-def _forget_log() -> None:
+_THRESHOLDS = gc.get_threshold()
+
+
+def _forget() -> None:
+    gc.unfreeze()
+    gc.set_threshold(*_THRESHOLDS)
     del text._writer[1:]
     if language._english:
         language._english.clear()

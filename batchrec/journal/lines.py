@@ -1,7 +1,8 @@
 """Lines of results.jsonl, read in part: the top label, or all labels.
 
-To parse a whole line takes several times as long. Each function knows the order of the keys as batchrec writes them and
-checks it; it returns None for a line that has another order, which the caller parses as a whole.
+To parse a whole line takes several times as long. The functions know the order of the keys as batchrec writes them:
+labels come before the response, which may have anything. They return None for what has another form, which the caller
+parses as a whole.
 """
 
 import re

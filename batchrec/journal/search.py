@@ -16,9 +16,8 @@ from .lines import labels_of, remembered, top_score_of
 from .results import Results
 from .selection import Selection
 
-_LITERAL = re.compile(
-    r'[^\\^$.|?*+()\[\]{}"\x00-\x1f\x7f-\x9f\u2028\u2029]+(?:\|[^\\^$.|?*+()\[\]{}"\x00-\x1f\x7f-\x9f\u2028\u2029]+)*'
-)
+_WORD = r'[^\\^$.|?*+()\[\]{}"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+'
+_LITERAL = re.compile(rf"{_WORD}(?:\|{_WORD})*")
 """Regular expressions that are words, or words with `|` between them, and stand in JSON as they are."""
 
 
@@ -80,9 +79,10 @@ def _matches(results: Results, selection: Selection) -> Iterator[tuple[float, in
             continue
         while start < size:
             end = block.find(b"\n", start) + 1 or size
-            rank = judge(block, start, end) if may_match(block, start, end) else None
-            if rank is not None and offset + start not in replaced:
-                yield rank, offset + start, end - start
+            if may_match(block, start, end) and offset + start not in replaced:
+                rank = judge(block, start, end)
+                if rank is not None:
+                    yield rank, offset + start, end - start
             start = end
 
 

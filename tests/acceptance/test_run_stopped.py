@@ -25,7 +25,7 @@ def test_a_signal_waits_for_paid_calls_no_longer_than_the_timeout(place: Place, 
     running = place.start_run()
     until(lambda: emulator.counters.in_flight >= 5)
     running.send(signal.SIGTERM)
-    assert running.wait(40).code == 143
+    assert running.wait(20).code == 143
     calls = emulator.counters.calls["advanced_general"]
     assert (len(place.rows()), place.failures(), place.counted()) == (1, [], calls)
     emulator.plan = WELL

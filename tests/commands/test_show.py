@@ -87,7 +87,7 @@ def test_limit_counts_images(made):
     ]
 
 
-def test_table_has_a_row_an_image(made):
+def test_table_has_a_row_an_image(made, all_rows):
     """Header, forty images, a column a step; the notice on standard error says how to see all."""
     done = show(made)
     lines = done.stdout.decode().splitlines()
@@ -96,6 +96,9 @@ def test_table_has_a_row_an_image(made):
     assert re.match(r"photos/动物/0000000\.jpg +猫 0\.\d\d, .* 猫 0\.\d\d, ", lines[1])
     assert b"\x1b" not in done.stdout
     assert "40 images shown; 400 results in all; --limit 0 shows all" in done.stderr.decode()
+    wanted = sum((top(row) or 0) >= 0.2 for row in all_rows)
+    done = show(made, "--min-score", "0.2")
+    assert f"40 images shown; {wanted} results in all; --limit 0 shows all" in done.stderr.decode()
     assert len(show(made, "--limit", "0").stdout.decode().splitlines()) == 201
 
 
@@ -189,6 +192,13 @@ def test_2_no_output_directory(tmp_path):
     done = subprocess.run([sys.executable, "-m", "batchrec", "show", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 2
     assert "expected the output directory of a job" in done.stderr
+
+
+def test_an_expression_that_is_no_text(made):
+    """Bytes of another encoding than the terminal's: no label is such, and nothing ends with a defect."""
+    none, all_rows = (show(made, "--json", option, b"\xb9\xb7") for option in ("--label", "--not-label"))
+    assert (none.returncode, none.stdout) == (0, b"")
+    assert (all_rows.returncode, all_rows.stdout.count(b"\n")) == (0, 400)
 
 
 def test_nothing_matches(made):

@@ -33,7 +33,7 @@ def stopper(asked):
 
 
 async def interrupted(work, match=None):
-    """The Interrupted with which a coroutine ends within five seconds."""
+    """The Interrupted with which a coroutine ends, in good time."""
     with pytest.raises(Interrupted, match=match) as end:
         await asyncio.wait_for(work, 60)
     return end.value

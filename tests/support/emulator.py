@@ -40,7 +40,7 @@ def sha256(data: bytes) -> str:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for something that another connection brings about; TimeoutError after 5 s."""
+    """Wait for something that another connection brings about; TimeoutError after 60 s."""
     async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - the emulator's counters are plain numbers and signal nothing
             await asyncio.sleep(0.005)
