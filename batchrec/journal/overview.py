@@ -19,8 +19,17 @@ class Overview:
     def answered(self) -> int:
         """Number of results that count now, superseded ones too that have no successor yet."""
         with self._db.guarded():
-            answered = self._db.one(f"SELECT count(*) FROM items WHERE state = {ANSWERED}")
-            return answered + self._db.one(f"SELECT count(*) FROM {SUPERSEDED_NOW}")
+            return self.current() + self.superseded()
+
+    def current(self) -> int:
+        """Number of results that are not superseded."""
+        with self._db.guarded():
+            return self._db.one(f"SELECT count(*) FROM items WHERE state = {ANSWERED}")
+
+    def superseded(self) -> int:
+        """Number of superseded results that have no successor yet."""
+        with self._db.guarded():
+            return self._db.one(f"SELECT count(*) FROM {SUPERSEDED_NOW}")
 
     def failed(self) -> int:
         """Number of failures that count now."""

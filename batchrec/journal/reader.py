@@ -119,9 +119,8 @@ class Reader:
                 "SELECT count(*) FROM items JOIN steps ON steps.id = step AND active = 1 "
                 f"WHERE state {UNFINISHED} AND position IS NOT NULL"
             )
-            superseded = self._db.one(f"SELECT count(*) FROM {SUPERSEDED_NOW}")
-            answered, failed = self.overview.answered(), self.overview.failed()
-            return Counts(images, duplicates, answered, failed, remaining, superseded)
+            current, superseded, failed = self.overview.current(), self.overview.superseded(), self.overview.failed()
+        return Counts(images, duplicates, current + superseded, failed, remaining, superseded)
 
     def remaining(self) -> int:
         """Number of images that remain at any step."""
