@@ -110,12 +110,11 @@ def _limit(listing: Listing) -> int | None:
 def _results(results: Results, listing: Listing, limit: int | None) -> _Chosen:
     """The results of at most `limit` images."""
     selection = listing.selection
-    plain = not (selection.conditional or selection.not_label)
     # The rows of so many images, also at steps that the job has no longer, and one more to know whether there are more.
     most = None if limit is None else limit * (1 if selection.step else len(results.every_step()) or 1) + 1
     found = search(results, selection, by_score=listing.by_score, most=most)
     chosen = _Chosen(total=found.total)
-    if plain and selection.step is None and listing.tells_rest:
+    if not selection.restrictive and selection.step is None and listing.tells_rest:
         chosen.total = results.journal.overview.answered()
 
     def rows() -> Iterator[tuple[Row, bytes]]:

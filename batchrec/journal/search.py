@@ -56,17 +56,12 @@ def search(results: Results, selection: Selection, *, by_score: bool = False, mo
         found = _matches(results, selection)
         ranked = sorted(found) if most is None else nsmallest(most, found)
         return Found([Match(start, length) for _rank, start, length in ranked])
-    if not _restrictive(selection):
+    if not selection.restrictive:
         return Found([Match(*place) for place in results.journal.in_input_order(selection.step, most)])
     wanted = {start for _rank, start, _length in _matches(results, selection)}
     count = len(wanted) if most is None else min(len(wanted), most)
     ordered = results.journal.in_input_order(selection.step) if count else iter(())
     return Found([*islice((Match(*place) for place in ordered if place[0] in wanted), count)], len(wanted))
-
-
-def _restrictive(selection: Selection) -> bool:
-    """Whether anything but the step is asked for."""
-    return selection.conditional or selection.not_label is not None
 
 
 def _matches(results: Results, selection: Selection) -> Iterator[tuple[float, int, int]]:

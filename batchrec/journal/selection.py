@@ -54,6 +54,11 @@ class Selection:
         if self.failed and self.conditional:
             raise JobError(_("--failed: failures have no labels; leave out the filters of labels and scores"))
 
+    @property
+    def restrictive(self) -> bool:
+        """Whether anything but the step is asked for."""
+        return self.conditional or self.not_label is not None
+
     def check_steps(self, steps: Collection[str]) -> None:
         """Raise JobError where the selected step is none of a job's."""
         if self.step is not None and self.step not in steps:
