@@ -49,6 +49,11 @@ class ShardLost(BatchrecError):
     exit_code = 69
 
 
+def gone(reason: str) -> ShardLost:
+    """The error for a process of the cluster that has ended, with the name of its cause."""
+    return ShardLost(_("a process of the cluster is gone: {reason}").format(reason=reason))
+
+
 class Sample(NamedTuple):
     """A look at the keeper's clock: when it was asked and answered here, and what it said. In seconds."""
 

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from ..api.credentials import Credentials
 from ..errors import BatchrecError
 from ..interfaces import Account
-from ..language import _
 from ..limits.quota import Quota
 from ..limits.shared_rate import CLUSTER, SharedRates, used_lately
 from ..redact import remember
 from ..state.directory import make_private, state_directory
 from ..times import Clock
 from ..values import Allowance, Authorization, Closure, Event, Target
-from .client import ShardLost
+from .client import gone
 from .keeper import IDLE_SECONDS, ClusterKeeper, Fenced, Holder, Slice
 
 _IDLE_LOOK_SECONDS = 10.0
@@ -136,7 +135,7 @@ class KeeperActor:
         Raises ShardLost while the keeper ends, as if it had: the driver starts the next one.
         """
         if self._ending:
-            raise ShardLost(_("a process of the cluster is gone: {reason}").format(reason=type(self).__name__))
+            raise gone(type(self).__name__)
         self._core.enter(driver)
         if source != self._source:
             remember(*source.credentials.secrets)

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import BatchrecError, ServiceUnavailable
 from ..language import _
 from ..outputs.files import writing
-from .client import ShardLost
+from .client import ShardLost, gone
 from .keeper import Holder
 from .keeper_actor import TokenSource
 
@@ -48,7 +48,7 @@ async def heard(reply: Any) -> Any:
         if isinstance(cause, BatchrecError):
             raise cause from None
         if isinstance(cause, RayError):
-            raise _gone(cause) from None
+            raise gone(type(cause).__name__) from None
         if isinstance(cause, OSError):
             raise writing(cause.filename or _("a node of the cluster"), cause) from None
         raise
@@ -58,11 +58,7 @@ async def heard(reply: Any) -> Any:
             raise ServiceUnavailable(lines[-1] if lines else type(error).__name__) from None
         # Not every end of a process is a RayActorError: one that the memory monitor has killed, or whose node has
         # left before it began, has an error of its own.
-        raise _gone(error) from None
-
-
-def _gone(error: RayError) -> ShardLost:
-    return ShardLost(_("a process of the cluster is gone: {reason}").format(reason=type(error).__name__))
+        raise gone(type(error).__name__) from None
 
 
 class KeeperHandle:
@@ -128,7 +124,7 @@ class DriversKeeper:
                 return handle
             except (ShardLost, RayError) as error:
                 if _now() > deadline:
-                    raise error if isinstance(error, ShardLost) else _gone(error) from None
+                    raise error if isinstance(error, ShardLost) else gone(type(error).__name__) from None
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def ask(self, method: str, *arguments: object) -> Any:

@@ -192,13 +192,13 @@ SOURCE = TokenSource("http://127.0.0.1:9", Credentials(api_key="k", secret_key="
 
 
 @asynccontextmanager
-async def opened(folder: Path, cluster: Cluster) -> AsyncIterator[RayFleet]:
-    """A fleet on machines, with its parts in a folder."""
+async def opened(folder: Path, cluster: Cluster, keeper: Callable[[], Keeper] = Keeper) -> AsyncIterator[RayFleet]:
+    """A fleet on machines, with its parts in a folder; `keeper` starts the keeper's double."""
     (folder / "job.toml").write_text('[input]\npaths = ["photos"]\n[[recognize]]\nservice = "dish"\n')
     job = load_job(folder / "job.toml")
     async with (
-        DriversKeeper(Keeper, "driver", SOURCE) as keeper,
-        RayFleet(job, SOURCE.credentials, str(folder / "out"), cluster, keeper) as fleet,
+        DriversKeeper(keeper, "driver", SOURCE) as way,
+        RayFleet(job, SOURCE.credentials, str(folder / "out"), cluster, way) as fleet,
     ):
         yield fleet
 
@@ -404,12 +404,7 @@ async def test_a_stop_is_not_kept_waiting_for_a_worker(tmp_path: Path) -> None:
 async def test_a_driver_that_waits_for_a_cpu_gives_signs_of_life(tmp_path: Path) -> None:
     """A keeper that has started anew would end with another driver, which it knows."""
     handle = Keeper(anew=True)
-    (tmp_path / "job.toml").write_text('[input]\npaths = ["photos"]\n[[recognize]]\nservice = "dish"\n')
-    job = load_job(tmp_path / "job.toml")
-    async with (
-        DriversKeeper(lambda: handle, "driver", SOURCE) as keeper,
-        RayFleet(job, SOURCE.credentials, str(tmp_path / "out"), Cluster(), keeper) as fleet,
-    ):
+    async with opened(tmp_path, Cluster(), lambda: handle) as fleet:
         waiting = asyncio.ensure_future(fleet.room())
         await asyncio.sleep(5)
         handle.anew = True
